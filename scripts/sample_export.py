@@ -1,0 +1,53 @@
+"""Generates images from an exported model, with TensorFlow alone.
+
+Usage: python scripts/sample_export.py EXPORT_BASE --to FILE.png
+"""
+
+import argparse
+from pathlib import Path
+
+import tensorflow as tf
+
+
+def main():
+    """Entry point: draws rows x rows images and writes them as one PNG."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("base", type=Path, help="folder with one sub-folder a version")
+    parser.add_argument("--to", type=Path, required=True, help="PNG file to write")
+    parser.add_argument("--rows", type=int, default=8, help="images a side (default 8)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--zoom", type=int, default=4, help="screen pixels a pixel")
+    arguments = parser.parse_args()
+
+    version = newest_version(arguments.base)
+    model = tf.saved_model.load(str(version))
+    rows = arguments.rows
+    index = tf.range(rows * rows)
+    seeds = tf.stack([tf.fill([rows * rows], arguments.seed), index], axis=1)
+    (images,) = model.signatures["generate"](seed=seeds).values()
+    tf.io.write_file(
+        str(arguments.to), tf.io.encode_png(as_sheet(images, rows, arguments.zoom))
+    )
+    print(f"{rows * rows} images from {version} -> {arguments.to}")
+
+
+def newest_version(base):
+    """Folder of the highest version number under `base`."""
+    versions = [p for p in base.glob("*") if p.name.isdigit()]
+    if not versions:
+        raise SystemExit(f"error: no version folder (a number) in {base}")
+    return max(versions, key=lambda path: int(path.name))
+
+
+def as_sheet(images, rows, zoom):
+    """Square sheet, uint8, of images `[rows * rows, H, W, C]` in `[0, 1]`."""
+    _, height, width, channels = images.shape
+    sheet = tf.reshape(images, [rows, rows, height, width, channels])
+    sheet = tf.transpose(sheet, [0, 2, 1, 3, 4])
+    sheet = tf.reshape(sheet, [rows * height, rows * width, channels])
+    sheet = tf.repeat(tf.repeat(sheet, zoom, axis=0), zoom, axis=1)
+    return tf.image.convert_image_dtype(sheet, tf.uint8, saturate=True)
+
+
+if __name__ == "__main__":
+    main()
