@@ -1,0 +1,240 @@
+"""Likelihoods p(x given z), written on the raw outputs of a decoder.
+
+Every likelihood turns decoder features into `outputs` (`link`), gives the
+log-density of an image in nats (`log_prob`), the part of it that training minimises
+(`error`, which leaves out the additive constant `constant`), the mean image, and the
+outputs of a mixture of decoded images (`mix`, used by M-VAE).
+"""
+
+import math
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import math as tfm
+
+from mvae_tf.parts import Part, resolve
+
+__all__ = [
+    "Bernoulli",
+    "ContinuousBernoulli",
+    "DiscretizedLogistic",
+    "HalfSquaredError",
+    "Likelihood",
+    "SquaredError",
+    "get",
+]
+
+
+def _sum_pixels(values):
+    return tf.reduce_sum(values, axis=list(range(1, values.shape.rank)))
+
+
+class Likelihood(Part):
+    """A density over images `[B, ...]` with parameters made by a decoder.
+
+    Attributes:
+        low, high: the range of valid pixels.
+        channels_per_channel: decoder channels needed for each image channel.
+    """
+
+    low, high = 0.0, 1.0
+    channels_per_channel = 1
+
+    def link(self, features):
+        """Outputs of the likelihood from decoder features, float32."""
+        return tf.cast(features, tf.float32)
+
+    def log_prob(self, x, outputs):
+        """Log-density of each image in nats, `[B]`."""
+        raise NotImplementedError
+
+    def mean(self, outputs):
+        """Mean image, in the pixel scale of x."""
+        raise NotImplementedError
+
+    def constant(self, dimension):
+        """Nats that `error` leaves out of -log p(x given z), for `dimension` pixels."""
+        return 0.0
+
+    def error(self, x, outputs):
+        """-log p(x given z) less its additive constant, `[B]`."""
+        dimension = math.prod(x.shape[1:])
+        return -self.log_prob(x, outputs) - self.constant(dimension)
+
+    def mix(self, outputs, log_weights):
+        """Outputs of the mixture of component images.
+
+        Args:
+            outputs: `[K, B, ...]`.
+            log_weights: `[B, K]`.
+
+        Returns:
+            `[B, ...]`.
+        """
+        weights = _component_axis(tf.exp(log_weights), outputs)
+        return tf.reduce_sum(weights * outputs, axis=0)
+
+
+def _component_axis(weights, outputs):
+    """`[B, K]` weights shaped to multiply `[K, B, ...]` outputs."""
+    shape = tf.concat([tf.shape(outputs)[:2], [1] * (outputs.shape.rank - 2)], 0)
+    return tf.reshape(tf.transpose(weights), shape)
+
+
+class Bernoulli(Likelihood):
+    """Bernoulli pixels from logits: the binary cross-entropy, summed over pixels.
+
+    Grey pixels in [0, 1] are allowed, as in the MVAE experiments; the value is then
+    the usual cross-entropy rather than a normalised density.
+    """
+
+    name = "bernoulli"
+
+    def log_prob(self, x, outputs):
+        return -_sum_pixels(
+            tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=outputs)
+        )
+
+    def mean(self, outputs):
+        return tf.sigmoid(outputs)
+
+    def mix(self, outputs, log_weights):
+        log_weights = _component_axis(log_weights, outputs)
+        on = tf.reduce_logsumexp(log_weights + tf.math.log_sigmoid(outputs), 0)
+        off = tf.reduce_logsumexp(log_weights + tf.math.log_sigmoid(-outputs), 0)
+        return on - off
+
+
+class ContinuousBernoulli(Bernoulli):
+    """Continuous Bernoulli pixels on [0, 1] from logits.
+
+    Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error
+    in variational autoencoders" (NeurIPS 2019), https://arxiv.org/abs/1907.06845.
+    """
+
+    name = "continuous_bernoulli"
+
+    def log_prob(self, x, outputs):
+        return _sum_pixels(tfd.ContinuousBernoulli(logits=outputs).log_prob(x))
+
+    def mean(self, outputs):
+        return tfd.ContinuousBernoulli(logits=outputs).mean()
+
+
+class SquaredError(Likelihood):
+    """Gaussian pixels of variance 1/2: -log p is the summed squared error + constant.
+
+    This is the reconstruction term of the authors' convolutional scripts. The constant
+    is D/2 log(pi) for D pixels.
+
+    Args:
+        activation: "sigmoid", "tanh" or "linear", the last step of the decoder.
+        low, high: range of valid pixels.
+    """
+
+    name = "sse"
+    variance = 0.5
+
+    def __init__(self, activation="sigmoid", low=0.0, high=1.0):
+        activations = {
+            "sigmoid": tf.sigmoid,
+            "tanh": tf.tanh,
+            "linear": tf.identity,
+        }
+        if activation not in activations:
+            raise ValueError(
+                f"Expected activation among {sorted(activations)}, got {activation!r}."
+            )
+        self.activation, self.low, self.high = activation, low, high
+        self._activate = activations[activation]
+
+    def link(self, features):
+        return self._activate(tf.cast(features, tf.float32))
+
+    def log_prob(self, x, outputs):
+        squared = _sum_pixels(tf.math.squared_difference(x, outputs))
+        dimension = math.prod(outputs.shape[1:])
+        return -squared / (2.0 * self.variance) - self.constant(dimension)
+
+    def mean(self, outputs):
+        return outputs
+
+    def constant(self, dimension):
+        return 0.5 * dimension * math.log(2.0 * math.pi * self.variance)
+
+
+class HalfSquaredError(SquaredError):
+    """Gaussian pixels of variance 1: half the summed squared error + constant.
+
+    Eq 29 of the MVAE paper. The constant is D/2 log(2 pi) for D pixels.
+
+    Args:
+        activation: "sigmoid", "tanh" or "linear", the last step of the decoder.
+        low, high: range of valid pixels.
+    """
+
+    name = "half_sse"
+    variance = 1.0
+
+
+class DiscretizedLogistic(Likelihood):
+    """Logistic pixels integrated over 256 bins of [0, 1], with a learnt scale.
+
+    The pixel x falls into the bin [e, e + 1/256) with e = floor(256 x) / 256. The mean
+    and the log-scale of each pixel come from the decoder, bounded to
+    [1/512, 1 - 1/512] and [-4.5, 0] as in the VampPrior experiments.
+
+    Args:
+        open_edges: whether the first and the last bin reach to -inf and +inf, so that
+            the probabilities of the 256 bins sum to 1. The published code leaves them
+            closed, which makes the bound slightly pessimistic.
+    """
+
+    name = "discretized_logistic"
+    channels_per_channel = 2
+
+    def __init__(self, open_edges=False):
+        self.open_edges = open_edges
+
+    def link(self, features):
+        mean, log_scale = tf.split(tf.cast(features, tf.float32), 2, axis=-1)
+        mean = tf.clip_by_value(tf.sigmoid(mean), 1.0 / 512.0, 1.0 - 1.0 / 512.0)
+        return tf.concat([mean, tf.clip_by_value(log_scale, -4.5, 0.0)], axis=-1)
+
+    def log_prob(self, x, outputs):
+        mean, log_scale = tf.split(outputs, 2, axis=-1)
+        bins = 256.0
+        edge = tf.minimum(tf.floor(x * bins), bins - 1.0) / bins
+        lower = (edge - mean) * tf.exp(-log_scale)
+        upper = (edge + 1.0 / bins - mean) * tf.exp(-log_scale)
+        below = tf.math.log_sigmoid(lower)
+        above = tf.math.log_sigmoid(upper)
+        if self.open_edges:
+            # Safe values keep the gradient of the branch that is not taken finite.
+            first, last = edge <= 0.0, edge >= 1.0 - 1.0 / bins
+            inner = tfm.log_sub_exp(
+                tf.where(first | last, 0.0, above), tf.where(first | last, -1.0, below)
+            )
+            outer = tf.where(first, above, tf.math.log_sigmoid(-lower))
+            return _sum_pixels(tf.where(first | last, outer, inner))
+        return _sum_pixels(tfm.log_sub_exp(above, below))
+
+    def mean(self, outputs):
+        return tf.split(outputs, 2, axis=-1)[0]
+
+
+_KINDS = {
+    kind.name: kind
+    for kind in (
+        Bernoulli,
+        ContinuousBernoulli,
+        SquaredError,
+        HalfSquaredError,
+        DiscretizedLogistic,
+    )
+}
+
+
+def get(specification):
+    """A likelihood from its name, its configuration or itself."""
+    return resolve(specification, _KINDS, "likelihood")

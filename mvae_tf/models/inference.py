@@ -1,0 +1,405 @@
+"""What every model can be asked after training: one code for all of them.
+
+Methods that users call take NumPy arrays or tensors, check them, and run in chunks, so
+that any number of rows fits in memory. The `*_batch` methods beneath them are plain
+graph code on one batch; exports serve these.
+"""
+
+import random
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mvae_tf.noise import RowNoise, content_seeds, index_seeds
+
+__all__ = ["Inference"]
+
+_ROWS = 256
+_SAMPLES_AT_ONCE = 50
+
+
+class _GraphFunctions:
+    """Compiled functions of one model, out of reach of Keras' attribute tracking."""
+
+    def __init__(self):
+        self.functions = {}
+
+    def get(self, function, **static):
+        key = (function.__name__, *sorted(static.items()))
+        if key not in self.functions:
+            self.functions[key] = tf.function(
+                lambda *arrays: function(*arrays, **static), reduce_retracing=True
+            )
+        return self.functions[key]
+
+
+class Inference:
+    """Encoding, decoding, sampling and likelihoods, on top of a model's hooks."""
+
+    # === Checks ===
+
+    def check_arrays(self, x, y=None):
+        """Checks images and labels given as arrays; anything else passes.
+
+        Raises:
+            ValueError: naming what was expected and what came.
+        """
+        if isinstance(x, (np.ndarray, list, tf.Tensor)):
+            x = np.asarray(x)
+            self._check_signature(x.shape, x.dtype)
+            if not len(x):
+                raise ValueError("Expected at least one image, got none.")
+            self._check_range(x)
+            if self.num_classes is not None:
+                self._one_hot(y, len(x))
+
+    def _check_signature(self, shape, dtype):
+        shape = tuple(shape)
+        if len(shape) != len(self.input_shape) + 1 or any(
+            side not in (None, expected)
+            for side, expected in zip(shape[1:], self.input_shape, strict=True)
+        ):
+            expected = ", ".join(str(side) for side in self.input_shape)
+            raise ValueError(f"Expected images [B, {expected}], got {list(shape)}.")
+        if not tf.as_dtype(dtype).is_floating:
+            likelihood = self.likelihood
+            raise ValueError(
+                f"Expected float images in [{likelihood.low}, {likelihood.high}], got "
+                f"{tf.as_dtype(dtype).name}: cast and scale them (x / 255)."
+            )
+
+    def _check_range(self, x):
+        if not np.isfinite(x).all():
+            bad = int(np.argmin(np.isfinite(x).reshape(len(x), -1).all(axis=1)))
+            raise ValueError(f"Expected finite pixels, got NaN or inf in image {bad}.")
+        low, high = self.likelihood.low, self.likelihood.high
+        slack = 1e-3 * (high - low)
+        if x.min() < low - slack or x.max() > high + slack:
+            raise ValueError(
+                f"Expected pixels in [{low}, {high}] for likelihood "
+                f"{self.likelihood.name!r}, got [{x.min():g}, {x.max():g}]."
+            )
+
+    def _one_hot(self, y, num):
+        """One-hot labels `[B, num_classes]` from labels of any usual form."""
+        if self.num_classes is None:
+            return None
+        classes = self.num_classes
+        if y is None:
+            raise ValueError(
+                f"Expected labels in 0..{classes - 1} for a model conditioned on "
+                f"{classes} classes, got none."
+            )
+        y = np.asarray(y)
+        if y.ndim == 0:
+            y = np.full([num], y)
+        if y.shape == (num, classes):
+            return tf.cast(y, tf.float32)
+        y = y.reshape(num, -1)[:, 0] if y.shape == (num, 1) else y
+        if y.shape != (num,):
+            raise ValueError(f"Expected {num} labels, got shape {list(y.shape)}.")
+        if num and (y.min() < 0 or y.max() >= classes or (y != y.astype(int)).any()):
+            raise ValueError(
+                f"Expected labels in 0..{classes - 1}, got {y.min()}..{y.max()}."
+            )
+        return tf.one_hot(y.astype(np.int32), classes)
+
+    def _images(self, x, y=None):
+        """Checked float32 images and one-hot labels."""
+        x = np.asarray(x)
+        self._check_signature(x.shape, x.dtype)
+        if len(x):
+            self._check_range(x)
+        return tf.cast(x, tf.float32), self._one_hot(y, len(x))
+
+    def unpack(self, data):
+        """Float32 images and one-hot labels of a batch inside a step.
+
+        Raises:
+            ValueError: while the step is traced, on a wrong shape or dtype, or on
+                missing labels.
+        """
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x = tf.convert_to_tensor(x)
+        self._check_signature(x.shape, x.dtype)
+        x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.input_shape))
+        if self.num_classes is None:
+            return x, None
+        if y is None:
+            return x, self._one_hot(None, 0)
+        y = tf.convert_to_tensor(y)
+        if y.shape.rank == 2 and y.shape[-1] == self.num_classes:
+            return x, tf.cast(y, tf.float32)
+        y = tf.cast(tf.reshape(y, [-1]), tf.int32)
+        return x, tf.one_hot(y, self.num_classes)
+
+    def _check_component(self, component):
+        if component is not None and not 0 <= component < self.num_components:
+            raise ValueError(
+                f"Expected component in 0..{self.num_components - 1}, got {component}."
+            )
+
+    # === Chunks ===
+
+    def _in_chunks(self, function, *arrays, rows=_ROWS, **static):
+        """Runs a graph function over chunks of rows and joins the results."""
+        if not hasattr(self, "_graph_functions"):
+            self._graph_functions = _GraphFunctions()
+        compiled = self._graph_functions.get(function, **static)
+        num = len(arrays[0])
+        chunks = [
+            compiled(*(a if a is None else a[i : i + rows] for a in arrays))
+            for i in range(0, max(num, 1), rows)
+        ]
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *chunks)
+
+    # === What users call ===
+
+    def encode(self, x, y=None):
+        """Posterior parameters of each component.
+
+        Args:
+            x: `[B, ...]` images.
+            y: labels `[B]` (or one-hot) of a conditional model.
+
+        Returns:
+            dict of float32 tensors: `mean` and `stddev` `[B, K, Z]`, and `weights`
+            `[B, K]`, the expected mixing weights, rows summing to 1.
+        """
+        return self._in_chunks(self.encode_batch, *self._images(x, y))
+
+    def decode(self, z, weights=None, y=None):
+        """Mean of p(x given z).
+
+        Args:
+            z: `[B, K, Z]`.
+            weights: `[B, K]`, or None for the prior's expected
+            weights.
+            y: labels of a conditional model.
+
+        Returns:
+            `[B, H, W, C]` in the pixel scale of the likelihood.
+        """
+        z = tf.convert_to_tensor(z, tf.float32)
+        expected = (self.num_components, self.latent_dim)
+        if z.shape.rank != 3 or tuple(z.shape[1:]) != expected:
+            raise ValueError(
+                f"Expected z [B, {expected[0]}, {expected[1]}], got {list(z.shape)}."
+            )
+        num = z.shape[0]
+        if weights is None:
+            weights = tf.fill([num, expected[0]], 1.0 / expected[0])
+        weights = tf.convert_to_tensor(weights, tf.float32)
+        if tuple(weights.shape) != (num, expected[0]):
+            raise ValueError(
+                f"Expected weights [{num}, {expected[0]}], got {list(weights.shape)}."
+            )
+        return self._in_chunks(self.decode_batch, z, weights, self._one_hot(y, num))
+
+    def reconstruct(self, x, y=None, component=None, seed=None, **draw_options):
+        """Reconstructed images.
+
+        Args:
+            x: `[B, ...]` images.
+            y: labels of a conditional model.
+            component: index of the component to use alone; None for the mixture.
+            seed: None reconstructs from posterior means and expected weights; an int
+                draws latents, weights and masks, each row's as a function of the seed
+                and of the row itself.
+            **draw_options: options of the model's `draw`, such as `masked=False` of
+                MVAE.
+
+        Returns:
+            `[B, H, W, C]` in the pixel scale of the likelihood.
+        """
+        self._check_component(component)
+        x, y = self._images(x, y)
+        return self._in_chunks(
+            self.reconstruct_batch,
+            x,
+            y,
+            component=component,
+            seed=seed,
+            **draw_options,
+        )
+
+    def generate(self, num, component=None, y=None, seed=None):
+        """Images by ancestral sampling from the model's prior.
+
+        Args:
+            num: number of images, at least 1.
+            component: index of the component to use alone; None for the mixture.
+            y: label or labels of a conditional model; None draws them uniformly.
+            seed: int; the image of row i is then a function of (seed, i). None draws
+                new images at each call.
+
+        Returns:
+            `[num, H, W, C]` in the pixel scale of the likelihood.
+        """
+        if num < 1:
+            raise ValueError(f"Expected num >= 1, got {num}.")
+        self._check_component(component)
+        seeds = index_seeds(num, _seed_or_fresh(seed))
+        y = None if y is None else self._one_hot(y, num)
+        return self._in_chunks(self.generate_batch, seeds, y, component=component)
+
+    def interpolate(self, x0, x1, steps, y=None):
+        """Images between two, by interpolation of means and weights (MVAE Eq 33-35).
+
+        Args:
+            x0: `[B, ...]` images.
+            x1: as many images.
+            steps: number of frames, at least 2.
+            y: labels of a conditional model.
+
+        Returns:
+            `[B, steps, H, W, C]`; the first and the last frame are the
+            reconstructions of x0 and of x1.
+        """
+        if steps < 2:
+            raise ValueError(f"Expected steps >= 2, got {steps}.")
+        x0, y = self._images(x0, y)
+        x1, _ = self._images(x1, np.zeros(len(x1)) if y is not None else None)
+        if len(x0) != len(x1):
+            raise ValueError(f"Expected as many x1 as x0, got {len(x1)} and {len(x0)}.")
+        frames = [
+            self._in_chunks(self.interpolate_batch, x0, x1, tf.fill([len(x0)], a), y)
+            for a in np.linspace(0.0, 1.0, steps, dtype=np.float32)
+        ]
+        return tf.stack(frames, axis=1)
+
+    def elbo(self, x, y=None, seed=None):
+        """Evidence lower bound of each image from one draw of the latents.
+
+        All KL terms count in full, whatever the weights of the training objective.
+
+        Args:
+            x: `[B, ...]` images.
+            y: labels of a conditional model.
+            seed: int; None is the model's own seed.
+
+        Returns:
+            `[B]` nats.
+        """
+        seed = self.seed if seed is None else seed
+        return self._in_chunks(self._elbo_batch, *self._images(x, y), seed=seed)
+
+    def log_likelihood(self, x, num_samples, y=None, seed=None):
+        """Importance-sampled log p(x), with the posterior as the proposal.
+
+        Args:
+            x: `[B, ...]` images.
+            num_samples: draws of the latents for each image.
+            y: labels of a conditional model.
+            seed: int; None is the model's own seed.
+
+        Returns:
+            `[B]` nats; in expectation a lower bound that grows with `num_samples`.
+        """
+        if num_samples < 1:
+            raise ValueError(f"Expected num_samples >= 1, got {num_samples}.")
+        x, y = self._images(x, y)
+        seed = self.seed if seed is None else seed
+        total = tf.fill([len(x)], -np.inf)
+        for start in range(0, num_samples, _SAMPLES_AT_ONCE):
+            draws = min(_SAMPLES_AT_ONCE, num_samples - start)
+            part = self._in_chunks(
+                self._log_weight_batch,
+                x,
+                y,
+                tf.fill([len(x)], np.int32(start)),
+                rows=64,
+                draws=draws,
+                seed=seed,
+            )
+            total = tf.reduce_logsumexp(tf.stack([total, part]), axis=0)
+        return total - tf.math.log(float(num_samples))
+
+    # === Graph code on one batch ===
+
+    def call(self, x, y=None, training=False):
+        """Deterministic reconstruction, what `predict` returns."""
+        x, y = self.unpack((x, y))
+        return self.reconstruct_batch(x, y)
+
+    def predict_step(self, data):
+        """Reconstruction of a batch of `x` or `(x, y)`."""
+        return self.reconstruct_batch(*self.unpack(data))
+
+    def encode_batch(self, x, y):
+        """See `encode`."""
+        posterior = self.infer(x, y)
+        return {key: posterior[key] for key in ("mean", "stddev", "weights")}
+
+    def decode_batch(self, z, weights, y):
+        """See `decode`."""
+        return self.likelihood.mean(self.decode_outputs(z, weights, y))
+
+    def reconstruct_batch(self, x, y, component=None, seed=None, **draw_options):
+        """See `reconstruct`."""
+        posterior = self.infer(x, y)
+        if seed is None:
+            latents = {"z": posterior["mean"], "weights": posterior["weights"]}
+        else:
+            noise = RowNoise(content_seeds(x, seed))
+            latents = self.draw(posterior, noise, **draw_options)
+        weights = self._select(latents["weights"], component)
+        return self.decode_batch(latents["z"], weights, y)
+
+    def generate_batch(self, seeds, y, component=None):
+        """See `generate`; `seeds` is `[B, 2]` int32, one row an image."""
+        noise = RowNoise(seeds)
+        like = tf.zeros([tf.shape(seeds)[0], self.num_components])
+        latents = self.draw_prior(like, noise)
+        if y is None and self.num_classes is not None:
+            y = tf.one_hot(noise("labels", self._uniform_label, like), self.num_classes)
+        weights = self._select(latents["weights"], component)
+        return self.decode_batch(latents["z"], weights, y)
+
+    def _uniform_label(self, seed, row):
+        del row
+        label = tf.random.stateless_uniform([], seed, 0, self.num_classes, tf.int32)
+        return tf.cast(label, tf.float32)
+
+    def interpolate_batch(self, x0, x1, position, y):
+        """One frame for each row, at `position [B]` between x0 (0) and x1 (1)."""
+        first, last = self.infer(x0, y), self.infer(x1, y)
+
+        def between(key):
+            extra = [1] * (first[key].shape.rank - 1)
+            a = tf.reshape(position, [-1, *extra])
+            return (1.0 - a) * first[key] + a * last[key]
+
+        return self.decode_batch(between("mean"), between("weights"), y)
+
+    def _select(self, weights, component):
+        if component is None:
+            return weights
+        index = tf.fill(tf.shape(weights)[:1], component)
+        return tf.one_hot(index, self.num_components)
+
+    def _elbo_batch(self, x, y, seed):
+        posterior = self.infer(x, y)
+        latents = self.draw(posterior, RowNoise(content_seeds(x, seed)))
+        outputs = self.decode_outputs(latents["z"], latents["weights"], y)
+        return self.likelihood.log_prob(x, outputs) - self.kl_nats(posterior, latents)
+
+    def _log_weight_batch(self, x, y, start, draws, seed):
+        """Log of the sum of `draws` importance weights, from draw `start` on, `[B]`."""
+        seeds = content_seeds(x, seed) + tf.stack([tf.zeros_like(start), start], 1)
+        posterior = tf.nest.map_structure(
+            lambda value: tf.repeat(value, draws, axis=0), self.infer(x, y)
+        )
+        x = tf.repeat(x, draws, axis=0)
+        y = None if y is None else tf.repeat(y, draws, axis=0)
+        latents = self.draw(posterior, RowNoise(seeds, draws))
+        outputs = self.decode_outputs(latents["z"], latents["weights"], y)
+        log_weights = self.likelihood.log_prob(x, outputs)
+        log_weights += self.log_density_ratio(posterior, latents)
+        return tf.reduce_logsumexp(tf.reshape(log_weights, [-1, draws]), axis=1)
+
+
+def _seed_or_fresh(seed):
+    """The seed itself, or a new one from the generator that Keras' global seed sets."""
+    return random.randrange(2**31) if seed is None else seed

@@ -1,0 +1,49 @@
+"""Names of the models: `@register("vae")` makes a class known to `create`."""
+
+import inspect
+
+import keras
+
+from mvae_tf.parts import choice
+
+__all__ = ["create", "names", "register"]
+
+_CLASSES = {}
+
+
+def register(name):
+    """Decorator that registers a model class under `name`, with Keras as well."""
+
+    def decorate(cls):
+        cls = keras.saving.register_keras_serializable(package="mvae_tf")(cls)
+        cls.registry_name = name
+        _CLASSES[name] = cls
+        return cls
+
+    return decorate
+
+
+def names():
+    """Names that `create` accepts, in order of registration."""
+    return list(_CLASSES)
+
+
+def create(name, input_shape=(28, 28, 1), **arguments):
+    """A new model by name.
+
+    Args:
+        name: one of `names()`.
+        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+        **arguments: arguments of the model's class; none is required.
+
+    Returns:
+        A `keras.Model`, built and ready to compile.
+
+    Raises:
+        ValueError: on an unknown name or argument.
+    """
+    cls = _CLASSES[choice(name, _CLASSES, "model")]
+    known = [*inspect.signature(cls).parameters, "dtype"]
+    for key in arguments:
+        choice(key, [k for k in known if k != "kwargs"], f"argument of model {name!r},")
+    return cls(input_shape=input_shape, **arguments)

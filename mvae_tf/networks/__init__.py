@@ -1,0 +1,27 @@
+"""Encoders, sub-decoders and mix-decoders with the component axis inside.
+
+A network is a part (`MLP`, `Conv`) that makes three kinds of Keras layer:
+
+- `encoder(K, latent_dim)`: x `[B, ...]` -> mean `[B, K, Z]`, stddev `[B, K, Z]` and,
+  for mixtures, positive scores `[B, K]`;
+- `sub_decoder(K)`: z `[B, K, Z]` -> features `[K, B, ...]`, one set a component;
+- `mix_decoder(channels)`: features `[B, ...]` -> likelihood features `[B, H, W, C]`,
+  shared by the components, or `[K, B, ...]` -> `[K, B, H, W, C]` with K sets of
+  weights of its own.
+
+Layers are called as `layer(inputs, labels=None, noise=None, training=False)`; labels
+are one-hot rows. Dropout draws from the `noise` of the step, never from a state.
+"""
+
+from mvae_tf.networks.conv import Conv
+from mvae_tf.networks.mlp import MLP
+from mvae_tf.parts import resolve
+
+__all__ = ["MLP", "Conv", "get"]
+
+_KINDS = {kind.name: kind for kind in (MLP, Conv)}
+
+
+def get(specification):
+    """A network from its name, its configuration or itself."""
+    return resolve(specification, _KINDS, "network")
