@@ -282,6 +282,21 @@ class Inference:
         Returns:
             `[B]` nats.
         """
+        terms = self.elbo_terms(x, y, seed)
+        return -(terms["reconstruction"] + terms["kl"])
+
+    def elbo_terms(self, x, y=None, seed=None):
+        """The two parts of -ELBO, from one draw of the latents.
+
+        Args:
+            x: `[B, ...]` images.
+            y: labels of a conditional model.
+            seed: int; None is the model's own seed.
+
+        Returns:
+            dict of `[B]` tensors in nats: `reconstruction`, -log p(x given z), and
+            `kl`, the KL of all latents.
+        """
         seed = self.seed if seed is None else seed
         return self._in_chunks(self._elbo_batch, *self._images(x, y), seed=seed)
 
@@ -383,7 +398,10 @@ class Inference:
         posterior = self.infer(x, y)
         latents = self.draw(posterior, RowNoise(content_seeds(x, seed)))
         outputs = self.decode_outputs(latents["z"], latents["weights"], y)
-        return self.likelihood.log_prob(x, outputs) - self.kl_nats(posterior, latents)
+        return {
+            "reconstruction": -self.likelihood.log_prob(x, outputs),
+            "kl": self.kl_nats(posterior, latents),
+        }
 
     def _log_weight_batch(self, x, y, start, draws, seed):
         """Log of the sum of `draws` importance weights, from draw `start` on, `[B]`."""
