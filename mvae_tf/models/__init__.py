@@ -1,4 +1,11 @@
-"""Models, each a `keras.Model`: one paper or one baseline a file."""
+"""Models, each a `keras.Model`: one paper or one baseline a file.
+
+Every module of this folder is imported, so a file with a registered class is all that a
+new model takes.
+"""
+
+import importlib
+import pkgutil
 
 from mvae_tf.models.base import BaseVAE, LossTerms
 from mvae_tf.models.m_vae import MixtureOfVAEs
@@ -16,3 +23,6 @@ __all__ = [
     "names",
     "register",
 ]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

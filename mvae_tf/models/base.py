@@ -7,7 +7,6 @@ of its own. A model writes `infer`, `decode_outputs`, `draw`, `draw_prior`,
 `log_density_ratio`, `kl_nats` and `loss_terms`; the rest is here and in `inference.py`.
 """
 
-import inspect
 from typing import NamedTuple
 
 import keras
@@ -16,6 +15,7 @@ import tensorflow as tf
 from mvae_tf import likelihoods, networks
 from mvae_tf.callbacks import StopOnBadSteps
 from mvae_tf.models.inference import Inference
+from mvae_tf.models.registry import arguments
 from mvae_tf.noise import BatchNoise, RowNoise, content_seeds, step_seed
 from mvae_tf.parts import Part
 
@@ -141,11 +141,10 @@ class BaseVAE(Inference, keras.Model):
 
     def get_config(self):
         config = super().get_config()
-        for key in inspect.signature(type(self)).parameters:
-            if key != "kwargs":
-                value = getattr(self, key)
-                value = value.get_config() if isinstance(value, Part) else value
-                config[key] = list(value) if isinstance(value, tuple) else value
+        for key in arguments(type(self)):
+            value = getattr(self, key)
+            value = value.get_config() if isinstance(value, Part) else value
+            config[key] = list(value) if isinstance(value, tuple) else value
         return config
 
     # === What a model writes ===

@@ -6,7 +6,7 @@ import keras
 
 from mvae_tf.parts import choice
 
-__all__ = ["create", "names", "register"]
+__all__ = ["arguments", "create", "names", "register"]
 
 _CLASSES = {}
 
@@ -28,13 +28,25 @@ def names():
     return list(_CLASSES)
 
 
-def create(name, input_shape=(28, 28, 1), **arguments):
+def arguments(cls):
+    """Names of a model's arguments, with those that `**kwargs` hands to its parent."""
+    found = []
+    for parent in cls.__mro__:
+        if vars(parent).get("registry_name") is None:
+            break
+        found += [
+            key for key in inspect.signature(parent).parameters if key != "kwargs"
+        ]
+    return list(dict.fromkeys(found))
+
+
+def create(name, input_shape=(28, 28, 1), **settings):
     """A new model by name.
 
     Args:
         name: one of `names()`.
         input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        **arguments: arguments of the model's class; none is required.
+        **settings: arguments of the model's class; none is required.
 
     Returns:
         A `keras.Model`, built and ready to compile.
@@ -43,7 +55,6 @@ def create(name, input_shape=(28, 28, 1), **arguments):
         ValueError: on an unknown name or argument.
     """
     cls = _CLASSES[choice(name, _CLASSES, "model")]
-    known = [*inspect.signature(cls).parameters, "dtype"]
-    for key in arguments:
-        choice(key, [k for k in known if k != "kwargs"], f"argument of model {name!r},")
-    return cls(input_shape=input_shape, **arguments)
+    for key in settings:
+        choice(key, [*arguments(cls), "dtype"], f"argument of model {name!r},")
+    return cls(input_shape=input_shape, **settings)
