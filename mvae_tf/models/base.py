@@ -220,6 +220,9 @@ class BaseVAE(Inference, keras.Model):
                 skipped because of non-finite pixels, loss or gradients.
         """
         self.check_arrays(x, y)
+        if isinstance(x, tf.data.Dataset):
+            # Keras warns that it does not shuffle a data set, unless told not to.
+            kwargs.setdefault("shuffle", False)
         if isinstance(validation_data, (tuple, list)):
             self.check_arrays(*validation_data[:2])
         return super().fit(
