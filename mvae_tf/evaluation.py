@@ -140,7 +140,7 @@ def _with_progress(batches, title, verbose):
     size = len(batches) if hasattr(batches, "__len__") else None
     bar = keras.utils.Progbar(size, verbose=verbose, unit_name=title)
     for batch in batches:
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(batch))
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
         yield np.asarray(x), None if y is None else np.asarray(y)
         bar.add(1)
 
