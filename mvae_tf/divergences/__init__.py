@@ -1,0 +1,39 @@
+"""Objective terms as pure functions: divergences, dependence and discrepancies.
+
+Every function takes float32 or float64 tensors (or whatever `tf.convert_to_tensor`
+takes) and answers in the same precision: float64 where any array is float64, float32
+otherwise. Python numbers follow the arrays. Half precision and integers are read as
+float32, for logarithms and differences of large sums do not survive 8 or 11 bits. Every
+function works eagerly, inside `tf.function` and under XLA.
+"""
+
+from mvae_tf.divergences.discrete import bernoulli_entropy, dirichlet_kl
+from mvae_tf.divergences.gaussian import (
+    gaussian_dropout_kl,
+    gaussian_kl,
+    gaussian_w2,
+    jensen_shannon,
+)
+from mvae_tf.divergences.kernels import (
+    dhsic,
+    dhsic_bandwidth,
+    hsic,
+    mmd,
+    pairwise_dhsic,
+)
+from mvae_tf.divergences.mixtures import mixture_kl_bound
+
+__all__ = [
+    "bernoulli_entropy",
+    "dhsic",
+    "dhsic_bandwidth",
+    "dirichlet_kl",
+    "gaussian_dropout_kl",
+    "gaussian_kl",
+    "gaussian_w2",
+    "hsic",
+    "jensen_shannon",
+    "mixture_kl_bound",
+    "mmd",
+    "pairwise_dhsic",
+]

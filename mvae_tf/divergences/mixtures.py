@@ -1,0 +1,242 @@
+"""Upper bounds on the KL divergence between Gaussian mixtures."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from mvae_tf.divergences.inputs import floats
+
+__all__ = ["mixture_kl_bound"]
+
+_MATCHED_FORMS = ("paper_avg", "soft_k", "min_k")
+_FORMS = (*_MATCHED_FORMS, "lse_component", "variational")
+_MATCHINGS = ("greedy", "optimal")
+_MOST_OPTIMAL_COMPONENTS = 8
+_LEAST_WEIGHT = 1e-30
+_VARIATIONAL_ITERATIONS = 20
+
+
+def mixture_kl_bound(
+    means_q,
+    stddevs_q,
+    weights_q,
+    means_p,
+    stddevs_p,
+    weights_p,
+    matching="greedy",
+    form="soft_k",
+):
+    """Upper bound on KL(q || p) between mixtures of diagonal Gaussians.
+
+    q has M components, p is the uniform average of K mixtures of M' components, like
+    the prior of K pseudo-inputs of Guo et al. ("Variational autoencoder with optimizing
+    Gaussian mixture model priors", IEEE Access 2020). With weights pi and pi', KL_kmn
+    the divergence of component m of q from component n of mixture k, and beta a
+    matching of components one to one,
+
+        U_k = sum_m pi_m (log(pi_m / pi'_beta(m)) + KL_k,m,beta(m)).
+
+    | form | value |
+    |---|---|
+    | "paper_avg" | mean_k U_k, their Eq 22. It prefers a prior of K equal mixtures |
+    | "soft_k" | -log mean_k exp(-U_k); never above "paper_avg" |
+    | "min_k" | min_k U_k + log K; never below "soft_k" |
+    | "lse_component" | -sum_m pi_m log sum_kn (pi'_n / K) exp(-KL_kmn); no matching |
+    | "variational" | Hershey and Olsen (ICASSP 2007), 20 iterations; the tightest |
+
+    All KL_kmn come from one matrix product and are clamped at 0: means far from those
+    of p, in units of its stddevs, cost digits.
+
+    Args:
+        means_q: `[..., M, D]`.
+        stddevs_q: `[..., M, D]`, positive.
+        weights_q: `[M]` or `[..., M]`, rows summing to 1.
+        means_p: `[K, M', D]`, or `[..., K, M', D]` with the leading axes of q.
+        stddevs_p: shape of `means_p`, positive.
+        weights_p: `[M']`, `[K, M']` or `[..., K, M']`, rows summing to 1.
+        matching: of the first three forms, which need M = M'. "greedy" serves heavy
+            components first (their Eq 13); "optimal" is the best of all matchings, for
+            up to 8 components.
+        form: see the table.
+
+    Returns:
+        `[...]`, nats. Weights under 1e-30 count as 1e-30 where a logarithm is taken.
+
+    Raises:
+        ValueError: on wrong shapes, or an unknown `matching` or `form`.
+    """
+    if form not in _FORMS:
+        raise ValueError(f"Expected form as one of {', '.join(_FORMS)}, got {form!r}.")
+    if matching not in _MATCHINGS:
+        raise ValueError(f"Expected matching 'greedy' or 'optimal', got {matching!r}.")
+    means_q, stddevs_q, weights_q, means_p, stddevs_p, weights_p = floats(
+        means_q=means_q,
+        stddevs_q=stddevs_q,
+        weights_q=weights_q,
+        means_p=means_p,
+        stddevs_p=stddevs_p,
+        weights_p=weights_p,
+    )
+    _check_shapes(means_q, stddevs_q, weights_q, means_p, stddevs_p, weights_p)
+    weights_q = tf.broadcast_to(weights_q, tf.shape(means_q)[:-1])
+    log_p = _log(tf.broadcast_to(weights_p, tf.shape(means_p)[:-1]))
+    kl = _pairwise_kl(means_q, stddevs_q, means_p, stddevs_p)
+    if form in _MATCHED_FORMS:
+        match = _greedy if matching == "greedy" else _optimal
+        return _over_mixtures(match(kl, weights_q, log_p), form)
+    return _one_mixture(kl, weights_q, log_p, form)
+
+
+def _check_shapes(means_q, stddevs_q, weights_q, means_p, stddevs_p, weights_p):
+    q, p = means_q.shape, means_p.shape
+    same_q = q.is_compatible_with(stddevs_q.shape)
+    if q.rank is None or q.rank < 2 or None in q[-2:] or not same_q:
+        raise ValueError(
+            "Expected means_q and stddevs_q of one shape [..., M, D], "
+            f"got {q} and {stddevs_q.shape}."
+        )
+    same_p = p.is_compatible_with(stddevs_p.shape)
+    if p.rank not in (3, q.rank + 1) or None in p[-3:] or not same_p:
+        raise ValueError(
+            "Expected means_p and stddevs_p of one shape [K, M, D] or [..., K, M, D] "
+            f"with the axes of q, got {p} and {stddevs_p.shape}."
+        )
+    if q[-1] != p[-1]:
+        raise ValueError(
+            f"Expected q and p of equal dimension, got {q[-1]} and {p[-1]}."
+        )
+    if weights_q.shape[-1:] != q[-2:-1] or weights_p.shape[-1:] != p[-2:-1]:
+        raise ValueError(
+            f"Expected weights of {q[-2]} components of q and {p[-2]} of p, "
+            f"got shapes {weights_q.shape} and {weights_p.shape}."
+        )
+
+
+def _pairwise_kl(means_q, stddevs_q, means_p, stddevs_p):
+    """KL of each component of q from each of p, `[..., M, K, M']`.
+
+    As a matrix product, so that no `[..., M, K, M', D]` tensor exists.
+    """
+    num_mixtures, num_p, dimension = means_p.shape[-3:]
+    # Divergences do not see a shift, but rounding in the products does.
+    center = tf.stop_gradient(tf.reduce_mean(means_p, axis=(-3, -2)))
+    means_q -= center[..., None, :]
+    means_p -= center[..., None, None, :]
+    precisions = 1.0 / tf.square(stddevs_p)
+    q = tf.concat([tf.square(stddevs_q) + tf.square(means_q), means_q], axis=-1)
+    p = tf.concat([precisions, -2.0 * means_p * precisions], axis=-1)
+    offset_q = 2.0 * tf.reduce_sum(tf.math.log(stddevs_q), axis=-1) + dimension
+    offset_p = tf.reduce_sum(
+        2.0 * tf.math.log(stddevs_p) + tf.square(means_p) * precisions, axis=-1
+    )
+    if p.shape.rank == 3:
+        products = tf.tensordot(q, p, [[-1], [-1]])
+    else:
+        flat = tf.reshape(p, _join(p, -3, [num_mixtures * num_p, 2 * dimension]))
+        products = tf.matmul(q, flat, transpose_b=True)
+        products = tf.reshape(products, _join(products, -1, [num_mixtures, num_p]))
+    kl = products + offset_p[..., None, :, :] - offset_q[..., None, None]
+    return tf.maximum(0.5 * kl, 0.0)
+
+
+def _greedy(kl, weights_q, log_p):
+    """U_k, `[..., K]`, with heavy components of q choosing first."""
+    _require_equal_numbers(kl)
+    order = tf.argsort(weights_q, direction="DESCENDING", stable=True)
+    batch_dims = order.shape.rank - 1
+    kl = tf.gather(kl, order, axis=batch_dims, batch_dims=batch_dims)
+    weights_q = tf.gather(weights_q, order, axis=batch_dims, batch_dims=batch_dims)
+    taken = tf.zeros_like(kl[..., 0, :, :], tf.bool)
+    total = tf.zeros_like(kl[..., 0, :, 0])
+    for m in range(kl.shape[-3]):
+        cost = tf.where(taken, np.inf, kl[..., m, :, :] - log_p)
+        chosen = tf.one_hot(tf.argmin(cost, axis=-1), kl.shape[-1], True, False)
+        taken = tf.logical_or(taken, chosen)
+        weight = weights_q[..., m, None]
+        total += weight * (_log(weight) + tf.reduce_min(cost, axis=-1))
+    return total
+
+
+def _optimal(kl, weights_q, log_p):
+    """U_k, `[..., K]`, with the best matching, found over subsets of components of p.
+
+    The cheapest way to serve the first components of q with a given subset extends the
+    cheapest way to serve one fewer: 2^M M / 2 steps instead of M! matchings.
+    """
+    _require_equal_numbers(kl)
+    size = kl.shape[-1]
+    if size > _MOST_OPTIMAL_COMPONENTS:
+        raise ValueError(
+            f"Expected at most {_MOST_OPTIMAL_COMPONENTS} components for matching "
+            f"'optimal', got {size}."
+        )
+    costs = []
+    for m in range(size):
+        weight = weights_q[..., m, None, None]
+        costs.append(weight * (_log(weight) + kl[..., m, :, :] - log_p))
+    best = {0: tf.zeros_like(costs[0][..., 0])}
+    for subset in range(1, 2**size):
+        cost = costs[subset.bit_count() - 1]
+        members = [n for n in range(size) if subset >> n & 1]
+        best[subset] = tf.reduce_min(
+            tf.stack([best[subset ^ (1 << n)] + cost[..., n] for n in members]), axis=0
+        )
+    return best[2**size - 1]
+
+
+def _over_mixtures(bounds, form):
+    """One bound, `[...]`, from those of the K mixtures, `[..., K]`."""
+    log_num = math.log(bounds.shape[-1])
+    if form == "paper_avg":
+        return tf.reduce_mean(bounds, axis=-1)
+    if form == "min_k":
+        return tf.reduce_min(bounds, axis=-1) + log_num
+    return log_num - tf.reduce_logsumexp(-bounds, axis=-1)
+
+
+def _one_mixture(kl, weights_q, log_p, form):
+    """Bounds that read p as one mixture of K M' components."""
+    num_mixtures, num_p = kl.shape[-2:]
+    kl = tf.reshape(kl, _join(kl, -2, [num_mixtures * num_p]))
+    log_p = tf.reshape(log_p, _join(log_p, -2, [1, num_mixtures * num_p]))
+    log_p -= math.log(num_mixtures)
+    divergence = -tf.reduce_logsumexp(log_p - kl, axis=-1)
+    if form == "variational":
+        log_shares = _variational_log_shares(kl, _log(weights_q)[..., None], log_p)
+        divergence = _log(weights_q) - tf.reduce_logsumexp(
+            log_p + log_shares - kl, axis=-1
+        )
+    return tf.reduce_sum(weights_q * divergence, axis=-1)
+
+
+def _variational_log_shares(kl, log_q, log_p):
+    """Log of the part of each component of p that serves each one of q, `[..., M, N]`.
+
+    Fixed-point iteration without gradient: at its optimum the bound does not change
+    with the shares, to first order.
+    """
+    kl, log_q, log_p = map(tf.stop_gradient, (kl, log_q, log_p))
+    log_shares = log_q
+    for _ in range(_VARIATIONAL_ITERATIONS):
+        log_joint = log_q + tf.nn.log_softmax(log_p + log_shares - kl, axis=-1)
+        log_shares = tf.nn.log_softmax(log_joint, axis=-2)
+    return log_shares
+
+
+def _require_equal_numbers(kl):
+    num_q, num_p = kl.shape[-3], kl.shape[-1]
+    if num_q != num_p:
+        raise ValueError(
+            "Expected as many components in q as in p for a one-to-one matching, "
+            f"got {num_q} and {num_p}."
+        )
+
+
+def _log(weights):
+    return tf.math.log(tf.maximum(weights, _LEAST_WEIGHT))
+
+
+def _join(tensor, axis, sizes):
+    """Shape of `tensor` before `axis`, followed by `sizes`."""
+    return tf.concat([tf.shape(tensor)[:axis], sizes], axis=0)
