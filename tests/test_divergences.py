@@ -11,8 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from mvae_tf import divergences
 
-settings.register_profile("divergences", deadline=None, max_examples=50)
-settings.load_profile("divergences")
+EXAMPLES = settings(deadline=None, max_examples=50)
 
 MEANS = hnp.arrays(np.float64, (3, 4), elements=st.floats(-5, 5))
 STDDEVS = hnp.arrays(np.float64, (3, 4), elements=st.floats(0.05, 5))
@@ -50,6 +49,7 @@ class TestGaussianKL:
         np.testing.assert_allclose(of_c, 0.130812, atol=1e-6)
         np.testing.assert_allclose(of_z + of_c, 0.463172, atol=1e-6)
 
+    @EXAMPLES
     @given(MEANS, STDDEVS, MEANS, STDDEVS)
     def test_equals_tfp(self, mean, stddev, prior_mean, prior_stddev):
         kl = divergences.gaussian_kl(mean, stddev, prior_mean, prior_stddev)
@@ -62,6 +62,7 @@ class TestGaussianKL:
         assert kl.shape == (3,)
         np.testing.assert_allclose(kl, expected, rtol=1e-12, atol=1e-12)
 
+    @EXAMPLES
     @given(
         hnp.arrays(np.float32, (6,), elements=st.floats(-5, 5, width=32)),
         hnp.arrays(np.float32, (6,), elements=st.floats(0.0625, 5, width=32)),
@@ -108,6 +109,7 @@ class TestGaussianW2:
         w2 = divergences.gaussian_w2([0.3], [0.7], [-1.0], [1.9])
         np.testing.assert_allclose(w2, np.mean((p - q) ** 2), rtol=1e-4)
 
+    @EXAMPLES
     @given(MEANS, STDDEVS, MEANS, STDDEVS)
     def test_is_symmetric(self, mean_p, stddev_p, mean_q, stddev_q):
         forward = divergences.gaussian_w2(mean_p, stddev_p, mean_q, stddev_q)
@@ -143,6 +145,7 @@ class TestJensenShannon:
         assert draws.shape == (20000,)
         assert_within_4_standard_errors(draws, expected)
 
+    @EXAMPLES
     @given(MEANS, STDDEVS, MEANS, STDDEVS, MEANS, MEANS)
     def test_is_at_most_log_2(self, mean_p, stddev_p, mean_q, stddev_q, z_p, z_q):
         js = divergences.jensen_shannon(mean_p, stddev_p, mean_q, stddev_q, z_p, z_q)
@@ -264,6 +267,7 @@ class TestDirichletKL:
         np.testing.assert_allclose(precise, expected, rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(single, expected, rtol=1e-6, atol=1e-8)
 
+    @EXAMPLES
     @given(CONCENTRATIONS, CONCENTRATIONS)
     def test_float32_equals_float64_oracle(self, a, c):
         a, c = a.astype(np.float32), c.astype(np.float32)
@@ -273,6 +277,7 @@ class TestDirichletKL:
         assert kl >= -1e-5
         np.testing.assert_allclose(kl, expected, rtol=1e-6, atol=1e-6)
 
+    @EXAMPLES
     @given(CONCENTRATIONS, CONCENTRATIONS)
     def test_gradient_equals_trigamma_form(self, a, c):
         trigamma = special.polygamma(1, a)
@@ -318,6 +323,7 @@ class TestBernoulliEntropy:
         np.testing.assert_allclose(h, [0.325083, 0.693147], atol=1e-6)
         np.testing.assert_allclose(-10 * h**2, [-1.056789, -4.804530], atol=1e-5)
 
+    @EXAMPLES
     @given(st.floats(0, 1))
     def test_equals_scipy(self, p):
         h = divergences.bernoulli_entropy(np.array([p, 1.0 - p]))
@@ -368,6 +374,13 @@ class TestEveryFunction:
         assert (single.dtype, double.dtype) == (tf.float32, tf.float64)
         assert half.dtype == tf.float32
         np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-5)
+
+
+def test_numbers_and_lists_take_the_precision_of_the_arrays():
+    exact = 0.5 * (0.1**2 + 0.3**2 - 1.0) - np.log(0.3)
+    for mean in (0.1, [0.1]):
+        kl = divergences.gaussian_kl(mean, np.array([0.3]))
+        np.testing.assert_allclose(kl, exact, rtol=1e-14)
 
 
 def test_text_is_rejected():

@@ -8,7 +8,8 @@ __all__ = ["floats", "require_last_axis"]
 def floats(**values):
     """Tensors of one floating dtype, in the order of the keyword arguments.
 
-    float64 where any array is float64, otherwise float32; Python numbers do not count.
+    float64 where any array is float64, otherwise float32; Python numbers, and lists of
+    them, do not count.
 
     Args:
         **values: arrays, tensors or numbers, by the names that messages use.
@@ -16,21 +17,28 @@ def floats(**values):
     Raises:
         TypeError: when a value is neither floating nor integer.
     """
-    tensors = {
-        name: value if isinstance(value, int | float) else tf.convert_to_tensor(value)
-        for name, value in values.items()
-    }
     dtype = tf.float32
-    for name, tensor in tensors.items():
-        if isinstance(tensor, int | float):
+    for name, value in values.items():
+        if _has_no_dtype(value):
             continue
+        values[name] = tensor = tf.convert_to_tensor(value)
         if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
             raise TypeError(
                 f"Expected {name} of real numbers, got {tensor.dtype.name}."
             )
         if tensor.dtype == tf.float64:
             dtype = tf.float64
-    return [tf.cast(tensor, dtype) for tensor in tensors.values()]
+    # Casting a Python number to float64 would round it to float32 on the way.
+    return [
+        tf.convert_to_tensor(value, dtype)
+        if _has_no_dtype(value)
+        else tf.cast(value, dtype)
+        for value in values.values()
+    ]
+
+
+def _has_no_dtype(value):
+    return all(isinstance(leaf, int | float) for leaf in tf.nest.flatten(value))
 
 
 def require_last_axis(**tensors):

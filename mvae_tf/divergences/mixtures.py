@@ -1,8 +1,8 @@
 """Upper bounds on the KL divergence between Gaussian mixtures."""
 
+import functools
 import math
 
-import numpy as np
 import tensorflow as tf
 
 from mvae_tf.divergences.inputs import floats
@@ -147,14 +147,14 @@ def _greedy(kl, weights_q, log_p):
     batch_dims = order.shape.rank - 1
     kl = tf.gather(kl, order, axis=batch_dims, batch_dims=batch_dims)
     weights_q = tf.gather(weights_q, order, axis=batch_dims, batch_dims=batch_dims)
+    infinity = tf.constant(math.inf, kl.dtype)
     taken = tf.zeros_like(kl[..., 0, :, :], tf.bool)
     total = tf.zeros_like(kl[..., 0, :, 0])
     for m in range(kl.shape[-3]):
-        cost = tf.where(taken, np.inf, kl[..., m, :, :] - log_p)
-        chosen = tf.one_hot(tf.argmin(cost, axis=-1), kl.shape[-1], True, False)
+        cost, chosen = _least(tf.where(taken, infinity, kl[..., m, :, :] - log_p))
         taken = tf.logical_or(taken, chosen)
         weight = weights_q[..., m, None]
-        total += weight * (_log(weight) + tf.reduce_min(cost, axis=-1))
+        total += weight * (_log(weight) + cost)
     return total
 
 
@@ -179,8 +179,8 @@ def _optimal(kl, weights_q, log_p):
     for subset in range(1, 2**size):
         cost = costs[subset.bit_count() - 1]
         members = [n for n in range(size) if subset >> n & 1]
-        best[subset] = tf.reduce_min(
-            tf.stack([best[subset ^ (1 << n)] + cost[..., n] for n in members]), axis=0
+        best[subset] = functools.reduce(
+            tf.minimum, [best[subset ^ (1 << n)] + cost[..., n] for n in members]
         )
     return best[2**size - 1]
 
@@ -191,7 +191,7 @@ def _over_mixtures(bounds, form):
     if form == "paper_avg":
         return tf.reduce_mean(bounds, axis=-1)
     if form == "min_k":
-        return tf.reduce_min(bounds, axis=-1) + log_num
+        return _least(bounds)[0] + log_num
     return log_num - tf.reduce_logsumexp(-bounds, axis=-1)
 
 
@@ -231,6 +231,16 @@ def _require_equal_numbers(kl):
             "Expected as many components in q as in p for a one-to-one matching, "
             f"got {num_q} and {num_p}."
         )
+
+
+def _least(values):
+    """Least value along the last axis, and where it is.
+
+    Not `tf.reduce_min`: its gradient looks for entries equal to the minimum, finds none
+    where XLA rounds the two differently, and divides by zero.
+    """
+    where = tf.one_hot(tf.argmin(values, axis=-1), values.shape[-1], True, False)
+    return tf.reduce_sum(tf.where(where, values, tf.zeros_like(values)), -1), where
 
 
 def _log(weights):
