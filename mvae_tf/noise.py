@@ -15,15 +15,34 @@ Both kinds of noise are called alike, `noise(name, sampler, *parameters)`:
   without that axis, by `RowNoise`).
 """
 
+import numbers
 import zlib
 
 import tensorflow as tf
 
-__all__ = ["BatchNoise", "RowNoise", "content_seeds", "index_seeds", "step_seed"]
+__all__ = [
+    "BatchNoise",
+    "RowNoise",
+    "check_seed",
+    "content_seeds",
+    "index_seeds",
+    "step_seed",
+]
 
 
 def _salt(name):
     return zlib.crc32(name.encode()) & 0x7FFFFFFF
+
+
+def check_seed(seed):
+    """The seed as a Python int.
+
+    Raises:
+        ValueError: unless it is an integer in 0..2^31 - 1.
+    """
+    if not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**31:
+        raise ValueError(f"Expected a seed in 0..{2**31 - 1}, got {seed!r}.")
+    return int(seed)
 
 
 def step_seed(seed, step):
@@ -48,7 +67,7 @@ def content_seeds(x, seed):
 
     Args:
         x: float32 tensor `[B, ...]`.
-        seed: int or int32 scalar.
+        seed: int, int32 scalar, or int32 tensor `[B]`.
 
     Returns:
         int32 tensor `[B, 2]`.

@@ -16,7 +16,13 @@ from mvae_tf import likelihoods, networks
 from mvae_tf.callbacks import StopOnBadSteps
 from mvae_tf.models.inference import Inference
 from mvae_tf.models.registry import arguments
-from mvae_tf.noise import BatchNoise, RowNoise, content_seeds, step_seed
+from mvae_tf.noise import (
+    BatchNoise,
+    RowNoise,
+    check_seed,
+    content_seeds,
+    step_seed,
+)
 from mvae_tf.parts import Part
 
 __all__ = ["BaseVAE", "LossTerms"]
@@ -98,7 +104,7 @@ class BaseVAE(Inference, keras.Model):
         self.num_classes = num_classes
         self.network = networks.get(network)
         self.likelihood = likelihoods.get(likelihood)
-        self.seed = int(seed)
+        self.seed = check_seed(seed)
 
         self.final_weights = {k: float(v) for k, v in term_weights.items()}
         self.term_weights = {

@@ -5,13 +5,14 @@ that any number of rows fits in memory. The `*_batch` methods beneath them are p
 graph code on one batch; exports serve these.
 """
 
+import functools
 import random
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.noise import RowNoise, content_seeds, index_seeds
+from mvae_tf.noise import RowNoise, check_seed, content_seeds, index_seeds
 
 __all__ = ["Inference"]
 
@@ -29,7 +30,7 @@ class _GraphFunctions:
         key = (function.__name__, *sorted(static.items()))
         if key not in self.functions:
             self.functions[key] = tf.function(
-                lambda *arrays: function(*arrays, **static), reduce_retracing=True
+                functools.partial(function, **static), reduce_retracing=True
             )
         return self.functions[key]
 
@@ -140,6 +141,10 @@ class Inference:
                 f"Expected component in 0..{self.num_components - 1}, got {component}."
             )
 
+    def _fill_seed(self, num, seed):
+        """The seed, or the model's own for None, as a tensor `[num]`."""
+        return tf.fill([num], self.seed if seed is None else check_seed(seed))
+
     # === Chunks ===
 
     def _in_chunks(self, function, *arrays, rows=_ROWS, **static):
@@ -219,8 +224,8 @@ class Inference:
             self.reconstruct_batch,
             x,
             y,
+            None if seed is None else self._fill_seed(len(x), seed),
             component=component,
-            seed=seed,
             **draw_options,
         )
 
@@ -297,8 +302,8 @@ class Inference:
             dict of `[B]` tensors in nats: `reconstruction`, -log p(x given z), and
             `kl`, the KL of all latents.
         """
-        seed = self.seed if seed is None else seed
-        return self._in_chunks(self._elbo_batch, *self._images(x, y), seed=seed)
+        x, y = self._images(x, y)
+        return self._in_chunks(self._elbo_batch, x, y, self._fill_seed(len(x), seed))
 
     def log_likelihood(self, x, num_samples, y=None, seed=None):
         """Importance-sampled log p(x), with the posterior as the proposal.
@@ -315,7 +320,7 @@ class Inference:
         if num_samples < 1:
             raise ValueError(f"Expected num_samples >= 1, got {num_samples}.")
         x, y = self._images(x, y)
-        seed = self.seed if seed is None else seed
+        seeds = self._fill_seed(len(x), seed)
         total = tf.fill([len(x)], -np.inf)
         for start in range(0, num_samples, _SAMPLES_AT_ONCE):
             draws = min(_SAMPLES_AT_ONCE, num_samples - start)
@@ -323,10 +328,10 @@ class Inference:
                 self._log_weight_batch,
                 x,
                 y,
+                seeds,
                 tf.fill([len(x)], np.int32(start)),
                 rows=64,
                 draws=draws,
-                seed=seed,
             )
             total = tf.reduce_logsumexp(tf.stack([total, part]), axis=0)
         return total - tf.math.log(float(num_samples))
@@ -351,8 +356,8 @@ class Inference:
         """See `decode`."""
         return self.likelihood.mean(self.decode_outputs(z, weights, y))
 
-    def reconstruct_batch(self, x, y, component=None, seed=None, **draw_options):
-        """See `reconstruct`."""
+    def reconstruct_batch(self, x, y, seed=None, component=None, **draw_options):
+        """See `reconstruct`; `seed` is an int32 scalar, or `[B]`."""
         posterior = self.infer(x, y)
         if seed is None:
             latents = {"z": posterior["mean"], "weights": posterior["weights"]}
@@ -403,7 +408,7 @@ class Inference:
             "kl": self.kl_nats(posterior, latents),
         }
 
-    def _log_weight_batch(self, x, y, start, draws, seed):
+    def _log_weight_batch(self, x, y, seed, start, draws):
         """Log of the sum of `draws` importance weights, from draw `start` on, `[B]`."""
         seeds = content_seeds(x, seed) + tf.stack([tf.zeros_like(start), start], 1)
         posterior = tf.nest.map_structure(
@@ -420,4 +425,4 @@ class Inference:
 
 def _seed_or_fresh(seed):
     """The seed itself, or a new one from the generator that Keras' global seed sets."""
-    return random.randrange(2**31) if seed is None else seed
+    return random.randrange(2**31) if seed is None else check_seed(seed)

@@ -195,8 +195,8 @@ class MixtureVAE(BaseVAE):
             y: labels of a conditional model.
             seed: int; None is the model's own seed.
         """
-        seed = self.seed if seed is None else seed
-        return self._in_chunks(self._draw_batch, *self._images(x, y), seed=seed)
+        x, y = self._images(x, y)
+        return self._in_chunks(self._draw_batch, x, y, self._fill_seed(len(x), seed))
 
     def _draw_batch(self, x, y, seed):
         noise = RowNoise(content_seeds(x, seed))
