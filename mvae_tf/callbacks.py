@@ -19,10 +19,10 @@ class StopOnBadSteps(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Reads the model's counters after each execution."""
-        in_a_row = int(self.model.skipped_in_a_row)
+        in_a_row = int(self.model.skipped_in_a_row.numpy())
         if not in_a_row:
             return
-        step = int(self.model.step)
+        step = int(self.model.step.numpy())
         low, high = (float(value) for value in self.model.found_range.numpy())
         if low or high:
             likelihood = self.model.likelihood

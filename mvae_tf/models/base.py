@@ -237,16 +237,16 @@ class BaseVAE(Inference, keras.Model):
             batch_size=batch_size,
             epochs=epochs,
             verbose=verbose,
-            callbacks=[*(callbacks or []), StopOnBadSteps()],
+            callbacks=[*keras.tree.flatten(callbacks or []), StopOnBadSteps()],
             validation_split=validation_split,
             validation_data=validation_data,
             **kwargs,
         )
 
-    def evaluate(self, x=None, y=None, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Evaluates as `keras.Model.evaluate` does, after checking arrays."""
         self.check_arrays(x, y)
-        return super().evaluate(x, y, **kwargs)
+        return super().evaluate(x, y, batch_size, **kwargs)
 
     def train_step(self, data):
         """One step of the optimiser on a batch of `x` or `(x, y)`."""
@@ -380,4 +380,5 @@ class BaseVAE(Inference, keras.Model):
         """Rows of all replicas, differentiably; the tensor itself on one device."""
         if self._replicas == 1:
             return value
-        return tf.distribute.get_replica_context().all_gather(value, axis=0)
+        rows = tf.distribute.get_replica_context().all_gather(value, axis=0)
+        return tf.ensure_shape(rows, (None, *value.shape[1:]))

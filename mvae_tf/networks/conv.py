@@ -37,24 +37,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, x, training=False):
         if not training and self.batch_statistics:
             mean, variance = tf.nn.moments(x, list(range(x.shape.rank - 1)))
-            return tf.nn.batch_normalization(
-                x,
-                mean,
-                variance,
-                tf.cast(self.beta, x.dtype),
-                tf.cast(self.gamma, x.dtype),
-                self.epsilon,
-            )
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if not training or replicas > 1 or x.shape.rank != 4:
+            return self._normalize(x, mean, variance)
+        if not training or x.shape.rank != 4:
             return super().call(x, training=training)
-        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            x,
-            tf.cast(self.gamma, tf.float32),
-            tf.cast(self.beta, tf.float32),
-            epsilon=self.epsilon,
-            is_training=True,
-        )
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            mean, variance, count = _global_moments(x)
+            y = self._normalize(x, mean, variance)
+            # The fused kernel, too, reports the unbiased estimate.
+            variance *= count / (count - 1.0)
+        else:
+            y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+                x,
+                tf.cast(self.gamma, tf.float32),
+                tf.cast(self.beta, tf.float32),
+                epsilon=self.epsilon,
+                is_training=True,
+            )
         for moving, batch in (
             (self.moving_mean, mean),
             (self.moving_variance, variance),
@@ -62,9 +60,42 @@ class BatchNormalization(keras.layers.BatchNormalization):
             moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         return y
 
+    def _normalize(self, x, mean, variance):
+        return tf.nn.batch_normalization(
+            x,
+            tf.cast(mean, x.dtype),
+            tf.cast(variance, x.dtype),
+            tf.cast(self.beta, x.dtype),
+            tf.cast(self.gamma, x.dtype),
+            self.epsilon,
+        )
 
+
+def _global_moments(x):
+    """Mean, variance and number of the values of each channel over all replicas."""
+    context = tf.distribute.get_replica_context()
+
+    def total(value):
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+    x = tf.cast(x, tf.float32)
+    count = total(tf.reduce_prod(tf.cast(tf.shape(x)[:3], tf.float32)))
+    mean = total(tf.reduce_sum(x, [0, 1, 2])) / count
+    deviation = tf.math.squared_difference(x, mean)
+    return mean, total(tf.reduce_sum(deviation, [0, 1, 2])) / count, count
+
+
+@tf.custom_gradient
 def _leaky_relu(x):
-    return tf.nn.leaky_relu(x, 0.2)
+    y = tf.nn.leaky_relu(x, 0.2)
+
+    def gradient(upstream):
+        # Of y rather than x, whose sign is the same: TF's graph optimiser fuses the
+        # layer before with this one only where nothing else reads x, and fails aloud
+        # where its gradient does.
+        return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=0.2)
+
+    return y, gradient
 
 
 class _Branch(keras.layers.Layer):
@@ -84,9 +115,19 @@ class _Branch(keras.layers.Layer):
         for step in self.steps:
             if isinstance(step, BatchNormalization):
                 x = step(x, training=training)
+            elif isinstance(step, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
+                x = self._convolve(step, x, training)
             else:
                 x = step(x)
         return x
+
+    def _convolve(self, layer, x, training):
+        """A convolution that takes empty batches, to which oneDNN gives a bad shape."""
+        if training and tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return layer(x)
+        rows = tf.shape(x)[0]
+        at_least_one = tf.pad(x, [[0, tf.maximum(1 - rows, 0)], [0, 0], [0, 0], [0, 0]])
+        return layer(at_least_one)[:rows]
 
 
 class _Branches(ComponentNetwork):
