@@ -1,5 +1,7 @@
 """Adam through TensorFlow's fused kernel."""
 
+import types
+
 import keras
 import tensorflow as tf
 
@@ -17,20 +19,35 @@ class FusedAdam(keras.optimizers.Adam):
         *args, **kwargs: arguments of `keras.optimizers.Adam`.
     """
 
+    def build(self, var_list):
+        """Makes the moments of each variable."""
+        if self.built:
+            return
+        super().build(var_list)
+        moments = [
+            [slot for slot in self.variables if slot.name.endswith(name)]
+            for name in ("_momentum", "_velocity")
+        ]
+        slots = {}
+        for group in zip(var_list, *moments, strict=True):
+            for variable, *slot in zip(*map(_handles, group), strict=True):
+                slots[id(variable)] = slot
+        # A view, for Keras tracks what is in a dict as part of a checkpoint.
+        self._slots = types.MappingProxyType(slots)
+
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its moments."""
         if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
             super().update_step(gradient, variable, learning_rate)
             return
-        index = self._get_variable_index(variable)
-        first, second = self._momentums[index], self._velocities[index]
+        first, second = self._slots[id(variable.handle)]
         dtype = variable.dtype
         step = tf.cast(self.iterations + 1, dtype)
         beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
         tf.raw_ops.ResourceApplyAdam(
-            var=_handle(variable),
-            m=_handle(first),
-            v=_handle(second),
+            var=variable.handle,
+            m=first,
+            v=second,
             beta1_power=tf.pow(beta_1, step),
             beta2_power=tf.pow(beta_2, step),
             lr=tf.cast(learning_rate, dtype),
@@ -41,7 +58,9 @@ class FusedAdam(keras.optimizers.Adam):
         )
 
 
-def _handle(variable):
+def _handles(variable):
+    """Handles of a variable on each replica."""
+    strategy = tf.distribute.get_strategy()
     if isinstance(variable, keras.Variable):
         variable = variable.value
-    return variable.handle
+    return [local.handle for local in strategy.experimental_local_results(variable)]

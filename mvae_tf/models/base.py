@@ -122,6 +122,7 @@ class BaseVAE(Inference, keras.Model):
             dtype="float32",
             aggregation="only_first_replica",
         )
+        self.found_at = self._scalar("found_at", -1, "int64")
         self._loss_metric = keras.metrics.Mean(name="loss")
         self._term_metrics = {
             key: keras.metrics.Mean(name=key)
@@ -237,21 +238,25 @@ class BaseVAE(Inference, keras.Model):
             batch_size=batch_size,
             epochs=epochs,
             verbose=verbose,
-            callbacks=[*keras.tree.flatten(callbacks or []), StopOnBadSteps()],
+            callbacks=[StopOnBadSteps(), *keras.tree.flatten(callbacks or [])],
             validation_split=validation_split,
             validation_data=validation_data,
             **kwargs,
         )
 
-    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, callbacks=None, **kwargs):
         """Evaluates as `keras.Model.evaluate` does, after checking arrays."""
         self.check_arrays(x, y)
-        return super().evaluate(x, y, batch_size, **kwargs)
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [StopOnBadSteps(), *keras.tree.flatten(callbacks or [])]
+        return super().evaluate(x, y, batch_size, callbacks=callbacks, **kwargs)
 
     def train_step(self, data):
         """One step of the optimiser on a batch of `x` or `(x, y)`."""
         x, y = self.unpack(data)
-        x, bad_pixels = self._clean(x)
+        bad_pixels = self._bad_pixels(x)
+        statistics = [v for layer in self.layers for v in layer.non_trainable_variables]
+        before = [tf.convert_to_tensor(variable) for variable in statistics]
         rows, total = self._global_rows(x)
         noise = BatchNoise(step_seed(self.seed, self.step), rows)
         with tf.GradientTape() as tape:
@@ -262,12 +267,15 @@ class BaseVAE(Inference, keras.Model):
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         healthy = self._healthy(bad_pixels, loss, gradients)
         self._apply(gradients, healthy)
+        for variable, value in zip(statistics, before, strict=True):
+            variable.assign(tf.where(healthy, variable, value))
         self._count(healthy)
         return self._logs(terms, objective, x, healthy)
 
     def test_step(self, data):
         """Terms of the objective under noise that depends on the examples alone."""
         x, y = self.unpack(data)
+        self._bad_pixels(x)
         noise = RowNoise(content_seeds(x, self.seed))
         terms = self.loss_terms(x, y, noise, training=False)
         objective = self._objective(terms, self.final_weights, x)
@@ -296,16 +304,12 @@ class BaseVAE(Inference, keras.Model):
 
     # === The guard ===
 
-    def _clean(self, x):
-        """The batch with bad pixels replaced, and whether there were any.
-
-        Replacing them keeps the moving statistics of batch normalisation finite in a
-        step that is skipped anyway.
-        """
+    def _bad_pixels(self, x):
+        """Whether pixels are not finite or, which is noted down, out of range."""
         low, high = self.likelihood.low, self.likelihood.high
         finite = tf.math.is_finite(x)
-        x = tf.where(finite, x, low)
-        found = tf.stack([tf.reduce_min(x), tf.reduce_max(x)])
+        pixels = tf.where(finite, x, low)
+        found = tf.stack([tf.reduce_min(pixels), tf.reduce_max(pixels)])
         # An empty shard has an infinite minimum and is in range.
         found = tf.where(tf.size(x) > 0, found, low)
         if self._replicas > 1:
@@ -314,9 +318,11 @@ class BaseVAE(Inference, keras.Model):
             found = tf.stack([tf.reduce_min(found[:, 0]), tf.reduce_max(found[:, 1])])
         slack = 1e-3 * (high - low)
         outside = (found[0] < low - slack) | (found[1] > high + slack)
-        self.found_range.assign(tf.where(outside, found, 0.0))
-        x = tf.where(outside, tf.clip_by_value(x, low, high), x)
-        return x, outside | ~tf.reduce_all(finite)
+        # The first batch of an execution of many steps is the one to name.
+        first = outside & (self.found_at < 0)
+        self.found_range.assign(tf.where(first, found, self.found_range))
+        self.found_at.assign(tf.where(first, self.step, self.found_at))
+        return outside | ~tf.reduce_all(finite)
 
     def _healthy(self, bad_pixels, loss, gradients):
         """Whether this step may touch the weights, the same on every replica."""
@@ -324,7 +330,10 @@ class BaseVAE(Inference, keras.Model):
         if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             # A loss-scaling optimiser expects overflows, skips them and rescales.
             for gradient in gradients:
-                healthy &= tf.reduce_all(tf.math.is_finite(gradient))
+                if isinstance(gradient, tf.IndexedSlices):
+                    gradient = gradient.values
+                if gradient is not None:
+                    healthy &= tf.reduce_all(tf.math.is_finite(gradient))
         if self._replicas > 1:
             bad = tf.cast(~healthy, tf.float32)
             context = tf.distribute.get_replica_context()
