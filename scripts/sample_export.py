@@ -23,8 +23,8 @@ def main():
     model = tf.saved_model.load(str(version))
     rows = arguments.rows
     index = tf.range(rows * rows)
-    seeds = tf.stack([tf.fill([rows * rows], arguments.seed), index], axis=1)
-    (images,) = model.signatures["generate"](seed=seeds).values()
+    seeds = tf.stack([index, tf.fill([rows * rows], arguments.seed)], axis=1)
+    images = model.signatures["generate"](seed=seeds)["images"]
     tf.io.write_file(
         str(arguments.to), tf.io.encode_png(as_sheet(images, rows, arguments.zoom))
     )
