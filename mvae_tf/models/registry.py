@@ -6,7 +6,7 @@ import keras
 
 from mvae_tf.parts import choice
 
-__all__ = ["arguments", "create", "names", "register"]
+__all__ = ["arguments", "create", "get", "names", "register"]
 
 _CLASSES = {}
 
@@ -26,6 +26,15 @@ def register(name):
 def names():
     """Names that `create` accepts, in order of registration."""
     return list(_CLASSES)
+
+
+def get(name):
+    """Class of a registered name.
+
+    Raises:
+        ValueError: on an unknown name.
+    """
+    return _CLASSES[choice(name, _CLASSES, "model")]
 
 
 def arguments(cls):
@@ -54,7 +63,7 @@ def create(name, input_shape=(28, 28, 1), **settings):
     Raises:
         ValueError: on an unknown name or argument.
     """
-    cls = _CLASSES[choice(name, _CLASSES, "model")]
+    cls = get(name)
     for key in settings:
         choice(key, [*arguments(cls), "dtype"], f"argument of model {name!r},")
     return cls(input_shape=input_shape, **settings)
