@@ -1,0 +1,271 @@
+"""Figures made of images: what the mixture and each of its components decode.
+
+Figure numbers are those of Ye and Bors, "Deep Mixture Generative Autoencoders", TNNLS
+2022. Reconstructions come from posterior means and expected weights, without a mask.
+"""
+
+import numpy as np
+
+from mvae_tf.figures.style import DPI, MARGIN, heat_map, name_panel, place
+from mvae_tf.figures.tiles import image_table, scaled
+
+__all__ = [
+    "interpolation",
+    "mismatch",
+    "mismatch_errors",
+    "reconstructions",
+    "samples",
+    "samples_by_component",
+    "traversal",
+]
+
+
+def reconstructions(model, x, y=None):
+    """Images over their reconstructions, by the mixture and by each component (Fig 2).
+
+    Args:
+        model: a model of this library, of images.
+        x: `[N, H, W, C]` images, one column each.
+        y: their labels, for a conditional model.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    rows = {"original": x, "reconstruction": model.reconstruct(x, y)}
+    subtitle = "Test images and what the model makes of them."
+    if model.num_components > 1:
+        mean = model.encode(x, y)["mean"]
+        rows = {"original": x, "mixture": rows["reconstruction"]}
+        for i in range(model.num_components):
+            rows[f"component {i}"] = _decode_alone(model, mean, i, y)
+        subtitle = (
+            "Test images, the mixture with its expected weights, and each component "
+            "alone."
+        )
+    return _table(model, rows, "Reconstructions", subtitle, row_breaks=(0, 1))
+
+
+def mismatch(model, x, y=None, num_shown=10):
+    """Sub-decoders fed by the encoders of other components (Fig 3).
+
+    Args:
+        model: an MVAE or a mixture of VAEs, of images, K > 1.
+        x: `[N, H, W, C]` images.
+        y: their labels, for a conditional model.
+        num_shown: number of leading images shown; the errors are of all images.
+
+    Returns:
+        `matplotlib.figure.Figure`: a table with each sub-decoder fed by the encoder of
+        the next component, and the matrix of `mismatch_errors`.
+    """
+    num = model.num_components
+    errors = mismatch_errors(model, x, y)
+    mean = np.asarray(model.encode(x, y)["mean"])[:num_shown]
+    y = None if y is None else y[:num_shown]
+    rows = {"original": x[:num_shown]}
+    for i in range(num):
+        fed = np.roll(mean, -1, axis=1)
+        rows[f"encoder {(i + 1) % num} → decoder {i}"] = _decode_alone(model, fed, i, y)
+
+    side = max(260, 74 * num)
+    figure = _table(
+        model,
+        rows,
+        "Mismatched encoders and decoders",
+        "Left: each sub-decoder alone, fed by the encoder of the next component. "
+        "Right: squared error of every pair, summed over an image, mean of "
+        f"{len(x)} images; the diagonal has the pairs that were trained together.",
+        row_breaks=(0,),
+        beside=(side + 90, side + 60),
+    )
+    width, height = figure.get_size_inches() * DPI
+    top = height - figure.heading_pixels - MARGIN
+    axes = place(figure, width - side - MARGIN, top - side - 50, side, side)
+    pairs = errors[~np.eye(num, dtype=bool)]
+    text_format = ".1f" if errors.max() < 100 else ".0f"
+    heat_map(axes, errors, text_format, vmin=0.0, vmax=2.0 * np.median(pairs))
+    name_panel(axes, None, "encoder", "decoder")
+    axes.xaxis.set_label_position("top")
+    axes.tick_params(labelbottom=False, labeltop=True)
+    return figure
+
+
+def mismatch_errors(model, x, y=None):
+    """Squared error of each sub-decoder alone, fed by each encoder.
+
+    Args:
+        model: an MVAE or a mixture of VAEs.
+        x: `[N, ...]` images.
+        y: their labels, for a conditional model.
+
+    Returns:
+        `[K, K]` float64: row i is sub-decoder i, column j encoder j; summed over an
+        image in the pixel scale of the likelihood, mean over images.
+    """
+    num = model.num_components
+    mean = np.asarray(model.encode(x, y)["mean"])
+    errors = np.zeros((num, num))
+    for shift in range(num):
+        fed = np.roll(mean, -shift, axis=1)
+        for i in range(num):
+            squared = np.square(_decode_alone(model, fed, i, y) - x, dtype=np.float64)
+            errors[i, (i + shift) % num] = squared.sum() / len(x)
+    return errors
+
+
+def interpolation(model, x0, x1, y=None, num_frames=12, shift=0):
+    """Frames between pairs of images, one pair a row (Eq 33-36, Fig 6 and 7).
+
+    Args:
+        model: a model of this library, of images.
+        x0: `[N, H, W, C]` images at the left.
+        x1: as many images at the right.
+        y: labels of the pairs, for a conditional model.
+        num_frames: frames between the two images; the first and the last are their
+            reconstructions.
+        shift: sub-decoder i takes the interpolated latent of encoder i + shift,
+            cyclically; 0 is the interpolation, 1 its mismatched twin.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    if shift:
+        frames = _shifted_frames(model, x0, x1, y, num_frames, shift)
+        title = "Interpolation, mismatched"
+        subtitle = (
+            "The same frames with the latent of each encoder handed to the wrong "
+            f"sub-decoder: sub-decoder i takes latent i + {shift}, cyclically."
+        )
+    else:
+        frames = np.asarray(model.interpolate(x0, x1, num_frames, y))
+        title = "Interpolation"
+        subtitle = (
+            "From the test image at the left to the one at the right: posterior means "
+            "and expected weights move in equal steps."
+        )
+    x0, x1 = np.asarray(x0)[:, np.newaxis], np.asarray(x1)[:, np.newaxis]
+    rows = np.concatenate([x0, frames, x1], axis=1)
+    return _table(model, rows, title, subtitle, column_breaks=(0, num_frames))
+
+
+def _shifted_frames(model, x0, x1, y, num_frames, shift):
+    first, last = model.encode(x0, y), model.encode(x1, y)
+    frames = []
+    for a in np.linspace(0.0, 1.0, num_frames, dtype=np.float32):
+        z = (1.0 - a) * first["mean"] + a * last["mean"]
+        weights = (1.0 - a) * first["weights"] + a * last["weights"]
+        frames.append(model.decode(np.roll(z, -shift, axis=1), weights, y))
+    return np.stack(frames, axis=1)
+
+
+def traversal(model, places, low, high, steps=11, y=None, start=None):
+    """Images decoded along one latent dimension of one component a row (Fig 8-10).
+
+    Args:
+        model: a model of this library, of images.
+        places: pairs (component, dimension), one row each.
+        low: value of the dimension at the left.
+        high: value at the right.
+        steps: number of columns.
+        y: label of all images, for a conditional model.
+        start: `[K, Z]`, the values of all other dimensions; None for zeros.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    count, size = model.num_components, model.latent_dim
+    start = np.zeros((count, size)) if start is None else np.asarray(start)
+    values = np.linspace(low, high, steps)
+    rows = {}
+    for component, dimension in places:
+        z = np.repeat(start[np.newaxis], steps, axis=0)
+        z[:, component, dimension] = values
+        name = f"component {component}, " if count > 1 else ""
+        rows[f"{name}z[{dimension}]"] = _decode_alone(model, z, component, y)
+    label = "" if y is None else f" of label {y}"
+    return _table(
+        model,
+        rows,
+        f"Latent traversal{label}",
+        "Each row decodes one component alone while one dimension of its latent moves; "
+        + ("the others are 0." if not start.any() else "the others are fixed."),
+        column_labels=[f"{value:.2g}" for value in values],
+    )
+
+
+def samples(model, rows=6, columns=12, seed=0):
+    """Images by ancestral sampling from the model's own prior.
+
+    Args:
+        model: a model of this library, of images.
+        rows: number of rows.
+        columns: number of columns of an unconditional model. A conditional model has a
+            column for each of its labels, 12 at most.
+        seed: int.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    labels = None
+    if model.num_classes is not None:
+        columns = min(model.num_classes, 12)
+        labels = np.arange(columns)
+    y = None if labels is None else np.tile(labels, rows)
+    images = np.asarray(model.generate(rows * columns, y=y, seed=seed))
+    return _table(
+        model,
+        images.reshape(rows, columns, *images.shape[1:]),
+        "Samples",
+        "Images drawn from the model's prior."
+        + ("" if labels is None else " One label a column."),
+        column_labels=None if labels is None else [str(label) for label in labels],
+    )
+
+
+def samples_by_component(model, columns=12, y=None, seed=0):
+    """Images that each component decodes from the same draws of the prior (Fig 17).
+
+    Args:
+        model: an MVAE or a mixture of VAEs, of images, K > 1.
+        columns: number of draws.
+        y: labels of the columns, for a conditional model; None counts through them.
+        seed: int.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    count, size = model.num_components, model.latent_dim
+    noise = np.random.default_rng(seed).standard_normal((columns, 1, size))
+    mean, stddev = (np.asarray(value) for value in model.prior_moments())
+    z = np.broadcast_to(mean + stddev * noise, (columns, count, size))
+    if y is None and model.num_classes is not None:
+        y = np.arange(columns) % model.num_classes
+    rows = {f"component {i}": _decode_alone(model, z, i, y) for i in range(count)}
+    return _table(
+        model,
+        rows,
+        "Samples by component",
+        "Each column is one draw from the prior, decoded by every component alone.",
+        column_labels=None if y is None else [str(label) for label in y],
+    )
+
+
+def _decode_alone(model, z, component, y):
+    """Images `[B, H, W, C]` of one component, from `z [B, K, Z]`."""
+    weights = np.zeros((len(z), model.num_components), np.float32)
+    weights[:, component] = 1.0
+    return np.asarray(model.decode(z, weights, y))
+
+
+def _table(model, rows, title, subtitle, **options):
+    """Table of rows given as an array, or as a dict from labels to rows."""
+    if len(model.input_shape) != 3 or model.input_shape[-1] not in (1, 3):
+        raise ValueError(
+            f"Expected a model of grey or colour images, got input shape "
+            f"{model.input_shape}."
+        )
+    labels = None
+    if isinstance(rows, dict):
+        labels, rows = list(rows), np.stack([np.asarray(v) for v in rows.values()])
+    tiles = scaled(rows, model.likelihood.low, model.likelihood.high)
+    return image_table(tiles, labels, title, subtitle, **options)

@@ -1,0 +1,259 @@
+"""Figures of numbers: latents, dependence between components, and curves."""
+
+import numpy as np
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+from sklearn.decomposition import PCA
+
+from mvae_tf.figures.style import (
+    COLOURS,
+    GREY,
+    INK,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    heat_map,
+    name_panel,
+    new_plot,
+)
+
+__all__ = ["curves", "dependence", "latents", "latents_by_component"]
+
+_PANEL = 340
+_NAMED = 10
+_CURVES = {
+    "objective": ("loss", "val_loss"),
+    "dropout rate p": ("dropout_rate", None),
+    "selected components": ("selected_components", None),
+}
+
+
+def latents(model, x, y=None):
+    """Posterior means of each component, coloured by class (Fig 11).
+
+    Latents of more than two dimensions are projected onto their two principal axes,
+    found for each component on its own.
+
+    Args:
+        model: a model of this library, Z >= 2.
+        x: `[N, ...]` images, N >= 3.
+        y: their labels `[N]` (or one-hot), or None for points of one colour.
+
+    Returns:
+        `matplotlib.figure.Figure` with one panel a component.
+    """
+    mean = np.asarray(model.encode(x, y)["mean"])
+    count = model.num_components
+    lines = -(-count // 5)
+    columns = -(-count // lines)
+    flat = mean.shape[-1] == 2
+    y = _class_indices(y)
+    # Given labels, the latents of all classes lie in one place.
+    named = y is not None and not model.num_classes and len(np.unique(y)) <= _NAMED
+    figure, panels = new_plot(
+        max(600, columns * _PANEL + 90),
+        lines * (_PANEL + 30),
+        "Latents by component" if count > 1 else "Latents",
+        "Posterior means of test images"
+        + ("" if y is None else ", coloured by class")
+        + (", classes named at their medians" if named else "")
+        + ("." if flat else "; two principal axes (PCA) of each component."),
+        lines,
+        columns,
+    )
+    for i, axes in enumerate(panels):
+        if i >= count:
+            axes.set_axis_off()
+            continue
+        points, share = _project(mean[:, i])
+        handles = _scatter(axes, points, y)
+        if named:
+            _name_groups(axes, points, y)
+        title = [f"component {i}"] if count > 1 else []
+        title += [] if flat else [f"{share:.0%} of variance"]
+        _name_axes(axes, flat, ", ".join(title))
+    if y is not None:
+        _legend(figure, handles, "class")
+    return figure
+
+
+def latents_by_component(model, x, y=None, label=None):
+    """Posterior means of all components in one plot, one colour a component (Fig 13).
+
+    Args:
+        model: a model of this library, Z >= 2, K > 1.
+        x: `[N, ...]` images.
+        y: their labels `[N]` (or one-hot), or None.
+        label: the class that is shown, or None for all images.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    if label is not None:
+        chosen = _class_indices(y) == label
+        x, y = np.asarray(x)[chosen], np.asarray(y)[chosen]
+    mean = np.asarray(model.encode(x, y)["mean"])
+    num, count, size = mean.shape
+    points, share = _project(mean.reshape(num * count, size))
+    flat = size == 2
+    figure, (axes,) = new_plot(
+        700,
+        520,
+        "Latents of one class" if label is not None else "Latents of all components",
+        f"Posterior means of {num} test images"
+        + ("" if label is None else f" of class {label}")
+        + ", coloured by component"
+        + (
+            "."
+            if flat
+            else f"; two principal axes (PCA) of all components together, {share:.0%} "
+            "of variance."
+        ),
+    )
+    handles = _scatter(axes, points, np.tile(np.arange(count), num))
+    _name_axes(axes, flat, None)
+    _legend(figure, handles, "component")
+    return figure
+
+
+def dependence(matrix):
+    """Heat map of the pairwise dHSIC between components (Fig 12).
+
+    Args:
+        matrix: `[K, K]`, from `dependence_matrix` of a model.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    matrix = np.asarray(matrix)
+    side = max(420, 70 * len(matrix) + 90)
+    figure, (axes,) = new_plot(
+        max(side, 600),
+        side,
+        "Dependence between components",
+        "Square root of dHSIC between drawn latents of two components; 0 if they are "
+        "independent. The diagonal has each component with itself.",
+    )
+    pairs = matrix[~np.eye(len(matrix), dtype=bool)]
+    heat_map(axes, matrix, ".3f", vmin=0.0, vmax=2.0 * pairs.max(initial=0.0))
+    name_panel(axes, None, "component", "component")
+    return figure
+
+
+def curves(history):
+    """Objective, dropout rate and number of selected components (Fig 14-16).
+
+    Args:
+        history: sequence of dicts, one an epoch, with "epoch", "loss" and, where there
+            are any, "val_loss", "dropout_rate" and "selected_components". Values are
+            numbers or their texts; a missing one leaves a gap.
+
+    Returns:
+        `matplotlib.figure.Figure` with a panel for each quantity that is there.
+
+    Raises:
+        ValueError: on a history without an epoch.
+    """
+    if not history:
+        raise ValueError("Expected a history of at least one epoch, got none.")
+    epochs = _column(history, "epoch")
+    found = {
+        title: names
+        for title, names in _CURVES.items()
+        if np.isfinite(_column(history, names[0])).any()
+    }
+    figure, panels = new_plot(
+        max(600, 420 * len(found)),
+        330,
+        "Training",
+        "Mean over each epoch. The objective is in nats an image.",
+        columns=max(1, len(found)),
+    )
+    style = {"linewidth": 1.6, "marker": "o" if len(epochs) < 3 else None}
+    for axes, (title, (train, validation)) in zip(panels, found.items(), strict=False):
+        axes.plot(epochs, _column(history, train), color=COLOURS[0], **style)
+        values = _column(history, validation)
+        if np.isfinite(values).any():
+            axes.plot(epochs, values, color=COLOURS[6], label="validation", **style)
+            axes.lines[0].set_label("training")
+            axes.legend(frameon=False, fontsize=SMALL_SIZE, labelcolor=INK)
+        name_panel(axes, title, "epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(axis="y", color="#eceff2", linewidth=0.8)
+        axes.set_axisbelow(True)
+    return figure
+
+
+def _class_indices(y):
+    y = None if y is None else np.asarray(y)
+    return y if y is None or y.ndim == 1 else y.argmax(axis=-1)
+
+
+def _column(history, name):
+    values = [row.get(name) for row in history]
+    return np.array([np.nan if v in (None, "") else float(v) for v in values])
+
+
+def _project(z):
+    """`[N, 2]` points of latents `[N, Z]`, and the share of their variance shown."""
+    if z.shape[-1] < 2:
+        raise ValueError(f"Expected latent_dim >= 2, got {z.shape[-1]}.")
+    if z.shape[-1] == 2:
+        return z, 1.0
+    pca = PCA(2, svd_solver="full").fit(z)
+    return pca.transform(z), pca.explained_variance_ratio_.sum()
+
+
+def _scatter(axes, points, groups):
+    """Scattered points; returns a handle for each group, or none if there are many."""
+    style = {"s": 7, "alpha": 0.75, "linewidths": 0}
+    axes.set_aspect("equal", adjustable="datalim")
+    if groups is None:
+        axes.scatter(*points.T, color=COLOURS[0], **style)
+        return {}
+    groups = np.asarray(groups)
+    names = np.unique(groups)
+    if len(names) > _NAMED:
+        axes.scatter(*points.T, c=groups, cmap="viridis", **style)
+        return {}
+    colours = np.array(COLOURS)[np.searchsorted(names, groups)]
+    axes.scatter(*points.T, c=colours, **style)
+    return {
+        str(name): axes.scatter([], [], s=28, color=colour, linewidths=0)
+        for name, colour in zip(names, COLOURS, strict=False)
+    }
+
+
+def _name_groups(axes, points, groups):
+    """Prints the name of each group at its median, for readers without the colours."""
+    for name in np.unique(groups):
+        axes.annotate(
+            str(name),
+            np.median(points[groups == name], axis=0),
+            ha="center",
+            va="center",
+            size=TEXT_SIZE,
+            weight="bold",
+            color=INK,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )
+
+
+def _name_axes(axes, flat, title):
+    names = ("z[0]", "z[1]") if flat else ("axis 1", "axis 2")
+    name_panel(axes, title, *names)
+    axes.locator_params(nbins=5)
+
+
+def _legend(figure, handles, title):
+    if handles:
+        legend = figure.legend(
+            handles.values(),
+            handles.keys(),
+            title=title,
+            loc="outside right center",
+            frameon=False,
+            fontsize=TEXT_SIZE,
+            labelcolor=INK,
+            handletextpad=0.2,
+        )
+        legend.get_title().set(size=TEXT_SIZE, color=GREY)
