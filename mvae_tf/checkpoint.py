@@ -1,0 +1,182 @@
+"""Checkpoints of a training run, and loading of finished models.
+
+A checkpoint is one `.npz` file of plain arrays with the weights, the state of the
+optimiser, the metrics of an unfinished epoch and the history so far, written whole and
+with a checksum. With the noise and the order of the images being functions of the step,
+it is all that a run needs to go on as if it had never stopped.
+"""
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mvae_tf import storage
+from mvae_tf.models.base import BaseVAE
+
+__all__ = ["Checkpoints", "load"]
+
+_KEPT = 2
+
+
+class Checkpoints:
+    """The checkpoints of one run; the newest two are kept.
+
+    Args:
+        folder: folder of the checkpoints.
+        model: compiled model whose state they hold, its optimiser built.
+    """
+
+    def __init__(self, folder, model):
+        self.folder = Path(folder)
+        self.model = model
+
+    def save(self, step, history, inside_epoch):
+        """Writes a checkpoint and removes those that are too old.
+
+        Args:
+            step: int, training steps done.
+            history: list of JSON dicts, one a finished epoch.
+            inside_epoch: whether the metrics so far belong to an unfinished epoch.
+
+        Raises:
+            mvae_tf.storage.StorageError: it cannot be written.
+        """
+        arrays = {key: variable.numpy() for key, variable in self._state().items()}
+        if inside_epoch:
+            for key, variable in self._metrics().items():
+                arrays[key] = np.stack([part.numpy() for part in self._parts(variable)])
+        record = json.dumps({"step": step, "history": history})
+        with storage.write(self.folder / f"step-{step:08d}.npz") as temporary:
+            np.savez(temporary, record=np.array(record), **arrays)
+        for path in self._paths()[:-_KEPT]:
+            storage.remove(path)
+
+    def restore(self):
+        """Brings the newest intact checkpoint into the model.
+
+        Damaged ones are passed over with a line on stderr.
+
+        Returns:
+            `(step, history, metrics)`: the first two as `save` took them, the third
+            for `restore_metrics`; `(0, [], {})` when there is no checkpoint.
+
+        Raises:
+            mvae_tf.storage.DamagedFile: all checkpoints are damaged.
+            ValueError: a checkpoint of another model.
+        """
+        paths = self._paths()
+        for path in reversed(paths):
+            try:
+                record, arrays = _read(path)
+            except storage.DamagedFile as error:
+                print(f"mvae-tf: warning: {error}; passed over", file=sys.stderr)
+                continue
+            state = self._state()
+            if {k: a.shape for k, a in arrays.items() if k in state} != {
+                key: tuple(variable.shape) for key, variable in state.items()
+            }:
+                raise ValueError(
+                    f"Expected a checkpoint of this model, got {path} of another one."
+                )
+            for key, variable in state.items():
+                variable.assign(arrays.pop(key))
+            return record["step"], record["history"], arrays
+        if paths:
+            raise storage.DamagedFile(
+                f"expected an intact checkpoint in {self.folder}, got only damaged "
+                "ones: start again in another folder"
+            )
+        return 0, [], {}
+
+    def restore_metrics(self, metrics):
+        """Brings the metrics of an unfinished epoch back into the model."""
+        variables = self._metrics()
+        for key, values in metrics.items():
+            for part, value in zip(self._parts(variables[key]), values, strict=True):
+                part.assign(value)
+
+    def _state(self):
+        """Variables of the model and of its optimiser, each under its own key."""
+        variables = {"weights": self.model.weights}
+        variables["optimizer"] = self.model.optimizer.variables
+        return _numbered(variables)
+
+    def _metrics(self):
+        return _numbered({"metrics": self.model.metrics_variables})
+
+    def _parts(self, variable):
+        """The variable of each replica; metrics differ between them."""
+        strategy = self.model.distribute_strategy
+        return strategy.experimental_local_results(variable.value)
+
+    def _paths(self):
+        """Checkpoints, the oldest first."""
+        return sorted(self.folder.glob("step-*.npz"))
+
+
+def _numbered(groups):
+    # Paths of Keras variables need not be unique.
+    return {
+        f"{group}/{i:04d}": variable
+        for group, variables in groups.items()
+        for i, variable in enumerate(variables)
+    }
+
+
+def _read(path):
+    if not storage.verify(path):
+        raise storage.DamagedFile(f"{path} is not listed in {storage.MANIFEST}")
+    with np.load(path) as file:
+        arrays = dict(file)
+    return json.loads(str(arrays.pop("record"))), arrays
+
+
+def load(path):
+    """A trained model.
+
+    Args:
+        path: folder of a finished run, or a `.keras` file. The checksum of a file of a
+            run is verified; the configuration of any file is checked before a model is
+            built from it.
+
+    Returns:
+        A model of this library.
+
+    Raises:
+        FileNotFoundError: there is no such file, or the run is not finished.
+        ValueError: the file is damaged, or holds another kind of model.
+
+    Example:
+        >>> model = mvae_tf.load("runs/quickstart")
+        >>> images = model.generate(16, seed=0)
+    """
+    path = Path(path)
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.is_file():
+        started = path.is_dir() and (path / "config.json").exists()
+        hint = ": finish the run with `train --resume`" if started else ""
+        raise FileNotFoundError(f"expected a model at {file}, found none{hint}")
+    if file.suffix != ".keras":
+        raise ValueError(f"Expected a run folder or a .keras file, got {file}.")
+    storage.verify(file)
+    _check_archive(file)
+    return keras.saving.load_model(file)
+
+
+def _check_archive(file):
+    """Refuses a damaged archive, and one that is no model of this library."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+            name = json.loads(archive.read("config.json"))["registered_name"]
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise storage.DamagedFile(f"{file} is no Keras file: {error}") from error
+    if damaged:
+        raise storage.DamagedFile(f"{file} is damaged: {damaged} fails its checksum")
+    known = keras.saving.get_registered_object(name)
+    if not (isinstance(known, type) and issubclass(known, BaseVAE)):
+        raise ValueError(f"Expected a model of mvae_tf in {file}, got {name!r}.")

@@ -1,0 +1,227 @@
+"""The commands of the command line: each takes the parsed options and does its job."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import mvae_tf
+from mvae_tf import data, models, overrides, presets, storage, training
+from mvae_tf.config import RunConfig
+
+__all__ = [
+    "evaluate",
+    "export",
+    "generate",
+    "interpolate",
+    "list_names",
+    "reconstruct",
+    "report",
+    "train",
+]
+
+
+def list_names(options):
+    """Names of models, presets and data sets."""
+    kinds = {"models": _models, "presets": _presets, "datasets": data.sources}
+    chosen = [options.kind] if options.kind else list(kinds)
+    for kind in chosen:
+        entries = kinds[kind]()
+        width = max(len(name) for name in entries)
+        if not options.kind:
+            print(f"{kind}:")
+        for name, text in entries.items():
+            print(f"{'' if options.kind else '  '}{name:{width}}  {text}")
+
+
+def _models():
+    documented = {
+        getattr(item, "registry_name", None): item.__doc__
+        for item in vars(models).values()
+    }
+    return {name: documented[name].splitlines()[0] for name in models.names()}
+
+
+def _presets():
+    return {name: presets.get(name).source for name in presets.names()}
+
+
+def train(options):
+    """Trains a run, or continues it."""
+    config = _config(options)
+    training.train(config, options.output, options.resume, verbose=_verbose())
+    print(f"Trained: {options.output}/report.html")
+
+
+def _config(options):
+    """`RunConfig` that the options describe."""
+    if options.preset:
+        config = presets.get(options.preset).config()
+    elif options.model:
+        config = RunConfig(options.model)
+    elif options.resume:
+        config = training.read_config(options.output)
+    else:
+        raise ValueError("Expected --preset NAME or --model NAME, got neither.")
+    changed_data = _given(source=_absolute(options.data), limit=options.limit)
+    changed_training = _given(epochs=options.epochs, batch_size=options.batch_size)
+    config = dataclasses.replace(
+        config,
+        data=config.data | changed_data,
+        training=dataclasses.replace(config.training, **changed_training),
+        **_given(seed=options.seed, devices=options.devices),
+    )
+    return overrides.apply(config, options.set)
+
+
+def _given(**values):
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _absolute(source):
+    """The source with its path, if any, made absolute: a run outlives its folder."""
+    kind, colon, path = (source or "").partition(":")
+    return f"{kind}:{Path(path).absolute()}" if colon and path else source
+
+
+def evaluate(options):
+    """Measures a run on its test images."""
+    config, splits, model = _open(options.run)
+    values = training.evaluate_run(
+        options.run,
+        model,
+        config,
+        splits,
+        metrics=options.metrics,
+        num_samples=options.num_samples,
+        verbose=_verbose(),
+    )
+    for name, value in values["test"].items():
+        if isinstance(value, list):
+            value = np.array2string(np.array(value), precision=4, separator=" ")
+            print(f"{name}:\n{value}")
+        else:
+            print(f"{name}: {value:.6g}" if value is not None else f"{name}: none")
+    print(f"Written: {options.run / 'metrics.json'}")
+
+
+def generate(options):
+    """Images from the prior."""
+    _check_image_file(options.to)
+    model = mvae_tf.load(options.run)
+    if options.label is not None and model.num_classes is None:
+        raise ValueError("Expected --label only for a model conditioned on labels.")
+    images = model.generate(
+        options.num, component=options.component, y=options.label, seed=options.seed
+    )
+    _write_images(options.to, model, images=images)
+
+
+def reconstruct(options):
+    """Reconstructions of test images."""
+    _check_image_file(options.to)
+    _, splits, model = _open(options.run)
+    x, y = _test_images(splits, range(options.num))
+    images = model.reconstruct(x, y, component=options.component, seed=options.seed)
+    _write_images(options.to, model, originals=x, reconstructions=images)
+
+
+def interpolate(options):
+    """Frames between test images."""
+    _check_image_file(options.to)
+    _, splits, model = _open(options.run)
+    num = len(options.first)
+    if len(options.second) != num:
+        raise ValueError(
+            f"Expected {num} indices after --second, as many as after --first, got "
+            f"{len(options.second)}."
+        )
+    x, y = _test_images(splits, [*options.first, *options.second])
+    y = None if y is None else y[:num]
+    frames = model.interpolate(x[:num], x[num:], options.steps, y=y)
+    _write_images(options.to, model, frames=frames)
+
+
+def export(options):
+    """A new version for TensorFlow Serving."""
+    model = mvae_tf.load(options.run)
+    print(f"Exported: {mvae_tf.export(model, options.to, options.version)}")
+
+
+def report(options):
+    """Figures and the report of a run."""
+    training.read_config(options.run)
+    from mvae_tf.report import write_report
+
+    print(f"Written: {write_report(options.run)}")
+
+
+# === What commands share ===
+
+
+def _open(run):
+    """Configuration, data and model of a run."""
+    config = training.read_config(run)
+    model = mvae_tf.load(run)
+    return config, training.load_data(config), model
+
+
+def _test_images(splits, indices):
+    """Images `[N, ...]` and labels (or None) of the test part, by index."""
+    indices = list(indices)
+    if not indices or not all(0 <= i < splits.num_test for i in indices):
+        raise ValueError(
+            f"Expected test images by index in 0..{splits.num_test - 1}, got {indices}."
+        )
+    batches, found = [], 0
+    for batch in splits.test:
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        batches.append((x.numpy(), None if y is None else y.numpy()))
+        found += len(x)
+        if found > max(indices):
+            break
+    x, y = zip(*batches, strict=True)
+    labels = None if y[0] is None else np.concatenate(y)[indices]
+    return np.concatenate(x)[indices], labels
+
+
+def _check_image_file(path):
+    if path.suffix not in (".png", ".npz"):
+        raise ValueError(f"Expected --to FILE.png or FILE.npz, got {path}.")
+
+
+def _write_images(path, model, **images):
+    """Arrays of images as one `.npz`, or side by side in one `.png`."""
+    images = {name: np.asarray(values) for name, values in images.items()}
+    if path.suffix == ".npz":
+        with storage.write(path) as temporary:
+            np.savez(temporary, **images)
+    else:
+        _write_picture(path, model, images)
+    print(f"Written: {path}")
+
+
+def _write_picture(path, model, images):
+    # Matplotlib takes a while to import.
+    from mvae_tf.figures import save_grid
+
+    if "frames" in images:
+        tiles = images["frames"]
+        columns = tiles.shape[1]
+        tiles = tiles.reshape(-1, *tiles.shape[2:])
+    elif "originals" in images:
+        # Each original has its reconstruction to the right.
+        tiles = np.stack(list(images.values()), axis=1)
+        columns = 2 * min(len(tiles), 8)
+        tiles = tiles.reshape(-1, *tiles.shape[2:])
+    else:
+        tiles, columns = images["images"], None
+    low, high = model.likelihood.low, model.likelihood.high
+    save_grid(tiles, path, columns=columns, low=low, high=high)
+
+
+def _verbose():
+    """Progress bars on a terminal, a line an epoch elsewhere."""
+    return 1 if sys.stdout.isatty() else 2
