@@ -328,12 +328,9 @@ class BaseVAE(Inference, keras.Model):
         """Whether this step may touch the weights, the same on every replica."""
         healthy = ~bad_pixels & tf.math.is_finite(loss)
         if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            # A loss-scaling optimiser expects overflows, skips them and rescales.
-            for gradient in gradients:
-                if isinstance(gradient, tf.IndexedSlices):
-                    gradient = gradient.values
-                if gradient is not None:
-                    healthy &= tf.reduce_all(tf.math.is_finite(gradient))
+            # A loss-scaling optimiser expects overflows, skips them and rescales. The
+            # norm takes one pass, and finds squares too large for Adam's moments too.
+            healthy &= tf.math.is_finite(tf.linalg.global_norm(gradients))
         if self._replicas > 1:
             bad = tf.cast(~healthy, tf.float32)
             context = tf.distribute.get_replica_context()

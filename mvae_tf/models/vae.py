@@ -107,7 +107,8 @@ class VAE(BaseVAE):
         return divergences.gaussian_kl(posterior["mean"], posterior["stddev"])[:, 0]
 
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
-        features = self.sub_decoder(z, y, noise=noise, training=training)[0]
+        features = self.sub_decoder(z, y, noise=noise, training=training)
+        features = tf.squeeze(features, axis=0)
         features = self.mix_decoder(features, noise=noise, training=training)
         return self.likelihood.link(features)
 

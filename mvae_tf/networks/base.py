@@ -23,11 +23,13 @@ def gaussian_head(features, latent_dim):
         scores are None when the features hold none.
     """
     features = tf.cast(features, tf.float32)
-    mean = features[..., :latent_dim]
-    stddev = _LEAST + tf.nn.softplus(features[..., latent_dim : 2 * latent_dim])
-    if features.shape[-1] == 2 * latent_dim:
+    num_scores = features.shape[-1] - 2 * latent_dim
+    # A split has one gradient kernel, slices have one each and a sum.
+    mean, stddev, scores = tf.split(features, [latent_dim, latent_dim, num_scores], -1)
+    stddev = _LEAST + tf.nn.softplus(stddev)
+    if not num_scores:
         return mean, stddev, None
-    return mean, stddev, _LEAST + tf.nn.softplus(features[..., 2 * latent_dim])
+    return mean, stddev, _LEAST + tf.nn.softplus(tf.squeeze(scores, -1))
 
 
 def stateless_dropout(x, rate, name, noise, training):

@@ -139,12 +139,10 @@ class MLPMixDecoder(_Stack):
 
     def call(self, features, noise=None, training=False):
         if self.shared:
-            features = features[tf.newaxis]
+            features = tf.expand_dims(features, 0)
         outputs = self.run(features, noise, training)
-        outputs = tf.reshape(
-            outputs, tf.concat([tf.shape(outputs)[:2], self.target_shape], 0)
-        )
-        return outputs[0] if self.shared else outputs
+        leading = tf.shape(outputs)[1:2] if self.shared else tf.shape(outputs)[:2]
+        return tf.reshape(outputs, tf.concat([leading, self.target_shape], 0))
 
 
 class MLP(Part):
