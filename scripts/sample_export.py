@@ -41,6 +41,7 @@ def newest_version(base):
 
 def as_sheet(images, rows, zoom):
     """Square sheet, uint8, of images `[rows * rows, H, W, C]` in `[0, 1]`."""
+    images = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=0.4)
     _, height, width, channels = images.shape
     sheet = tf.reshape(images, [rows, rows, height, width, channels])
     sheet = tf.transpose(sheet, [0, 2, 1, 3, 4])

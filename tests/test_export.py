@@ -473,3 +473,41 @@ def test_a_base_that_cannot_be_a_folder(tmp_path):
     for base in (tmp_path / "file", tmp_path / "file" / "base"):
         with pytest.raises(StorageError, match="cannot export to .*: Not a directory"):
             mvae_tf.export(make(), base)
+
+
+# === The model in the repository ===
+
+DEMO = ROOT / "saved_models" / "mvae-gs-digits"
+SAMPLE_WITHOUT_KERAS = """
+import runpy, sys
+for name in ("keras", "tf_keras", "mvae_tf", "tensorflow_probability"):
+    sys.modules[name] = None  # Importing it now raises.
+runpy.run_path("scripts/sample_export.py", run_name="__main__")
+"""
+
+
+def test_the_demo_model_is_small_and_generates_digits_deterministically():
+    files = [path for path in (DEMO / "1").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 1_500_000
+    seeds = tf.constant([[row, 0] for row in range(9)], tf.int32)
+    images, again = (
+        tf.saved_model.load(str(DEMO / "1")).signatures["generate"](seed=seeds)
+        for _ in range(2)
+    )
+    images = images["images"].numpy()
+    assert images.shape == (9, 8, 8, 1)
+    assert 0.0 <= images.min() < 0.01
+    assert 0.9 < images.max() <= 1.0
+    np.testing.assert_array_equal(images, again["images"])
+
+
+def test_the_demo_model_draws_the_sheet_on_its_card(tmp_path):
+    sheet = tmp_path / "sheet.png"
+    result = run_python(SAMPLE_WITHOUT_KERAS, DEMO, "--rows", 10, "--to", sheet)
+    assert result.returncode == 0, result.stderr
+    drawn, expected = (
+        tf.io.decode_png(tf.io.read_file(str(path))).numpy().astype(int)
+        for path in (sheet, DEMO / "samples.png")
+    )
+    # Grey levels of 255; another processor may round a pixel to the next one.
+    np.testing.assert_allclose(drawn, expected, rtol=0, atol=1)
