@@ -10,6 +10,7 @@ of its own. A model writes `infer`, `decode_outputs`, `draw`, `draw_prior`,
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mvae_tf import likelihoods, networks
@@ -254,6 +255,8 @@ class BaseVAE(Inference, keras.Model):
     def train_step(self, data):
         """One step of the optimiser on a batch of `x` or `(x, y)`."""
         x, y = self.unpack(data)
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
         bad_pixels = self._bad_pixels(x)
         statistics = [v for layer in self.layers for v in layer.non_trainable_variables]
         before = [tf.convert_to_tensor(variable) for variable in statistics]
@@ -265,7 +268,7 @@ class BaseVAE(Inference, keras.Model):
             loss = tf.reduce_sum(objective) / total
             scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        healthy = self._healthy(bad_pixels, loss, gradients)
+        gradients, healthy = self._guard(bad_pixels, loss, gradients)
         self._apply(gradients, healthy)
         for variable, value in zip(statistics, before, strict=True):
             variable.assign(tf.where(healthy, variable, value))
@@ -324,23 +327,23 @@ class BaseVAE(Inference, keras.Model):
         self.found_at.assign(tf.where(first, self.step, self.found_at))
         return outside | ~tf.reduce_all(finite)
 
-    def _healthy(self, bad_pixels, loss, gradients):
-        """Whether this step may touch the weights, the same on every replica."""
-        healthy = ~bad_pixels & tf.math.is_finite(loss)
-        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            # A loss-scaling optimiser expects overflows, skips them and rescales. The
-            # norm takes one pass, and finds squares too large for Adam's moments too.
-            healthy &= tf.math.is_finite(tf.linalg.global_norm(gradients))
-        if self._replicas > 1:
-            bad = tf.cast(~healthy, tf.float32)
-            context = tf.distribute.get_replica_context()
-            healthy = context.all_reduce(tf.distribute.ReduceOp.SUM, bad) < 0.5
-        return healthy
+    def _guard(self, bad_pixels, loss, gradients):
+        """The gradients, and whether they may be applied, the same on every replica."""
+        # The norm takes one pass, and finds squares too large for Adam's moments too.
+        finite = self._on_all(tf.math.is_finite(tf.linalg.global_norm(gradients)))
+        healthy = self._on_all(~bad_pixels & tf.math.is_finite(loss))
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            # It expects overflows, skips them and halves its scale, which ends when
+            # there is none; but each of its replicas sees its own gradients alone.
+            if self._replicas > 1:
+                gradients = [
+                    g if g is None else tf.where(finite, g, np.nan) for g in gradients
+                ]
+            finite |= self.optimizer.dynamic_scale > 1.0
+        return gradients, healthy & finite
 
     def _apply(self, gradients, healthy):
         variables = self.trainable_variables
-        if not self.optimizer.built:
-            self.optimizer.build(variables)
 
         def apply(gradients):
             self.optimizer.apply(gradients, variables)
@@ -370,6 +373,14 @@ class BaseVAE(Inference, keras.Model):
     @property
     def _replicas(self):
         return tf.distribute.get_strategy().num_replicas_in_sync
+
+    def _on_all(self, flag):
+        """Whether a flag is true on every replica."""
+        if self._replicas == 1:
+            return flag
+        context = tf.distribute.get_replica_context()
+        off = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~flag, tf.float32))
+        return off < 0.5
 
     def _global_rows(self, x):
         """Place of this replica's rows in the global batch, and the global size."""
