@@ -145,6 +145,8 @@ class SquaredError(Likelihood):
             raise ValueError(
                 f"Expected activation among {sorted(activations)}, got {activation!r}."
             )
+        if not low < high:
+            raise ValueError(f"Expected low < high, got {low} and {high}.")
         self.activation, self.low, self.high = activation, low, high
         self._activate = activations[activation]
 
@@ -205,19 +207,16 @@ class DiscretizedLogistic(Likelihood):
         mean, log_scale = tf.split(outputs, 2, axis=-1)
         bins = 256.0
         edge = tf.minimum(tf.floor(x * bins), bins - 1.0) / bins
+        width = tf.exp(-log_scale) / bins
         lower = (edge - mean) * tf.exp(-log_scale)
-        upper = (edge + 1.0 / bins - mean) * tf.exp(-log_scale)
-        below = tf.math.log_sigmoid(lower)
-        above = tf.math.log_sigmoid(upper)
+        to_left = tf.math.log_sigmoid(lower + width)
+        to_right = tf.math.log_sigmoid(-lower)
+        # sigmoid(u) - sigmoid(l) as a product, which holds where both round to 1.
+        inside = to_left + to_right + tfm.log1mexp(width)
         if self.open_edges:
-            # Safe values keep the gradient of the branch that is not taken finite.
-            first, last = edge <= 0.0, edge >= 1.0 - 1.0 / bins
-            inner = tfm.log_sub_exp(
-                tf.where(first | last, 0.0, above), tf.where(first | last, -1.0, below)
-            )
-            outer = tf.where(first, above, tf.math.log_sigmoid(-lower))
-            return _sum_pixels(tf.where(first | last, outer, inner))
-        return _sum_pixels(tfm.log_sub_exp(above, below))
+            inside = tf.where(edge <= 0.0, to_left, inside)
+            inside = tf.where(edge >= 1.0 - 1.0 / bins, to_right, inside)
+        return _sum_pixels(inside)
 
     def mean(self, outputs):
         return tf.split(outputs, 2, axis=-1)[0]
