@@ -33,9 +33,20 @@ class Mask(Part):
 
     def __init__(self, initial, threshold, placement, renormalize):
         self.initial = initial
-        self.threshold = threshold
+        self.threshold = self.check_threshold(threshold)
         self.placement = choice(placement, ("weights", "concentration"), "placement")
         self.renormalize = renormalize
+
+    @staticmethod
+    def check_threshold(threshold):
+        """The threshold itself, when it lies between 0 and 1.
+
+        Raises:
+            ValueError: when it does not.
+        """
+        if not 0 < threshold < 1:
+            raise ValueError(f"Expected 0 < threshold < 1, got {threshold}.")
+        return threshold
 
     def dropout_rate(self, theta):
         """Dropout rate p, a scalar in (0, 1)."""

@@ -106,22 +106,28 @@ class Inference:
             )
         return tf.one_hot(y.astype(np.int32), classes)
 
-    def _images(self, x, y=None):
-        """Checked float32 images and one-hot labels."""
+    def _checked_images(self, x):
         x = np.asarray(x)
         self._check_signature(x.shape, x.dtype)
         if len(x):
             self._check_range(x)
-        return tf.cast(x, tf.float32), self._one_hot(y, len(x))
+        return tf.cast(x, tf.float32)
+
+    def _images(self, x, y=None):
+        """Checked float32 images and one-hot labels."""
+        x = self._checked_images(x)
+        return x, self._one_hot(y, len(x))
 
     def unpack(self, data):
         """Float32 images and one-hot labels of a batch inside a step.
 
         Raises:
-            ValueError: while the step is traced, on a wrong shape or dtype, or on
-                missing labels.
+            ValueError: while the step is traced, on a wrong shape or dtype, on missing
+                labels, or on sample weights.
         """
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if sample_weight is not None:
+            raise ValueError("Expected batches of x or (x, y), got sample weights too.")
         x = tf.convert_to_tensor(x)
         self._check_signature(x.shape, x.dtype)
         x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.input_shape))
@@ -265,7 +271,7 @@ class Inference:
         if steps < 2:
             raise ValueError(f"Expected steps >= 2, got {steps}.")
         x0, y = self._images(x0, y)
-        x1, _ = self._images(x1, np.zeros(len(x1)) if y is not None else None)
+        x1 = self._checked_images(x1)
         if len(x0) != len(x1):
             raise ValueError(f"Expected as many x1 as x0, got {len(x1)} and {len(x0)}.")
         frames = [

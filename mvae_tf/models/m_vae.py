@@ -85,19 +85,17 @@ class MixtureOfVAEs(MixtureVAE):
             seed=seed,
             **kwargs,
         )
-        for key, values in (("means", prior_means), ("stddevs", prior_stddevs)):
-            if values is not None and len(values) != num_components:
-                raise ValueError(
-                    f"Expected {num_components} values of prior_{key}, got "
-                    f"{len(values)}."
-                )
-        self.prior_means = prior_means
-        self.prior_stddevs = prior_stddevs
+        self.prior_means = _numbers("prior_means", prior_means, num_components)
+        self.prior_stddevs = _numbers("prior_stddevs", prior_stddevs, num_components)
+        if prior_stddevs is not None and min(self.prior_stddevs) <= 0:
+            raise ValueError(f"Expected prior_stddevs > 0, got {prior_stddevs}.")
         self.mix_decoder = self._make_mix_decoder(num_components=num_components)
 
     def prior_moments(self):
         def column(values, default):
-            return default if values is None else tf.constant(values)[:, tf.newaxis]
+            if values is None:
+                return default
+            return tf.constant(values, tf.float32)[:, tf.newaxis]
 
         return column(self.prior_means, 0.0), column(self.prior_stddevs, 1.0)
 
@@ -134,3 +132,12 @@ class MixtureOfVAEs(MixtureVAE):
             if config[key] is not None:
                 config[key] = [config[key][i] for i in kept]
         return config
+
+
+def _numbers(name, values, num):
+    """`num` floats as a list; None stays None."""
+    if values is None:
+        return None
+    if len(values) != num:
+        raise ValueError(f"Expected {num} {name}, got {len(values)}.")
+    return [float(value) for value in values]

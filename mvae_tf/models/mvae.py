@@ -186,16 +186,23 @@ class MVAE(MixtureVAE):
     def mask_keep_probability(self, threshold=None):
         if self.mask is None:
             return 1.0
-        threshold = self.mask.threshold if threshold is None else threshold
+        threshold = self._mask_threshold(threshold)
         strength = tf.convert_to_tensor(self.mask_strength)
         return float(self.mask.keep_probability(strength, threshold))
+
+    def _mask_threshold(self, threshold):
+        if threshold is None:
+            return self.mask.threshold
+        return self.mask.check_threshold(threshold)
 
     def selected_components(self, x, threshold=None, num_draws=16, y=None):
         closed_form = super().selected_components(x, threshold).closed_form
         if self.mask is None:
             return SelectedComponents(closed_form, closed_form)
-        threshold = self.mask.threshold if threshold is None else threshold
-        x, _ = self._images(x) if self.num_classes is None else self._images(x, y)
+        if num_draws < 1:
+            raise ValueError(f"Expected num_draws >= 1, got {num_draws}.")
+        threshold = self._mask_threshold(threshold)
+        x = self._checked_images(x)
         counts = self._in_chunks(
             self._count_batch, x, threshold=threshold, num_draws=num_draws
         )

@@ -159,6 +159,8 @@ class MLP(Part):
     def __init__(self, hidden=500, dropout=0.0):
         if hidden < 1:
             raise ValueError(f"Expected hidden >= 1, got {hidden}.")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"Expected 0 <= dropout < 1, got {dropout}.")
         self.hidden = hidden
         self.dropout = dropout
 
