@@ -31,7 +31,9 @@ setup(
         "matplotlib",
         "scikit-learn",
     ],
-    extras_require={"test": ["hypothesis", "pytest>=8", "pytest-timeout", "ruff"]},
+    extras_require={
+        "test": ["hypothesis", "pytest>=8", "pytest-timeout", "pytest-xdist", "ruff"]
+    },
     entry_points={"console_scripts": ["mvae-tf = mvae_tf.cli:main"]},
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -10,6 +10,7 @@ import numpy as np
 import mvae_tf
 from mvae_tf import data, models, overrides, presets, storage, training
 from mvae_tf.config import RunConfig
+from mvae_tf.models import registry
 
 __all__ = [
     "evaluate",
@@ -37,11 +38,7 @@ def list_names(options):
 
 
 def _models():
-    documented = {
-        getattr(item, "registry_name", None): item.__doc__
-        for item in vars(models).values()
-    }
-    return {name: documented[name].splitlines()[0] for name in models.names()}
+    return {name: registry.get(name).__doc__.splitlines()[0] for name in models.names()}
 
 
 def _presets():

@@ -4,8 +4,9 @@ import dataclasses
 import inspect
 import json
 
-from mvae_tf import data, independence, likelihoods, masks, mixing, models, networks
+from mvae_tf import data, independence, likelihoods, masks, mixing, networks
 from mvae_tf.config import Training
+from mvae_tf.models import registry
 from mvae_tf.parts import choice
 
 __all__ = ["apply"]
@@ -89,11 +90,8 @@ def _defaults(function, *left_out):
 
 def _model_defaults(name):
     """Arguments of a model with their defaults, those of its parents included."""
-    choice(name, models.names(), "model")
-    classes = [c for c in vars(models).values() if inspect.isclass(c)]
-    cls = next(c for c in classes if getattr(c, "registry_name", None) == name)
     defaults = {}
-    for parent in cls.__mro__:
+    for parent in registry.get(name).__mro__:
         if vars(parent).get("registry_name") is not None:
             defaults = _defaults(parent) | defaults
     return defaults

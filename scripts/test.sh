@@ -5,4 +5,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup_venv.sh"
 
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
-exec "$PYTHON" -m pytest -q --durations=15 "$@"
+# Two processes: what a small machine has cores for, and each takes 2 GB of memory.
+exec "$PYTHON" -m pytest -q -n 2 --dist worksteal --durations=15 "$@"
