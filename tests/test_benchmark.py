@@ -1,0 +1,72 @@
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    return importlib.import_module("benchmark")
+
+
+def size(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+@pytest.mark.parametrize("k", [1, 6])
+def test_naive_and_stacked_have_the_published_size(benchmark, k):
+    naive = benchmark.naive_mvae.NaiveMVAE(
+        benchmark.naive_mvae.mlp_networks(k, 50), latent_dim=50
+    )
+    stacked = benchmark.MVAE(num_components=k, **benchmark.MLP)
+    assert size(naive) == size(stacked) == {1: 1362386, 6: 4957891}[k]
+
+
+def test_naive_and_stacked_convolutions_are_of_one_size(benchmark):
+    naive = benchmark.naive_mvae.NaiveMVAE(
+        benchmark.naive_mvae.conv_networks(2, 256), 256, "sse"
+    )
+    stacked = benchmark.MVAE(num_components=2, **benchmark.CONV)
+    # Two encoders and sub-decoders, the mix-decoder, and the mask's one number.
+    published = 2 * (4176769 + 4211200) + 2369283 + 1
+    assert size(naive) == size(stacked) == published
+
+
+def test_plain_and_library_vae_are_of_one_size(benchmark):
+    plain = benchmark.naive_mvae.PlainVAE(50)
+    assert size(plain) == size(benchmark.VAE(**benchmark.MLP))
+
+
+def test_arithmetic_is_three_times_the_products(benchmark):
+    # Every weight of a dense layer takes part in one product for each image.
+    model = benchmark.MVAE(num_components=4, **benchmark.MLP)
+    kernels = [v for v in model.trainable_variables if v.name == "kernel"]
+    products = sum(int(np.prod(v.shape)) for v in kernels)
+    assert benchmark.mlp_arithmetic(4, 128) == 3 * 2 * 128 * products
+    assert benchmark.conv_arithmetic(6, 64) == pytest.approx(414e9, rel=0.01)
+
+
+def test_ratios_are_taken_round_by_round(benchmark):
+    blocks = {
+        "a": np.array([[1.0, 2.0], [10.0, 2.0], [100.0, 2.0]]),
+        "b": np.array([[2.0, 2.0], [20.0, 2.0], [200.0, 2.0]]),
+    }
+    assert benchmark.ratio(blocks, "a", "b") == "0.50 [0.50 0.50]"
+
+
+def test_quick_run_prints_its_table(benchmark, tmp_path, capsys):
+    path = tmp_path / "found.json"
+    benchmark.main(["--quick", "--models", "mlp", "--json", str(path)])
+    printed = capsys.readouterr().out
+    assert "From K=1 to K=2: arithmetic x 1.53" in printed
+    blocks = json.loads(path.read_text())["seconds_and_cores"]["MVAE, MLP"]
+    assert list(blocks) == ["naive K=1", "stacked K=1", "naive K=2", "stacked K=2"]
+    for name, values in blocks.items():
+        assert f"\n{name}" in printed
+        assert np.shape(values) == (2, 2)
+        assert np.min(values) > 0
