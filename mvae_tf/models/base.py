@@ -176,6 +176,10 @@ class BaseVAE(Inference, keras.Model):
         """Latents drawn from q: dict with `z` `[B, K, Z]` and `weights` `[B, K]`."""
         raise NotImplementedError
 
+    def draw_proposal(self, posterior, noise):
+        """Latents, as `draw`, that importance sampling of log p(x) starts from."""
+        return self.draw(posterior, noise)
+
     def draw_prior(self, like, noise):
         """Latents drawn from the prior, as `draw`; `like` is any `[B, K]` tensor."""
         raise NotImplementedError

@@ -422,7 +422,7 @@ class Inference:
         )
         x = tf.repeat(x, draws, axis=0)
         y = None if y is None else tf.repeat(y, draws, axis=0)
-        latents = self.draw(posterior, RowNoise(seeds, draws))
+        latents = self.draw_proposal(posterior, RowNoise(seeds, draws))
         outputs = self.decode_outputs(latents["z"], latents["weights"], y)
         log_weights = self.likelihood.log_prob(x, outputs)
         log_weights += self.log_density_ratio(posterior, latents)

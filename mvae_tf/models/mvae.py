@@ -125,6 +125,12 @@ class MVAE(MixtureVAE):
             latents["weights"] = self._masked(latents["log_weights"], log_mask)
         return latents | {"log_mask": log_mask}
 
+    def draw_proposal(self, posterior, noise):
+        # A masked concentration rarely proposes the weights that the prior draws, and
+        # masks the posterior alone: p(x) has no mask then.
+        masked = self.mask is not None and self.mask.placement == "weights"
+        return self.draw(posterior, noise, masked=masked)
+
     def draw_prior(self, like, noise):
         latents = super().draw_prior(like, noise)
         if self.mask is None or self.mask.placement == "concentration":
