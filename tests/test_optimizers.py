@@ -47,7 +47,15 @@ def run(optimizer, jit_compile=False):
     return [v.numpy() for v in (*variables, *optimizer.variables)]
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+def assert_equals_adam_of_keras(arguments, jit_compile=False):
+    arguments = {"learning_rate": 0.1} | EXACT | arguments
+    expected = run(keras.optimizers.Adam(**arguments), jit_compile)
+    for value, reference in zip(
+        run(FusedAdam(**arguments), jit_compile), expected, strict=True
+    ):
+        np.testing.assert_allclose(value, reference, **TOLERANCE)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -62,13 +70,13 @@ def run(optimizer, jit_compile=False):
     ],
     ids=lambda arguments: "-".join(arguments) or "defaults",
 )
-def test_equals_adam_of_keras(arguments, jit_compile):
-    arguments = {"learning_rate": 0.1} | EXACT | arguments
-    expected = run(keras.optimizers.Adam(**arguments), jit_compile)
-    for value, reference in zip(
-        run(FusedAdam(**arguments), jit_compile), expected, strict=True
-    ):
-        np.testing.assert_allclose(value, reference, **TOLERANCE)
+def test_equals_adam_of_keras(arguments):
+    assert_equals_adam_of_keras(arguments)
+
+
+def test_equals_adam_of_keras_under_xla():
+    arguments = {"learning_rate": schedule(), "clipnorm": 0.5, "weight_decay": 0.01}
+    assert_equals_adam_of_keras(arguments, jit_compile=True)
 
 
 def test_equals_adam_of_keras_to_the_rounding_of_the_usual_decay():
