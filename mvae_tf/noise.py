@@ -7,6 +7,9 @@ Evaluation draws are a function of (seed, content of the row), so that an answer
 not depend on the batch that the row rides in. Seeded generation draws are a function
 of (seed, index of the row).
 
+These functions are not the same with and without XLA, which reads its random bits in
+an order of its own: a run is repeatable under either, and differs between the two.
+
 Both kinds of noise are called alike, `noise(name, sampler, *parameters)`:
 
 - `name` separates the draws of one step ("z", "mask", ...);
@@ -53,7 +56,7 @@ def step_seed(seed, step):
         step: int64 scalar tensor, the number of steps done before this one.
 
     Returns:
-        int32 tensor `[2]`.
+        int64 tensor `[2]`.
     """
     seed = tf.constant([seed, _salt("step")], tf.int32)
     return tf.random.experimental.stateless_fold_in(seed, step)
@@ -105,7 +108,7 @@ class BatchNoise:
     its own, so any number of replicas sees the draws that one device would.
 
     Args:
-        seed: int32 tensor `[2]` (see `step_seed`).
+        seed: int64 tensor `[2]` (see `step_seed`).
         rows: `(offset, total)`, int32 scalars that locate this replica's rows in the
             global batch, or None when the batch is whole.
     """
