@@ -70,8 +70,10 @@ class Setting:
         data: arguments of `mvae_tf.data.load`.
         arguments: arguments of the models.
         training: settings of the training loop.
+        mixture: further arguments of the models with mixing weights.
     """
 
     data: dict[str, Any]
-    arguments: dict[str, Any] = field(default_factory=dict)
-    training: Training = Training()
+    arguments: dict[str, Any]
+    training: Training
+    mixture: dict[str, Any] = field(default_factory=dict)

@@ -64,7 +64,8 @@ def _preset(
     name, dataset, source="IPTA 2020", model="m_vae", training=None, **arguments
 ):
     setting = SETTINGS[dataset]
-    defaults = {"num_components": 4} if model == "m_vae" else {}
+    mixture = {"num_components": 4} | setting.mixture
+    defaults = mixture if model == "m_vae" else {}
     return Preset(
         name=name,
         model=model,

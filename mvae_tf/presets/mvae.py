@@ -64,6 +64,7 @@ def _mixtures():
     sizes += [("fixed", 4, "mnist"), ("gau", 4, "cifar10"), ("gau", 4, "celeb_a")]
     for variant, k, dataset in sizes:
         arguments = {"num_components": k, "mask": MASKS[variant]}
+        arguments |= SETTINGS[dataset].mixture
         yield _preset(_name(variant, k, dataset), "mvae", dataset, arguments)
 
 
