@@ -44,7 +44,9 @@ class StopOnBadSteps(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        """Adds the number of steps that were skipped."""
+        """Adds the number of steps that were skipped; an epoch of none is refused."""
+        if _number(self.model.step) == self._first_step:
+            raise ValueError("Expected at least one batch in an epoch, got none.")
         if logs is not None:
             skipped = _number(self.model.skipped_steps) - self._skipped_before
             logs["skipped_steps"] = skipped

@@ -92,9 +92,9 @@ class WithoutNormal(MVAE):
 class WithoutGuard(MVAE):
     """MVAE that applies its gradients unseen."""
 
-    def _healthy(self, bad_pixels, loss, gradients):
-        del loss, gradients
-        return ~bad_pixels
+    def _guard(self, bad_pixels, loss, gradients):
+        del loss
+        return gradients, ~bad_pixels
 
 
 class WithoutLogs(MVAE):

@@ -166,6 +166,7 @@ def check_shapes(model, x, y):
         model.reconstruct(tf.constant(x), y),
         model.reconstruct(x, y, seed=3),
         model.generate(num, y=y, seed=0),
+        model.generate(num, component=0),
     ):
         assert isinstance(images, tf.Tensor)
         assert images.shape == x.shape

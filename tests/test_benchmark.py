@@ -51,6 +51,17 @@ def test_arithmetic_is_three_times_the_products(benchmark):
     assert benchmark.conv_arithmetic(6, 64) == pytest.approx(414e9, rel=0.01)
 
 
+def test_parts_are_taken_out_of_methods_that_exist(benchmark):
+    for name in ("WithoutNormal", "WithoutGuard", "WithoutLogs"):
+        changed = [
+            key
+            for key, value in vars(getattr(benchmark, name)).items()
+            if callable(value)
+        ]
+        assert changed
+        assert all(hasattr(benchmark.MVAE, key) for key in changed)
+
+
 def test_ratios_are_taken_round_by_round(benchmark):
     blocks = {
         "a": np.array([[1.0, 2.0], [10.0, 2.0], [100.0, 2.0]]),

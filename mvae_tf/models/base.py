@@ -7,6 +7,8 @@ of its own. A model writes `infer`, `decode_outputs`, `draw`, `draw_prior`,
 `log_density_ratio`, `kl_nats` and `loss_terms`; the rest is here and in `inference.py`.
 """
 
+import math
+import numbers
 from typing import NamedTuple
 
 import keras
@@ -88,8 +90,8 @@ class BaseVAE(Inference, keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        input_shape = tuple(int(side) for side in input_shape)
-        if len(input_shape) not in (1, 3) or min(input_shape) < 1:
+        sequence = isinstance(input_shape, (tuple, list))
+        if not sequence or len(input_shape) not in (1, 3) or min(input_shape) < 1:
             raise ValueError(
                 "Expected input_shape (height, width, channels) or (size,), "
                 f"got {input_shape}."
@@ -99,7 +101,7 @@ class BaseVAE(Inference, keras.Model):
         for key, value in sizes.items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"Expected {key} an integer >= 1, got {value!r}.")
-        self.input_shape = input_shape
+        self.input_shape = tuple(int(side) for side in input_shape)
         self.latent_dim = latent_dim
         self.num_components = num_components
         self.num_classes = num_classes
@@ -107,6 +109,9 @@ class BaseVAE(Inference, keras.Model):
         self.likelihood = likelihoods.get(likelihood)
         self.seed = check_seed(seed)
 
+        for key, value in term_weights.items():
+            if not isinstance(value, numbers.Real) or not math.isfinite(value):
+                raise ValueError(f"Expected a finite weight of {key}, got {value!r}.")
         self.final_weights = {k: float(v) for k, v in term_weights.items()}
         self.term_weights = {
             key: self._scalar(f"{key}_weight", value)
@@ -232,11 +237,16 @@ class BaseVAE(Inference, keras.Model):
                 skipped because of non-finite pixels, loss or gradients.
         """
         self.check_arrays(x, y)
+        for key in ("class_weight", "sample_weight"):
+            if kwargs.get(key) is not None:
+                raise ValueError(f"Expected no {key}: every example counts alike.")
         if isinstance(x, tf.data.Dataset):
             # Keras warns that it does not shuffle a data set, unless told not to.
             kwargs.setdefault("shuffle", False)
         if isinstance(validation_data, (tuple, list)):
             self.check_arrays(*validation_data[:2])
+        elif validation_data is not None:
+            self.check_arrays(validation_data)
         return super().fit(
             x,
             y,

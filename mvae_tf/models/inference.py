@@ -30,7 +30,9 @@ class _GraphFunctions:
         key = (function.__name__, *sorted(static.items()))
         if key not in self.functions:
             self.functions[key] = tf.function(
-                functools.partial(function, **static), reduce_retracing=True
+                functools.partial(function, **static),
+                autograph=False,
+                reduce_retracing=True,
             )
         return self.functions[key]
 
@@ -41,11 +43,19 @@ class Inference:
     # === Checks ===
 
     def check_arrays(self, x, y=None):
-        """Checks images and labels given as arrays; anything else passes.
+        """Checks arrays of images and labels, and the element types of a data set.
+
+        Generators and the like pass; their batches are checked as they come.
 
         Raises:
             ValueError: naming what was expected and what came.
         """
+        if x is None:
+            raise ValueError("Expected images or a data set, got None.")
+        if isinstance(x, tf.data.Dataset):
+            self._check_elements(x.element_spec)
+            if x.cardinality() == 0:
+                raise ValueError("Expected at least one batch, got an empty data set.")
         if isinstance(x, (np.ndarray, list, tf.Tensor)):
             x = np.asarray(x)
             self._check_signature(x.shape, x.dtype)
@@ -54,6 +64,17 @@ class Inference:
             self._check_range(x)
             if self.num_classes is not None:
                 self._one_hot(y, len(x))
+
+    def _check_elements(self, element_spec):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(element_spec)
+        if not isinstance(x, tf.TensorSpec) or sample_weight is not None:
+            raise ValueError(
+                f"Expected a data set of x or (x, y), got elements {element_spec}."
+            )
+        if x.shape.rank is not None:
+            self._check_signature(x.shape, x.dtype)
+        if y is None:
+            self._one_hot(None, 0)
 
     def _check_signature(self, shape, dtype):
         shape = tuple(shape)
@@ -129,7 +150,8 @@ class Inference:
         if sample_weight is not None:
             raise ValueError("Expected batches of x or (x, y), got sample weights too.")
         x = tf.convert_to_tensor(x)
-        self._check_signature(x.shape, x.dtype)
+        if x.shape.rank is not None:
+            self._check_signature(x.shape, x.dtype)
         x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.input_shape))
         if self.num_classes is None:
             return x, None
@@ -139,12 +161,17 @@ class Inference:
         if y.shape.rank == 2 and y.shape[-1] == self.num_classes:
             return x, tf.cast(y, tf.float32)
         y = tf.cast(tf.reshape(y, [-1]), tf.int32)
-        return x, tf.one_hot(y, self.num_classes)
+        known = (y >= 0) & (y < self.num_classes)
+        # A loss that is not a number is what the guard of a training step refuses.
+        return x, tf.where(
+            known[:, tf.newaxis], tf.one_hot(y, self.num_classes), np.nan
+        )
 
     def _check_component(self, component):
-        if component is not None and not 0 <= component < self.num_components:
+        if component is not None and component not in range(self.num_components):
             raise ValueError(
-                f"Expected component in 0..{self.num_components - 1}, got {component}."
+                f"Expected component in 0..{self.num_components - 1}, got "
+                f"{component!r}."
             )
 
     def _fill_seed(self, num, seed):
@@ -379,7 +406,8 @@ class Inference:
         like = tf.zeros([tf.shape(seeds)[0], self.num_components])
         latents = self.draw_prior(like, noise)
         if y is None and self.num_classes is not None:
-            y = tf.one_hot(noise("labels", self._uniform_label, like), self.num_classes)
+            labels = tf.cast(noise("labels", self._uniform_label, like), tf.int32)
+            y = tf.one_hot(labels, self.num_classes)
         weights = self._select(latents["weights"], component)
         return self.decode_batch(latents["z"], weights, y)
 

@@ -35,6 +35,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.batch_statistics = batch_statistics
 
     def call(self, x, training=False):
+        """`[B, H, W, C]` or `[B, C]` normalised by channel, in the dtype of `x`."""
         if not training and self.batch_statistics:
             mean, variance = tf.nn.moments(x, list(range(x.shape.rank - 1)))
             return self._normalize(x, mean, variance)

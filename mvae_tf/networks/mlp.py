@@ -157,8 +157,8 @@ class MLP(Part):
     name = "mlp"
 
     def __init__(self, hidden=500, dropout=0.0):
-        if hidden < 1:
-            raise ValueError(f"Expected hidden >= 1, got {hidden}.")
+        if not isinstance(hidden, int) or hidden < 1:
+            raise ValueError(f"Expected hidden an integer >= 1, got {hidden!r}.")
         if not 0 <= dropout < 1:
             raise ValueError(f"Expected 0 <= dropout < 1, got {dropout}.")
         self.hidden = hidden
