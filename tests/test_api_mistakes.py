@@ -1,0 +1,406 @@
+"""One line for every mistake that a user can make, and nothing lost by it."""
+
+import harness
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mvae_tf
+
+
+def mistake(raises, message, *arguments, **keywords):
+    """A row of a table: the exception, its whole text, and the call that raises it."""
+    return pytest.param(raises, message, arguments, keywords, id=message[:40])
+
+
+def assert_one_line(caught, message):
+    text = str(caught.value)
+    assert "\n" not in text
+    assert caught.match(f"^{message}$")
+
+
+CREATE = [
+    mistake(ValueError, r"Unknown model 'mvea': .* Did you mean 'mvae'\?", "mvea"),
+    mistake(
+        ValueError,
+        r"Unknown argument of model 'mvae', 'num_component': .* 'num_components'\?",
+        "mvae",
+        num_component=3,
+    ),
+    mistake(
+        ValueError,
+        r"Expected input_shape \(height, width, .* or \(size,\), got \(28, 28\)\.",
+        "vae",
+        (28, 28),
+    ),
+    mistake(ValueError, r"Expected input_shape .*, got 28\.", "vae", 28),
+    mistake(ValueError, r"Expected input_shape .*, got \(0,\)\.", "vae", (0,)),
+    mistake(
+        ValueError,
+        r"Expected num_components an integer >= 1, got 0\.",
+        "mvae",
+        num_components=0,
+    ),
+    mistake(
+        ValueError,
+        r"Expected latent_dim an integer >= 1, got 2\.5\.",
+        "vae",
+        latent_dim=2.5,
+    ),
+    mistake(
+        ValueError,
+        r"Expected num_classes an integer >= 1, got 'ten'\.",
+        "vae",
+        num_classes="ten",
+    ),
+    mistake(
+        ValueError, r"Expected a seed in 0\.\.2147483647, got -1\.", "vae", seed=-1
+    ),
+    mistake(
+        ValueError,
+        r"Expected a finite weight of kl, got nan\.",
+        "vae",
+        kl_weight=np.nan,
+    ),
+    mistake(
+        ValueError,
+        r"Unknown network 'mpl': .* Did you mean 'mlp'\?",
+        "vae",
+        network="mpl",
+    ),
+    mistake(
+        ValueError,
+        r"Expected hidden an integer >= 1, got 0\.",
+        "vae",
+        network={"name": "mlp", "hidden": 0},
+    ),
+    mistake(
+        ValueError,
+        r"Expected 0 <= dropout < 1, got 1\.0\.",
+        "vae",
+        network={"name": "mlp", "dropout": 1.0},
+    ),
+    mistake(
+        ValueError,
+        r"Expected a decoder that reaches images of \(28, 28\), got one that makes "
+        r"\(32, 32\): change `feature_map` or `decoder`\.",
+        "vae",
+        network="conv",
+    ),
+    mistake(
+        ValueError,
+        r"Expected images \[H, W, C\] for network 'conv', got \(784,\)\.",
+        "vae",
+        (784,),
+        network="conv",
+    ),
+    mistake(ValueError, r"Unknown likelihood 'gauss': .*", "vae", likelihood="gauss"),
+    mistake(
+        ValueError,
+        r"Expected activation among .*, got 'relu'\.",
+        "vae",
+        likelihood={"name": "sse", "activation": "relu"},
+    ),
+    mistake(
+        ValueError,
+        r"Expected low < high, got 1 and 1\.0\.",
+        "vae",
+        likelihood={"name": "sse", "low": 1},
+    ),
+    mistake(
+        ValueError,
+        r"Unknown mask 'gumble': .* Did you mean 'gumbel'\?",
+        "mvae",
+        mask="gumble",
+    ),
+    mistake(
+        ValueError,
+        r"Expected temperature > 0, got 0\.",
+        "mvae",
+        mask={"name": "gumbel", "temperature": 0},
+    ),
+    mistake(
+        ValueError,
+        r"Expected 0 < threshold < 1, got 1\.0\.",
+        "mvae",
+        mask={"name": "gumbel", "threshold": 1.0},
+    ),
+    mistake(
+        ValueError,
+        r"Expected clip bounds 0 < low < high, got \[0, 1\]\.",
+        "mvae",
+        mask={"name": "gaussian", "clip": [0, 1]},
+    ),
+    mistake(
+        ValueError,
+        r"Expected floor > 0, got 0\.",
+        "mvae",
+        mixing={"name": "dirichlet", "floor": 0},
+    ),
+    mistake(
+        ValueError,
+        r"Expected prior > 0, got -1\.",
+        "m_vae",
+        mixing={"name": "dirichlet", "prior": -1},
+    ),
+    mistake(
+        ValueError,
+        r"Unknown kl_reduction 'max': expected one of mean, sum\..*",
+        "mvae",
+        kl_reduction="max",
+    ),
+    mistake(
+        ValueError,
+        r"Unknown sign 2: expected one of -1, 1\.",
+        "mvae",
+        independence={"name": "l2", "sign": 2},
+    ),
+    mistake(
+        ValueError, r"Expected 4 prior_means, got 2\.", "m_vae", prior_means=[0, 1]
+    ),
+    mistake(
+        ValueError,
+        r"Expected prior_stddevs > 0, got \[1, 1, 0, 1\]\.",
+        "m_vae",
+        prior_stddevs=[1, 1, 0, 1],
+    ),
+]
+
+
+@pytest.mark.parametrize(("raises", "message", "arguments", "keywords"), CREATE)
+def test_mistakes_of_a_configuration(raises, message, arguments, keywords):
+    with pytest.raises(raises) as caught:
+        mvae_tf.create(*arguments, **keywords)
+    assert_one_line(caught, message)
+
+
+X, _ = harness.Case("mvae", "mvae").data(num=6)
+NAN = X.copy()
+NAN[4, 0, 0, 0] = np.nan
+BYTES = (255 * X).astype("uint8")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return harness.Case("mvae", "mvae").compiled()
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    return harness.Case("labels", "mvae", {"num_classes": 3}).compiled()
+
+
+SHAPE = r"Expected images \[B, 4, 4, 1\], got {}\."
+DTYPE = r"Expected float images in \[0\.0, 1\.0\], got uint8: cast and scale .*"
+RANGE = r"Expected pixels in \[0\.0, 1\.0\] for likelihood 'bernoulli', got \[.*\]\."
+FINITE = r"Expected finite pixels, got NaN or inf in image 4\."
+LABELS = r"Expected labels in 0\.\.2 for a model conditioned on 3 classes, got none\."
+CALLS = [
+    mistake(ValueError, SHAPE.format(r"\[6, 3, 4, 1\]"), "fit", X[:, :3]),
+    mistake(ValueError, SHAPE.format(r"\[4, 4, 1\]"), "encode", X[0]),
+    mistake(ValueError, SHAPE.format(r"\[\]"), "reconstruct", None),
+    mistake(ValueError, DTYPE, "fit", BYTES),
+    mistake(ValueError, DTYPE, "elbo", BYTES),
+    mistake(ValueError, RANGE, "fit", 255 * X),
+    mistake(ValueError, RANGE, "log_likelihood", X - 0.5, 3),
+    mistake(ValueError, FINITE, "fit", NAN),
+    mistake(ValueError, FINITE, "evaluate", NAN),
+    mistake(ValueError, FINITE, "reconstruct", NAN),
+    mistake(ValueError, "Expected at least one image, got none.", "fit", X[:0]),
+    mistake(ValueError, "Expected images or a data set, got None.", "fit"),
+    mistake(ValueError, RANGE, "fit", X, validation_data=(2 * X, None)),
+    mistake(
+        ValueError,
+        "Expected no sample_weight: every example counts alike.",
+        "fit",
+        X,
+        sample_weight=np.ones(6),
+    ),
+    mistake(
+        ValueError,
+        SHAPE.format(r"\[None, 3, 4, 1\]"),
+        "fit",
+        harness.dataset(X[:, :3]),
+    ),
+    mistake(
+        ValueError,
+        SHAPE.format(r"\[4, 4, 1\]"),
+        "evaluate",
+        tf.data.Dataset.from_tensor_slices(X),
+    ),
+    mistake(ValueError, DTYPE, "fit", X, validation_data=harness.dataset(BYTES)),
+    mistake(
+        ValueError,
+        "Expected at least one batch, got an empty data set.",
+        "fit",
+        harness.dataset(X[:0]),
+    ),
+    mistake(
+        ValueError,
+        r"Expected a data set of x or \(x, y\), got elements {'image'.*}\.",
+        "fit",
+        tf.data.Dataset.from_tensors({"image": X}),
+    ),
+    mistake(
+        ValueError,
+        r"Expected z \[B, 3, 2\], got \[5, 2\]\.",
+        "decode",
+        np.zeros((5, 2)),
+    ),
+    mistake(
+        ValueError,
+        r"Expected weights \[5, 3\], got \[5, 2\]\.",
+        "decode",
+        np.zeros((5, 3, 2)),
+        np.zeros((5, 2)),
+    ),
+    mistake(
+        ValueError, r"Expected component in 0\.\.2, got 3\.", "reconstruct", X, None, 3
+    ),
+    mistake(
+        ValueError,
+        r"Expected component in 0\.\.2, got -1\.",
+        "generate",
+        2,
+        component=-1,
+    ),
+    mistake(ValueError, r"Expected num >= 1, got 0\.", "generate", 0),
+    mistake(
+        ValueError,
+        r"Expected a seed in 0\.\.2147483647, got 1\.5\.",
+        "generate",
+        2,
+        seed=1.5,
+    ),
+    mistake(ValueError, r"Expected a seed in .*, got -3\.", "elbo", X, seed=-3),
+    mistake(ValueError, r"Expected steps >= 2, got 1\.", "interpolate", X, X, 1),
+    mistake(
+        ValueError,
+        r"Expected as many x1 as x0, got 2 and 6\.",
+        "interpolate",
+        X,
+        X[:2],
+        3,
+    ),
+    mistake(ValueError, r"Expected num_samples >= 1, got 0\.", "log_likelihood", X, 0),
+    mistake(
+        ValueError,
+        r"Expected 3 indices in 0\.\.2, got \[0, 1\]\.",
+        "cross_reconstruct",
+        X,
+        [0, 1],
+    ),
+    mistake(
+        ValueError,
+        r"Expected 3 indices in 0\.\.2, got \[0, 1, 3\]\.",
+        "cross_reconstruct",
+        X,
+        [0, 1, 3],
+    ),
+    mistake(
+        ValueError, r"Expected at least 2 images, got 1\.", "dependence_matrix", X[:1]
+    ),
+    mistake(
+        ValueError, r"Expected 0 < threshold < 1, got 0\.", "selected_components", X, 0
+    ),
+    mistake(
+        ValueError,
+        r"Expected num_draws >= 1, got 0\.",
+        "selected_components",
+        X,
+        None,
+        0,
+    ),
+]
+LABELLED = [
+    mistake(ValueError, LABELS, "fit", X),
+    mistake(ValueError, LABELS, "fit", harness.dataset(X)),
+    mistake(ValueError, LABELS, "evaluate", X),
+    mistake(ValueError, LABELS, "encode", X),
+    mistake(ValueError, LABELS, "predict", X, verbose=0),
+    mistake(ValueError, LABELS, "decode", np.zeros((2, 3, 2))),
+    mistake(
+        ValueError,
+        r"Expected labels in 0\.\.2, got 0\.\.3\.",
+        "fit",
+        X,
+        np.arange(6) % 4,
+    ),
+    mistake(
+        ValueError, r"Expected labels in 0\.\.2, got -1\.\.-1\.", "generate", 2, y=-1
+    ),
+    mistake(
+        ValueError, r"Expected labels in 0\.\.2, got 0\.5\.\.0\.5\.", "elbo", X, 0.5
+    ),
+    mistake(ValueError, r"Expected 6 labels, got shape \[5\]\.", "encode", X, [0] * 5),
+    mistake(
+        ValueError,
+        r"Expected 6 labels, got shape \[6, 2\]\.",
+        "encode",
+        X,
+        np.zeros((6, 2)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("raises", "message", "arguments", "keywords"), CALLS)
+def test_mistakes_of_a_call(model, raises, message, arguments, keywords):
+    before = harness.arrays_of(model)
+    name, *arguments = arguments
+    with pytest.raises(raises) as caught:
+        getattr(model, name)(*arguments, **keywords)
+    assert_one_line(caught, message)
+    assert not harness.differ(before, harness.arrays_of(model))
+
+
+@pytest.mark.parametrize(("raises", "message", "arguments", "keywords"), LABELLED)
+def test_mistakes_of_labels(conditional, raises, message, arguments, keywords):
+    name, *arguments = arguments
+    with pytest.raises(raises) as caught:
+        getattr(conditional, name)(*arguments, **keywords)
+    assert_one_line(caught, message)
+
+
+def test_labels_of_any_usual_form(conditional):
+    harness.uncompiled(conditional)
+    y = np.array([0, 1, 2, 2, 1, 0])
+    expected = conditional.encode(X, y)["mean"]
+    one_hot = np.eye(3, dtype="float32")[y]
+    for form in (y.tolist(), y[:, None], y.astype("float32"), one_hot, tf.constant(y)):
+        np.testing.assert_array_equal(conditional.encode(X, form)["mean"], expected)
+    ones = conditional.encode(X, 1)["mean"]
+    np.testing.assert_array_equal(ones, conditional.encode(X, [1] * 6)["mean"])
+
+
+def test_labels_out_of_range_in_a_data_set_touch_no_weight(conditional):
+    before = conditional.get_weights()
+    skipped = conditional.skipped_steps.numpy()
+    conditional.fit(harness.dataset(X, [0, 1, 2, 3, 0, 1]), verbose=0)
+    assert conditional.skipped_steps.numpy() == skipped + 1
+    trainable = {variable.path for variable in conditional.trainable_variables}
+    for variable, value in zip(conditional.weights, before, strict=True):
+        if variable.path in trainable:
+            np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_a_generator_without_known_shapes_trains(model):
+    data = tf.data.Dataset.from_generator(lambda: iter([X]), output_types=tf.float32)
+    with pytest.warns(UserWarning, match="ran out of data"):
+        history = model.fit(data, verbose=0).history
+    assert np.isfinite(history["loss"][0])
+
+
+def test_a_generator_of_nothing_is_an_error(model):
+    signature = tf.TensorSpec([None, 4, 4, 1])
+    data = tf.data.Dataset.from_generator(lambda: iter([]), output_signature=signature)
+    with (
+        pytest.warns(UserWarning, match="ran out of data"),
+        pytest.raises(
+            ValueError, match="^Expected at least one batch in an epoch, got"
+        ),
+    ):
+        model.fit(data, verbose=0)
+
+
+def test_slightly_rounded_pixels_are_in_range(model):
+    model.fit(np.clip(X, 0, 1) + 1e-4, verbose=0)
