@@ -18,6 +18,8 @@ import tensorflow as tf
 import mvae_tf
 from mvae_tf.optimizers import FusedAdam
 
+pytestmark = pytest.mark.slow
+
 MLP = {
     "input_shape": (4, 4, 1),
     "latent_dim": 2,
