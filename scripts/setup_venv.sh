@@ -40,4 +40,4 @@ if [[ "$(cat .venv/installed 2>/dev/null)" != "$stamp" ]]; then
   echo "$stamp" >.venv/installed
 fi
 
-export PYTHON TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"
+export PYTHON TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
