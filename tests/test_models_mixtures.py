@@ -197,6 +197,40 @@ def test_masked_weights():
     np.testing.assert_allclose(latents["alpha"], expected, rtol=1e-4)
 
 
+def within_4_standard_errors(draws, expected):
+    error = np.std(draws, axis=0) / np.sqrt(len(draws))
+    return np.all(np.abs(np.mean(draws, axis=0) - expected) < 4 * error)
+
+
+def test_draws_of_the_prior():
+    """w ~ Dir(1/K) and z_i ~ N(mean_i, stddev_i^2); MVAE masks w as in training."""
+    like = tf.zeros([10_000, 3])
+    # Each w_i of Dir(1/3, 1/3, 1/3) has mean 1/3 and variance (1/3)(2/3) / 2.
+    square = 1 / 9 + 1 / 9
+    case = next(case for case in harness.CASES if case.label == "m_vae-priors")
+    prior = case.make().draw_prior(like, NOISE)
+    w, z = prior["weights"].numpy(), prior["z"].numpy()
+    assert within_4_standard_errors(w, 1 / 3)
+    assert within_4_standard_errors(w**2, square)
+    means, stddevs = np.array([[-1], [0], [1]]), np.array([[1], [2], [3]])
+    assert within_4_standard_errors(z, means)
+    assert within_4_standard_errors((z - means) ** 2, stddevs**2)
+
+    placed = {"name": "gumbel", "placement": "concentration"}
+    for mask in (None, placed):
+        model = harness.Case("mvae", "mvae", {"mask": mask}).make()
+        prior = model.draw_prior(like, NOISE)
+        assert within_4_standard_errors(np.square(prior["weights"]), square)
+        assert within_4_standard_errors(np.square(prior["z"]), 1.0)
+    model = harness.Case("mvae", "mvae").make()
+    masked = model.draw_prior(like, NOISE)["weights"]
+    log_mask = model.mask.log_sample(model.mask_strength.value, like, NOISE)
+    expected = np.exp(log_mask) * prior["weights"]
+    expected /= np.maximum(np.sum(expected, axis=1, keepdims=True), 1e-30)
+    some = np.max(log_mask, axis=1) > np.log(0.9)
+    np.testing.assert_allclose(masked[some], expected[some], rtol=1e-3, atol=1e-5)
+
+
 def test_objective_of_the_paper():
     """Eq 24: reconstruction + Dirichlet KL + mean Gaussian KL + dHSIC - H(p)."""
     weights = {"kl_weight": 0.5, "dirichlet_weight": 2.0, "independence_weight": 10.0}
