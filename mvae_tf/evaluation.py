@@ -82,7 +82,7 @@ def evaluate(
     Args:
         model: a model of this library.
         dataset: `tf.data.Dataset` of batches `x` or `(x, y)`.
-        metrics: names among `GROUPS`; None for all of them.
+        metrics: names among `GROUPS`; None for all that the model has.
         num_samples: importance samples an image.
         num_images: number of leading images that the likelihood and the components
             are measured on; errors and the bound use every image.
@@ -93,9 +93,11 @@ def evaluate(
         dict from the names in `UNITS` to numbers or nested lists of numbers.
 
     Raises:
-        ValueError: on an unknown name, or on a data set without an image.
+        ValueError: on an unknown name, on a data set without an image, or where the
+            bound is asked for of a model that has none.
     """
-    metrics = GROUPS if metrics is None else metrics
+    if metrics is None:
+        metrics = [name for name in GROUPS if name != "elbo" or not model.no_bound]
     for name in metrics:
         choice(name, GROUPS, "group of metrics")
     chosen = [f for name, f in _PER_IMAGE.items() if name in metrics]

@@ -3,7 +3,7 @@
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-__all__ = ["draw", "draw_standard", "log_density_ratio"]
+__all__ = ["draw", "draw_standard", "log_density_ratio", "log_prob"]
 
 
 def draw(posterior, noise):
@@ -16,7 +16,7 @@ def draw(posterior, noise):
 
 
 def draw_standard(like, latent_dim, noise):
-    """Z ~ N(0, I), `[B, K, Z]`, for a `[B, K]` tensor `like`."""
+    """Z ~ N(0, I), `[..., Z]`, for any tensor `like` `[...]`."""
 
     def sample(seed, rows):
         shape = tf.concat([tf.shape(rows), [latent_dim]], 0)
@@ -25,8 +25,12 @@ def draw_standard(like, latent_dim, noise):
     return noise("z", sample, like)
 
 
+def log_prob(mean, stddev, z):
+    """Log N(z; mean, stddev^2) in nats, summed over the last axis."""
+    return tf.reduce_sum(tfd.Normal(mean, stddev).log_prob(z), axis=-1)
+
+
 def log_density_ratio(posterior, z, prior_mean=0.0, prior_stddev=1.0):
     """Log p(z) - log q(z given x) of each component in nats, `[B, K]`."""
-    prior = tfd.Normal(prior_mean, prior_stddev).log_prob(z)
-    proposal = tfd.Normal(posterior["mean"], posterior["stddev"]).log_prob(z)
-    return tf.reduce_sum(prior - proposal, axis=-1)
+    prior = log_prob(prior_mean, prior_stddev, z)
+    return prior - log_prob(posterior["mean"], posterior["stddev"], z)

@@ -1,9 +1,9 @@
 """Likelihoods p(x given z), written on the raw outputs of a decoder.
 
 Every likelihood turns decoder features into `outputs` (`link`), gives the
-log-density of an image in nats (`log_prob`), the part of it that training minimises
-(`error`, which leaves out the additive constant `constant`), the mean image, and the
-outputs of a mixture of decoded images (`mix`, used by M-VAE).
+log-density of an image in nats (`log_prob`), the additive constant of it that the
+training objective leaves out (`constant`), the mean image, and the outputs of a mixture
+of decoded images (`mix`, used by M-VAE).
 """
 
 import math
@@ -53,13 +53,8 @@ class Likelihood(Part):
         raise NotImplementedError
 
     def constant(self, dimension):
-        """Nats that `error` leaves out of -log p(x given z), for `dimension` pixels."""
+        """Nats of -log p(x given z) of `dimension` pixels that training leaves out."""
         return 0.0
-
-    def error(self, x, outputs):
-        """-log p(x given z) less its additive constant, `[B]`."""
-        dimension = math.prod(x.shape[1:])
-        return -self.log_prob(x, outputs) - self.constant(dimension)
 
     def mix(self, outputs, log_weights):
         """Outputs of the mixture of component images.

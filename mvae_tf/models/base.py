@@ -5,6 +5,7 @@ noise, asks the model for its `loss_terms` by name, weighs and sums them over th
 global batch, applies the gradients if they are finite, and tells each term to a metric
 of its own. A model writes `infer`, `decode_outputs`, `draw`, `draw_prior`,
 `log_density_ratio`, `kl_nats` and `loss_terms`; the rest is here and in `inference.py`.
+Models of one Gaussian latent find all of these in `single.py`.
 """
 
 import math
@@ -70,9 +71,11 @@ class BaseVAE(Inference, keras.Model):
         skipped_steps: int64 variable, steps skipped because of bad batches.
         term_weights: dict of scalar variables; a warm-up moves them. Evaluation uses
             the weights given at construction.
+        no_bound: why the model has no evidence lower bound; None where it has one.
     """
 
     registry_name = None
+    no_bound = None
     bad_steps_allowed = 10
 
     def __init__(
@@ -204,6 +207,25 @@ class BaseVAE(Inference, keras.Model):
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
         """Outputs of the likelihood from z `[B, K, Z]` and weights `[B, K]`."""
         raise NotImplementedError
+
+    def log_prob_given(self, x, latents, y=None, noise=None, training=False):
+        """Log p(x given latents) in nats, `[B]`.
+
+        A model that draws from each component of q at once returns the mean over q.
+        """
+        z, weights = latents["z"], latents["weights"]
+        outputs = self.decode_outputs(z, weights, y, noise, training)
+        return self.likelihood.log_prob(x, outputs)
+
+    def log_importance_weight(self, x, posterior, latents, y=None):
+        """Log of p(x, latents) / q(latents given x) in nats, `[B]`."""
+        ratio = self.log_density_ratio(posterior, latents)
+        return self.log_prob_given(x, latents, y) + ratio
+
+    def reconstruction_error(self, x, latents, y=None, noise=None, training=False):
+        """-log p(x given latents), less the constant of the likelihood, `[B]`."""
+        log_prob = self.log_prob_given(x, latents, y, noise, training)
+        return -log_prob - self.likelihood.constant(math.prod(self.input_shape))
 
     def loss_terms(self, x, y, noise, training):
         """`LossTerms` of a batch."""

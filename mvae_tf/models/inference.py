@@ -181,6 +181,9 @@ class Inference(Checks):
 
         Returns:
             `[B]` nats.
+
+        Raises:
+            ValueError: the model has no bound; the message says why.
         """
         terms = self.elbo_terms(x, y, seed)
         return -(terms["reconstruction"] + terms["kl"])
@@ -196,7 +199,14 @@ class Inference(Checks):
         Returns:
             dict of `[B]` tensors in nats: `reconstruction`, -log p(x given z), and
             `kl`, the KL of all latents.
+
+        Raises:
+            ValueError: the model has no bound; the message says why.
         """
+        if self.no_bound:
+            raise ValueError(
+                f"{type(self).__name__} has no evidence lower bound: {self.no_bound}."
+            )
         x, y = self._images(x, y)
         return self._in_chunks(self._elbo_batch, x, y, self._fill_seed(len(x), seed))
 
@@ -298,9 +308,8 @@ class Inference(Checks):
     def _elbo_batch(self, x, y, seed):
         posterior = self.infer(x, y)
         latents = self.draw(posterior, RowNoise(content_seeds(x, seed)))
-        outputs = self.decode_outputs(latents["z"], latents["weights"], y)
         return {
-            "reconstruction": -self.likelihood.log_prob(x, outputs),
+            "reconstruction": -self.log_prob_given(x, latents, y),
             "kl": self.kl_nats(posterior, latents),
         }
 
@@ -313,9 +322,7 @@ class Inference(Checks):
         x = tf.repeat(x, draws, axis=0)
         y = None if y is None else tf.repeat(y, draws, axis=0)
         latents = self.draw_proposal(posterior, RowNoise(seeds, draws))
-        outputs = self.decode_outputs(latents["z"], latents["weights"], y)
-        log_weights = self.likelihood.log_prob(x, outputs)
-        log_weights += self.log_density_ratio(posterior, latents)
+        log_weights = self.log_importance_weight(x, posterior, latents, y)
         return tf.reduce_logsumexp(tf.reshape(log_weights, [-1, draws]), axis=1)
 
 

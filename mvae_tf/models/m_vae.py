@@ -109,10 +109,11 @@ class MixtureOfVAEs(MixtureVAE):
         posterior = self.infer(x, y, noise, training)
         latents = self.draw(posterior, noise)
         weights = latents["weights"]
-        outputs = self.decode_outputs(latents["z"], weights, y, noise, training)
         terms = LossTerms(
             per_example={
-                "reconstruction": self.likelihood.error(x, outputs),
+                "reconstruction": self.reconstruction_error(
+                    x, latents, y, noise, training
+                ),
                 "kl": self.reduce_kl(posterior),
                 "dirichlet_kl": self.mixing.kl(posterior["alpha"]),
             },

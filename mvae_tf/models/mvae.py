@@ -161,16 +161,15 @@ class MVAE(MixtureVAE):
     def loss_terms(self, x, y, noise, training):
         posterior = self.infer(x, y, noise, training)
         latents = self.draw(posterior, noise)
-        outputs = self.decode_outputs(
-            latents["z"], latents["weights"], y, noise, training
-        )
         # The authors' clipped KL is taken at the masked concentration.
         clipped = self.mixing.kl_form == "clipped"
         alpha = latents["alpha"] if clipped else posterior["alpha"]
         weights = latents["weights"]
         terms = LossTerms(
             per_example={
-                "reconstruction": self.likelihood.error(x, outputs),
+                "reconstruction": self.reconstruction_error(
+                    x, latents, y, noise, training
+                ),
                 "kl": self.reduce_kl(posterior),
                 "dirichlet_kl": self.mixing.kl(alpha),
             },

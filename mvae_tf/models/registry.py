@@ -38,14 +38,18 @@ def get(name):
 
 
 def arguments(cls):
-    """Names of a model's arguments, with those that `**kwargs` hands to its parent."""
+    """Names of a model's arguments, with those that `**kwargs` hands to its parent.
+
+    Arguments by keyword alone are what a class fixes for its parent.
+    """
     found = []
     for parent in cls.__mro__:
-        if vars(parent).get("registry_name") is None:
+        if not hasattr(parent, "registry_name"):
             break
-        found += [
-            key for key in inspect.signature(parent).parameters if key != "kwargs"
-        ]
+        parameters = inspect.signature(parent).parameters.values()
+        found += [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
     return list(dict.fromkeys(found))
 
 

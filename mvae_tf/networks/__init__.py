@@ -1,6 +1,6 @@
 """Encoders, sub-decoders and mix-decoders with the component axis inside.
 
-A network is a part (`MLP`, `Conv`) that makes three kinds of Keras layer:
+A network is a part (`MLP`, `Conv`, `GatedMLP`) that makes three kinds of Keras layer:
 
 - `encoder(K, latent_dim)`: x `[B, ...]` -> mean `[B, K, Z]`, stddev `[B, K, Z]` and,
   for mixtures, positive scores `[B, K]`;
@@ -9,17 +9,21 @@ A network is a part (`MLP`, `Conv`) that makes three kinds of Keras layer:
   shared by the components, or `[K, B, ...]` -> `[K, B, H, W, C]` with K sets of
   weights of its own.
 
+The fully connected ones have a fourth, `trunk()`: x -> features `[B, hidden]`, the
+encoder without its heads, for models that put heads of their own on it.
+
 Layers are called as `layer(inputs, labels=None, noise=None, training=False)`; labels
 are one-hot rows. Dropout draws from the `noise` of the step, never from a state.
 """
 
 from mvae_tf.networks.conv import Conv
+from mvae_tf.networks.gated import GatedMLP
 from mvae_tf.networks.mlp import MLP
 from mvae_tf.parts import resolve
 
-__all__ = ["MLP", "Conv", "get"]
+__all__ = ["MLP", "Conv", "GatedMLP", "get"]
 
-_KINDS = {kind.name: kind for kind in (MLP, Conv)}
+_KINDS = {kind.name: kind for kind in (MLP, GatedMLP, Conv)}
 
 
 def get(specification):

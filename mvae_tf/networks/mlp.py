@@ -102,6 +102,14 @@ class _Stack(ComponentNetwork):
             layer.copy_components(original, kept)
 
 
+class MLPTrunk(_Stack):
+    """Features `[B, hidden]` of images, before any head."""
+
+    def call(self, x, noise=None, training=False):
+        x = tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
+        return tf.squeeze(self.run(x, noise, training), axis=0)
+
+
 class MLPEncoder(_Stack):
     """K encoders on flattened images; labels are appended to the pixels."""
 
@@ -163,6 +171,17 @@ class MLP(Part):
             raise ValueError(f"Expected 0 <= dropout < 1, got {dropout}.")
         self.hidden = hidden
         self.dropout = dropout
+
+    def trunk(self, input_shape, **kwargs):
+        """Layer from images to features `[B, hidden]`."""
+        return MLPTrunk(
+            num_components=1,
+            units=[math.prod(input_shape), self.hidden, self.hidden],
+            activations=["elu", "tanh"],
+            dropout=self.dropout,
+            plain=0,
+            **kwargs,
+        )
 
     def encoder(
         self, input_shape, latent_dim, num_components, num_classes, scores, **kwargs

@@ -1,0 +1,270 @@
+"""Gated fully connected networks of the VampPrior, GMMpVAE and CP-VAE experiments.
+
+A gated layer is a product of two affine maps, h(x) * sigmoid(g(x)), without any other
+nonlinearity. Encoder: gated 300, gated 300, linear heads. Sub-decoder: gated 300.
+Mix-decoder: gated 300, linear to the pixels. Tomczak and Welling, "VAE with a
+VampPrior" (AISTATS 2018), https://arxiv.org/abs/1705.07120.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from mvae_tf.networks.base import ComponentNetwork, layer_seed
+from mvae_tf.parts import Part, choice
+
+__all__ = ["INITIALIZERS", "ComponentLinear", "GatedMLP", "GatedStack", "clipped_head"]
+
+_LOG_VARIANCES = (-6.0, 2.0)
+
+# CP-VAE and CGM start from Glorot's uniform numbers, GMMpVAE from He's normal ones.
+INITIALIZERS = {
+    "glorot": keras.initializers.GlorotUniform,
+    "he": lambda seed: keras.initializers.VarianceScaling(
+        2.0, "fan_in", "untruncated_normal", seed=seed
+    ),
+}
+
+
+def clipped_head(features, latent_dim, scores=False):
+    """Mean, standard deviation and scores from `[..., 2 Z]` or `[..., 2 Z + 1]`.
+
+    The second half is the log-variance, which is clipped to [-6, 2].
+
+    Returns:
+        mean `[..., Z]`, stddev `[..., Z]` and scores `[...]` > 0, all float32; scores
+        are None when the features hold none.
+    """
+    features = tf.cast(features, tf.float32)
+    sizes = [latent_dim, latent_dim, int(scores)]
+    mean, log_variance, score = tf.split(features, sizes, axis=-1)
+    stddev = tf.exp(0.5 * tf.clip_by_value(log_variance, *_LOG_VARIANCES))
+    if not scores:
+        return mean, stddev, None
+    return mean, stddev, 1e-6 + tf.nn.softplus(tf.squeeze(score, -1))
+
+
+class ComponentLinear(ComponentNetwork):
+    """K linear layers, gated or not, as one batched matrix product.
+
+    Args:
+        num_components: K.
+        input_units, units: sizes of the input and of the output.
+        gated: whether the output is h(x) * sigmoid(g(x)).
+        initializer: "glorot" or "he".
+        seed: int; component i starts from the same weights whatever K is.
+        **kwargs: `name` and `dtype` of the layer.
+    """
+
+    def __init__(
+        self, num_components, input_units, units, gated, initializer, seed, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.gated = gated
+        make = INITIALIZERS[choice(initializer, INITIALIZERS, "initializer")]
+        maps = ("h", "g") if gated else ("h",)
+
+        def draw(shape, dtype=None):
+            def one(component, which):
+                drawn = make(seed=layer_seed(seed, component, which))
+                return drawn((input_units, units), dtype)
+
+            return tf.stack(
+                [
+                    tf.concat([one(i, which) for which in maps], axis=1)
+                    for i in range(shape[0])
+                ]
+            )
+
+        outputs = len(maps) * units
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(num_components, input_units, outputs),
+            initializer=draw,
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(num_components, 1, outputs), initializer="zeros"
+        )
+        self.built = True
+
+    def call(self, x):
+        """`[B, I]` or `[K, B, I]` -> `[K, B, O]`."""
+        kernel = tf.cast(self.kernel, self.compute_dtype)
+        bias = tf.cast(self.bias, self.compute_dtype)
+        return self.activate(tf.matmul(tf.cast(x, self.compute_dtype), kernel) + bias)
+
+    def activate(self, outputs):
+        """The layer's output from those of its affine maps."""
+        if not self.gated:
+            return outputs
+        values, gates = tf.split(outputs, 2, axis=-1)
+        return values * tf.sigmoid(gates)
+
+    def copy_components(self, source, kept):
+        self.kernel.assign(tf.gather(source.kernel, kept))
+        self.bias.assign(tf.gather(source.bias, kept))
+
+
+class GatedStack(ComponentNetwork):
+    """Gated layers in a row, and a linear one at the end if `linear`.
+
+    Args:
+        num_components: K.
+        units: sizes of the input and of each layer's output.
+        linear: whether the last layer has no gate.
+        initializer: "glorot" or "he".
+        seed: int.
+        **kwargs: `name` and `dtype` of the layer.
+    """
+
+    def __init__(self, num_components, units, linear, initializer, seed, **kwargs):
+        super().__init__(**kwargs)
+        last = len(units) - 2
+        self.layers_in_order = [
+            ComponentLinear(
+                num_components,
+                units[i],
+                units[i + 1],
+                gated=not (linear and i == last),
+                initializer=initializer,
+                seed=layer_seed(seed, self.name, i),
+                dtype=self.dtype_policy,
+                name=f"gated_{i}",
+            )
+            for i in range(last + 1)
+        ]
+        self.built = True
+
+    def run(self, x):
+        """`[B, I]` or `[K, B, I]` -> `[K, B, O]`."""
+        for layer in self.layers_in_order:
+            x = layer(x)
+        return x
+
+    def copy_components(self, source, kept):
+        for layer, original in zip(
+            self.layers_in_order, source.layers_in_order, strict=True
+        ):
+            layer.copy_components(original, kept)
+
+
+class GatedTrunk(GatedStack):
+    """Features `[B, hidden]` of images, before any head."""
+
+    def call(self, x, noise=None, training=False):
+        del noise, training
+        return tf.squeeze(self.run(_flat(x)), axis=0)
+
+
+class GatedEncoder(GatedStack):
+    """K encoders on flattened images; labels are appended to the pixels."""
+
+    def __init__(self, latent_dim, scores, **kwargs):
+        super().__init__(linear=True, **kwargs)
+        self.latent_dim = latent_dim
+        self.scores = scores
+
+    def call(self, x, labels=None, noise=None, training=False):
+        del noise, training
+        x = _flat(x)
+        if labels is not None:
+            x = tf.concat([x, tf.cast(labels, x.dtype)], axis=-1)
+        features = tf.transpose(self.run(x), [1, 0, 2])
+        return clipped_head(features, self.latent_dim, self.scores)
+
+
+class GatedSubDecoder(GatedStack):
+    """K sub-decoders; labels are appended to each component's latents."""
+
+    def call(self, z, labels=None, noise=None, training=False):
+        del noise, training
+        z = tf.transpose(z, [1, 0, 2])
+        if labels is not None:
+            labels = tf.cast(labels, z.dtype)[tf.newaxis]
+            labels = tf.repeat(labels, tf.shape(z)[0], axis=0)
+            z = tf.concat([z, labels], axis=-1)
+        return self.run(z)
+
+
+class GatedMixDecoder(GatedStack):
+    """Decoder from features to the image, shared (K = 1 inside) or one a component."""
+
+    def __init__(self, output_shape, shared, **kwargs):
+        super().__init__(linear=True, **kwargs)
+        self.target_shape = tuple(output_shape)
+        self.shared = shared
+
+    def call(self, features, noise=None, training=False):
+        del noise, training
+        if self.shared:
+            features = tf.expand_dims(features, 0)
+        outputs = self.run(features)
+        leading = tf.shape(outputs)[1:2] if self.shared else tf.shape(outputs)[:2]
+        return tf.reshape(outputs, tf.concat([leading, self.target_shape], 0))
+
+
+class GatedMLP(Part):
+    """Gated fully connected networks.
+
+    Args:
+        hidden: units of every hidden layer (300).
+        initializer: "glorot" (CP-VAE) or "he" (GMMpVAE); biases start at 0.
+    """
+
+    name = "gated_mlp"
+
+    def __init__(self, hidden=300, initializer="glorot"):
+        if not isinstance(hidden, int) or hidden < 1:
+            raise ValueError(f"Expected hidden an integer >= 1, got {hidden!r}.")
+        self.hidden = hidden
+        self.initializer = choice(initializer, INITIALIZERS, "initializer")
+
+    def trunk(self, input_shape, **kwargs):
+        """Layer from images to features `[B, hidden]`."""
+        return GatedTrunk(
+            num_components=1,
+            units=[math.prod(input_shape), self.hidden, self.hidden],
+            linear=False,
+            initializer=self.initializer,
+            **kwargs,
+        )
+
+    def encoder(
+        self, input_shape, latent_dim, num_components, num_classes, scores, **kwargs
+    ):
+        """Encoder layer; `scores` adds the head of the mixing weights."""
+        pixels = math.prod(input_shape) + num_classes
+        return GatedEncoder(
+            latent_dim,
+            scores,
+            num_components=num_components,
+            units=[pixels, self.hidden, self.hidden, 2 * latent_dim + int(scores)],
+            initializer=self.initializer,
+            **kwargs,
+        )
+
+    def sub_decoder(self, latent_dim, num_components, num_classes, **kwargs):
+        """Sub-decoder layer."""
+        return GatedSubDecoder(
+            num_components=num_components,
+            units=[latent_dim + num_classes, self.hidden],
+            linear=False,
+            initializer=self.initializer,
+            **kwargs,
+        )
+
+    def mix_decoder(self, output_shape, num_components=None, **kwargs):
+        """Mix-decoder layer; `num_components=None` shares one among all components."""
+        return GatedMixDecoder(
+            output_shape,
+            shared=num_components is None,
+            num_components=num_components or 1,
+            units=[self.hidden, self.hidden, math.prod(output_shape)],
+            initializer=self.initializer,
+            **kwargs,
+        )
+
+
+def _flat(x):
+    return tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
