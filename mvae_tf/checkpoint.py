@@ -20,10 +20,11 @@ from mvae_tf.models.base import BaseVAE
 __all__ = ["Checkpoints", "load"]
 
 _KEPT = 2
+_BEST = "best.npz"
 
 
 class Checkpoints:
-    """The checkpoints of one run; the newest two are kept.
+    """The checkpoints of one run: the newest two, and the weights of its best epoch.
 
     Args:
         folder: folder of the checkpoints.
@@ -92,6 +93,22 @@ class Checkpoints:
             )
         return 0, [], {}
 
+    def save_best(self):
+        """Writes the weights of the model, beside the checkpoints, as the best."""
+        arrays = {k: v.numpy() for k, v in self._weights().items()}
+        with storage.write(self.folder / _BEST) as temporary:
+            np.savez(temporary, record=np.array("{}"), **arrays)
+
+    def restore_best(self):
+        """Brings the weights that `save_best` wrote back into the model.
+
+        Raises:
+            mvae_tf.storage.DamagedFile: the file is damaged or missing.
+        """
+        _, arrays = _read(self.folder / _BEST)
+        for key, variable in self._weights().items():
+            variable.assign(arrays[key])
+
     def restore_metrics(self, metrics):
         """Brings the metrics of an unfinished epoch back into the model."""
         variables = self._metrics()
@@ -101,9 +118,11 @@ class Checkpoints:
 
     def _state(self):
         """Variables of the model and of its optimiser, each under its own key."""
-        variables = {"weights": self.model.weights}
-        variables["optimizer"] = self.model.optimizer.variables
-        return _numbered(variables)
+        optimizer = {"optimizer": self.model.optimizer.variables}
+        return self._weights() | _numbered(optimizer)
+
+    def _weights(self):
+        return _numbered({"weights": self.model.weights})
 
     def _metrics(self):
         return _numbered({"metrics": self.model.metrics_variables})

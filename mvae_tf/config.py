@@ -22,7 +22,11 @@ class Training:
         batch_size: images of one step, over all devices.
         learning_rate: of Adam, constant.
         adam_epsilon: of Adam; 1e-8 as in the authors' graphs.
+        normalize_gradients: whether Adam sees each gradient divided by its norm.
         warmup_epochs: length of the linear growth of the KL weights; 0 for none.
+        patience: epochs without a lower validation loss, counted from the end of the
+            warm-up on, after which training stops; the best weights come back. 0
+            trains for all epochs and keeps the last weights.
         checkpoint_every: steps between checkpoints inside an epoch; 0 for checkpoints
             at the end of each epoch alone.
         steps_per_execution: steps that one call of the compiled function runs. The
@@ -34,7 +38,9 @@ class Training:
     batch_size: int = 128
     learning_rate: float = 1e-3
     adam_epsilon: float = 1e-8
+    normalize_gradients: bool = False
     warmup_epochs: int = 0
+    patience: int = 0
     checkpoint_every: int = 0
     steps_per_execution: int = 1
     jit_compile: bool = False
@@ -44,6 +50,7 @@ class Training:
             "epochs": 1,
             "batch_size": 1,
             "warmup_epochs": 0,
+            "patience": 0,
             "checkpoint_every": 0,
             "steps_per_execution": 1,
         }.items():
@@ -56,10 +63,10 @@ class Training:
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0.0 < value < float("inf"):
                 raise ValueError(f"Expected {name} a number > 0, got {value!r}.")
-        if type(self.jit_compile) is not bool:
-            raise ValueError(
-                f"Expected jit_compile true or false, got {self.jit_compile!r}."
-            )
+        for name in ("normalize_gradients", "jit_compile"):
+            value = getattr(self, name)
+            if type(value) is not bool:
+                raise ValueError(f"Expected {name} true or false, got {value!r}.")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,20 @@ class FusedAdam(keras.optimizers.Adam):
     `ResourceApplyAdam` as one. AMSGrad and sparse gradients take Keras' way.
 
     Args:
-        *args, **kwargs: arguments of `keras.optimizers.Adam`.
+        *args: arguments of `keras.optimizers.Adam`.
+        normalize_gradients: whether the gradient of each variable is divided by its
+            norm + 1e-7 first, as in the code of the VampPrior experiments
+            (https://github.com/jmtomczak/vae_vampprior); no paper mentions it.
+        **kwargs: arguments of `keras.optimizers.Adam`.
     """
+
+    def __init__(self, *args, normalize_gradients=False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.normalize_gradients = normalize_gradients
+
+    def get_config(self):
+        """Configuration that makes an equal optimiser."""
+        return super().get_config() | {"normalize_gradients": self.normalize_gradients}
 
     def build(self, var_list):
         """Makes the moments of each variable."""
@@ -37,6 +49,9 @@ class FusedAdam(keras.optimizers.Adam):
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its moments."""
+        if self.normalize_gradients:
+            gradient = tf.convert_to_tensor(gradient)
+            gradient /= tf.norm(gradient) + 1e-7
         if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
             super().update_step(gradient, variable, learning_rate)
             return

@@ -3,7 +3,8 @@
 A run folder holds:
 
 - `config.json`: everything needed to repeat the run;
-- `checkpoints/`: the newest two checkpoints;
+- `checkpoints/`: the newest two checkpoints, and the best weights where training may
+  stop early;
 - `history.csv`: one row an epoch, the terms of the objective in nats;
 - `model.keras`, `metrics.json`, `figures/*.png`, `report.html`: what a finished run
   leaves;
@@ -71,16 +72,22 @@ def train(config, output, resume=False, verbose="auto"):
     config = _complete(config, model)
     if stored is not None:
         stored.check_resumed_by(config)
+    if config.training.patience and splits.validation is None:
+        raise ValueError("Expected data with a validation part for training.patience.")
     checkpoints = Checkpoints(output / "checkpoints", model)
     step, history, metrics = checkpoints.restore()
+    best_epoch, stopped = early_stopping(history, config.training)
     total = config.training.epochs * splits.steps_per_epoch
     if step > total:
         raise ValueError(
             f"Expected at least the {len(history)} epochs that the run in {output} has "
             f"done, got {config.training.epochs}."
         )
-    if step == total and _finished(output, step):
+    kept = best_epoch * splits.steps_per_epoch if config.training.patience else step
+    if (stopped or step == total) and _finished(output, kept):
         print(f"The run in {output} is finished: {len(history)} epochs, {step} steps.")
+        if config.training.patience:
+            checkpoints.restore_best()
         return model
     if stored is not None:
         config = dataclasses.replace(stored, training=config.training)
@@ -91,16 +98,42 @@ def train(config, output, resume=False, verbose="auto"):
     progress = _Progress(
         output,
         checkpoints,
-        config.training.checkpoint_every,
+        config.training,
         splits.steps_per_epoch,
         state=(step, history, metrics),
     )
-    _fit(model, config, splits, output, progress, verbose)
+    if not stopped:
+        _fit(model, config, splits, output, progress, verbose)
+    if config.training.patience:
+        checkpoints.restore_best()
     with storage.write(output / "model.keras") as temporary:
         model.save(temporary)
     evaluate_run(output, model, config, splits, verbose=int(verbose in (1, "auto")))
     _write_report(output)
     return model
+
+
+def early_stopping(history, settings):
+    """Best epoch so far, and whether training should stop.
+
+    The rule of the VampPrior experiments, as a function of the history alone, so that a
+    resumed run stops where an undisturbed one does.
+
+    Args:
+        history: rows of `history.csv`.
+        settings: `mvae_tf.config.Training`, whose `patience` and `warmup_epochs` count.
+
+    Returns:
+        `(best_epoch, stopped)`: the epoch, counted from 1, of the lowest validation
+        loss, 0 before the first; and whether more than `patience` epochs after the
+        warm-up have passed since.
+    """
+    if not settings.patience or not history:
+        return 0, False
+    losses = [row["val_loss"] for row in history]
+    best = min(range(len(losses)), key=losses.__getitem__)
+    waited = len(losses) - max(best + 1, settings.warmup_epochs - 1)
+    return best + 1, waited > settings.patience
 
 
 # === The folder ===
@@ -280,7 +313,11 @@ def _create(config, splits):
         )
     training = config.training
     model.compile(
-        optimizer=FusedAdam(training.learning_rate, epsilon=training.adam_epsilon),
+        optimizer=FusedAdam(
+            training.learning_rate,
+            epsilon=training.adam_epsilon,
+            normalize_gradients=training.normalize_gradients,
+        ),
         steps_per_execution=_divisor(
             splits.steps_per_epoch, training.steps_per_execution
         ),
@@ -321,13 +358,13 @@ def _complete(config, model):
 
 
 class _Progress(keras.callbacks.Callback):
-    """Counts steps, writes checkpoints and the history."""
+    """Counts steps, writes checkpoints and the history, and stops early."""
 
-    def __init__(self, output, checkpoints, every, steps_per_epoch, state):
+    def __init__(self, output, checkpoints, settings, steps_per_epoch, state):
         super().__init__()
         self.output = output
         self.checkpoints = checkpoints
-        self.every = every
+        self.settings = settings
         self.steps_per_epoch = steps_per_epoch
         self.step, self.history, self.metrics = state
 
@@ -339,13 +376,19 @@ class _Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         last, self.step = self.step, self.before + batch + 1
-        due = self.every and self.step // self.every > last // self.every
+        every = self.settings.checkpoint_every
+        due = every and self.step // every > last // every
         if due and self.step % self.steps_per_epoch:
             self.checkpoints.save(self.step, self.history, inside_epoch=True)
 
     def on_epoch_end(self, epoch, logs=None):
         row = {key: float(value) for key, value in logs.items()}
         self.history.append({"epoch": epoch + 1} | row)
+        best, stopped = early_stopping(self.history, self.settings)
+        if best == epoch + 1:
+            # Before the checkpoint, whose history may then speak of it.
+            self.checkpoints.save_best()
+        self.model.stop_training |= stopped
         self.checkpoints.save(self.step, self.history, inside_epoch=False)
         _write_history(self.output, self.history)
 
@@ -379,6 +422,7 @@ def _fit(model, config, splits, output, progress, verbose):
         # The weights of the terms are those of the checkpoint.
         fit(steps - done, epoch, epoch + 1)
         epoch += 1
-    if epoch < epochs:
+    _, stopped = early_stopping(progress.history, config.training)
+    if epoch < epochs and not stopped:
         warmup = config.training.warmup_epochs
         fit(steps, epoch, epochs, *([KLWarmup(warmup)] if warmup else []))

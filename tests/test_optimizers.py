@@ -177,3 +177,26 @@ def test_state_survives_a_keras_file(tmp_path):
         restored.optimizer.variables, model.optimizer.variables, strict=True
     ):
         np.testing.assert_array_equal(value, expected)
+
+
+def test_normalized_gradients_forget_the_scale_of_the_loss():
+    """A loss a thousand times as large takes the same first step."""
+
+    def moved(scale):
+        variable = keras.Variable([1.0, -2.0, 0.5])
+        optimizer = FusedAdam(0.1, epsilon=1e-3, normalize_gradients=True)
+        optimizer.apply([tf.constant([0.3, -0.4, 1.2]) * scale], [variable])
+        return variable.numpy()
+
+    np.testing.assert_allclose(moved(1000.0), moved(1.0), rtol=1e-5)
+    # One step of Adam on g / |g|, |g| = 1.3.
+    gradient = np.array([0.3, -0.4, 1.2]) / 1.3
+    step = 0.1 * gradient / (np.abs(gradient) + 1e-3 / np.sqrt(1 - 0.999))
+    expected = [1.0, -2.0, 0.5] - step
+    np.testing.assert_allclose(moved(1.0), expected, rtol=1e-5)
+
+
+def test_normalization_is_part_of_the_configuration():
+    optimizer = FusedAdam(0.1, normalize_gradients=True)
+    assert FusedAdam.from_config(optimizer.get_config()).normalize_gradients
+    assert not FusedAdam(0.1).normalize_gradients
