@@ -115,10 +115,17 @@ def _variants():
         Case(
             "m_vae-priors", "m_vae", labels | priors | dropout | {"kl_reduction": "sum"}
         ),
+        Case("info_vae-unbiased", "info_vae", {"alpha": 0.5, "unbiased": True}),
+        Case("mae-free-bits", "mae", {"free_bits": 0.01} | labels),
+        Case("msvi-conv", "msvi", conv | labels, stratified=True),
     ]
 
 
-CASES = [Case(name, name, graph=True) for name in mvae_tf.names()] + _variants()
+STRATIFIED = {"msvi"}
+CASES = [
+    Case(name, name, graph=True, stratified=name in STRATIFIED)
+    for name in mvae_tf.names()
+] + _variants()
 
 
 def dataset(x, y=None, batch_size=8):
@@ -240,11 +247,12 @@ def check_seeded_answers(model, x, y):
         drawn[order], model.reconstruct(x[order], labels, seed=3), **same
     )
     assert not np.allclose(drawn, model.reconstruct(x, y, seed=4), **same)
-    bound = model.elbo(x, y, seed=3).numpy()
-    assert np.all(np.isfinite(bound))
-    np.testing.assert_allclose(
-        bound[order], model.elbo(x[order], labels, seed=3), rtol=1e-4, atol=1e-4
-    )
+    if model.no_bound is None:
+        bound = model.elbo(x, y, seed=3).numpy()
+        assert np.all(np.isfinite(bound))
+        np.testing.assert_allclose(
+            bound[order], model.elbo(x[order], labels, seed=3), rtol=1e-4, atol=1e-4
+        )
 
     label = None if y is None else 1
     generated = model.generate(5, y=label, seed=5).numpy()

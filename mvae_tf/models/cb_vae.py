@@ -1,0 +1,48 @@
+"""The VAE with continuous Bernoulli pixels.
+
+Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
+variational autoencoders" (NeurIPS 2019), https://arxiv.org/abs/1907.06845.
+"""
+
+from mvae_tf import priors
+from mvae_tf.models.registry import register
+from mvae_tf.models.single import SingleVAE
+
+__all__ = ["CBVAE"]
+
+
+@register("cb_vae")
+class CBVAE(SingleVAE):
+    """VAE whose p(x given z) is a density of grey pixels in [0, 1].
+
+    The binary cross-entropy of grey pixels is not one: it lacks log C(lambda) of
+
+        log p(x) = x log lambda + (1 - x) log(1 - lambda) + log C(lambda),
+        C(lambda) = 2 artanh(1 - 2 lambda) / (1 - 2 lambda),
+
+    which is log 2 a pixel or more. Images are means of this density, not lambda. The
+    objective is that of the VAE, reconstruction + KL(q(z given x) || N(0, I)).
+
+    Args:
+        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
+        **kwargs: `latent_dim`, `num_classes`, `network` and `seed` of `SingleVAE`;
+            `name` and `dtype` of `keras.Model`.
+
+    Example:
+        >>> import mvae_tf
+        >>> cb_vae = mvae_tf.create("cb_vae", input_shape=(8, 8, 1), latent_dim=2)
+        >>> cb_vae.generate(3, seed=0).shape
+        TensorShape([3, 8, 8, 1])
+    """
+
+    def __init__(
+        self, input_shape=(28, 28, 1), likelihood="continuous_bernoulli", **kwargs
+    ):
+        super().__init__(
+            input_shape,
+            likelihood=likelihood,
+            make_prior=lambda model: priors.StandardNormal(model.latent_dim),
+            term_weights={"reconstruction": 1.0, "kl": 1.0},
+            **kwargs,
+        )

@@ -1,0 +1,124 @@
+"""MAE: a VAE whose posteriors are told apart, and evenly so.
+
+Ma, Zhou and Hovy, "MAE: Mutual posterior-divergence regularization for variational
+autoencoders" (ICLR 2019), https://arxiv.org/abs/1901.01498, and the authors' code at
+https://github.com/XuezheMax/mae.
+"""
+
+import tensorflow as tf
+
+from mvae_tf import priors
+from mvae_tf.models.registry import register
+from mvae_tf.models.single import SingleVAE
+
+__all__ = ["MAE"]
+
+
+@register("mae")
+class MAE(SingleVAE):
+    """VAE with the mutual divergence of the posteriors of a batch in its objective.
+
+    With KL_ij = KL(q(z given x_i) || q(z given x_j)), a sum of KL_ij,d over dimensions,
+    and all averages over ordered pairs of different images of the batch, it minimises
+
+        reconstruction + max(kl, free_bits) + eta diversity + gamma smoothness,
+        diversity = -sum_d log sigmoid(mean_ij KL_ij,d),
+        smoothness = stddev_ij KL_ij,
+
+    as the authors' code does; the KL is that of the batch on average. Diversity is
+    Z log 2 for equal posteriors and 0 for distant ones. eta = gamma = free_bits = 0 is
+    the VAE. The encoder, the decoder and the prior of the paper (a residual network, a
+    PixelCNN and an autoregressive flow) are not here.
+
+    `elbo` counts the KL alone, in full, and is a valid bound.
+
+    Args:
+        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+        eta: weight of the diversity.
+        gamma: weight of the smoothness.
+        free_bits: KL of the average image that costs nothing, in nats.
+        **kwargs: `latent_dim`, `num_classes`, `network`, `likelihood` and `seed` of
+            `SingleVAE`; `name` and `dtype` of `keras.Model`.
+
+    Example:
+        >>> import mvae_tf
+        >>> mae = mvae_tf.create("mae", input_shape=(8, 8, 1), latent_dim=2)
+        >>> mae.generate(3, seed=0).shape
+        TensorShape([3, 8, 8, 1])
+    """
+
+    def __init__(
+        self, input_shape=(28, 28, 1), eta=1.0, gamma=0.5, free_bits=0.0, **kwargs
+    ):
+        super().__init__(
+            input_shape,
+            make_prior=lambda model: priors.StandardNormal(model.latent_dim),
+            term_weights={
+                "reconstruction": 1.0,
+                "kl": 1.0,
+                "diversity": eta,
+                "smoothness": gamma,
+            },
+            **kwargs,
+        )
+        self.eta = eta
+        self.gamma = gamma
+        self.free_bits = free_bits
+
+    def add_terms(self, terms, posterior, latents, noise):
+        kl = self.gather_rows(terms.per_example.pop("kl"))
+        mean = self.gather_rows(posterior["mean"])[:, 0]
+        stddev = self.gather_rows(posterior["stddev"])[:, 0]
+        divergence = mutual_divergence(mean, stddev)
+        terms.per_batch["kl"] = tf.maximum(tf.reduce_mean(kl), self.free_bits)
+        terms.per_batch["diversity"] = tf.reduce_sum(tf.nn.softplus(-divergence))
+        terms.per_batch["smoothness"] = pair_stddev(pairwise_kl(mean, stddev))
+
+
+def mutual_divergence(mean, stddev):
+    """Average over ordered pairs i != j of KL(q_i || q_j) in each dimension.
+
+    The double sum over pairs is a product of sums over images.
+
+    Args:
+        mean: `[B, Z]`.
+        stddev: `[B, Z]`.
+
+    Returns:
+        `[Z]` nats; 0 for a single image.
+    """
+    num = tf.cast(tf.shape(mean)[0], mean.dtype)
+    squares = tf.square(mean - tf.reduce_mean(mean, axis=0))
+    variances = tf.square(stddev)
+    precisions = tf.square(1.0 / stddev)
+    ratios = tf.reduce_sum(variances + squares, 0) * tf.reduce_sum(precisions, 0)
+    ratios += num * tf.reduce_sum(squares * precisions, 0)
+    return 0.5 * (ratios - num**2) / tf.maximum(num * (num - 1.0), 1.0)
+
+
+def pairwise_kl(mean, stddev):
+    """KL(q_i || q_j) in nats, `[B, B]`, of diagonal Gaussians `[B, Z]`.
+
+    It is E_i log q_i - E_i log q_j, and these are matrix products, which hold nothing
+    of `[B, B, Z]`.
+    """
+    log_probs = priors.component_log_probs(mean, mean, stddev)
+    spread = tf.matmul(tf.square(stddev), tf.square(1.0 / stddev), transpose_b=True)
+    expected = log_probs - 0.5 * spread
+    return tf.linalg.diag_part(expected)[:, tf.newaxis] - expected
+
+
+def pair_stddev(values):
+    """Standard deviation of the entries of `[B, B]` off the diagonal, a scalar.
+
+    Of n entries the sum is divided by n - 1; it is 1e-6, with zero gradient, where they
+    are equal, or there are none.
+    """
+    num = tf.cast(tf.shape(values)[0], values.dtype)
+    pairs = num * (num - 1.0)
+    zeros = tf.zeros_like(values[0])
+    mean = tf.reduce_sum(tf.linalg.set_diag(values, zeros)) / tf.maximum(pairs, 1.0)
+    squares = tf.linalg.set_diag(tf.square(values - mean), zeros)
+    variance = tf.reduce_sum(squares) / tf.maximum(pairs - 1.0, 1.0)
+    # The square root has no gradient at 0.
+    return tf.sqrt(tf.maximum(variance, 1e-12))

@@ -1,0 +1,174 @@
+"""MSVI, as the MVAE paper compares with it: a mixture of complete VAEs, or experts.
+
+Kurle, Guennemann and van der Smagt, "Multi-source neural variational inference" (AAAI
+2019), https://arxiv.org/abs/1811.04451.
+"""
+
+import math
+
+import tensorflow as tf
+
+from mvae_tf import divergences, gaussian
+from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.models.registry import register
+
+__all__ = ["MSVI"]
+
+
+@register("msvi")
+class MSVI(BaseVAE):
+    """Uniform mixture of E experts, each with an encoder and a decoder of its own.
+
+    p(x) = (1/E) sum_e p_e(x) with p_e(x) the marginal of N(z; 0, I) p_e(x given z), and
+    the objective
+
+        (1/E) sum_e [reconstruction_e + KL(q_e(z given x) || N(0, I))]
+
+    is an upper bound of -log p(x) by Jensen. A latent is drawn from every expert at
+    once; the reconstruction is the mixture of their images in equal parts, and a
+    generated image comes from one expert, chosen evenly.
+
+    MSVI is made for several sources of information on one example, whose beliefs it
+    combines. The MVAE paper gives the same image to all experts, each with a deep
+    decoder of its own (Sec V-E), and does not say how it combines them: the mixture is
+    our reading.
+
+    Args:
+        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+        latent_dim: Z, size of each expert's latent.
+        num_components: E.
+        num_classes: number of labels that condition encoders and decoders, or None.
+        network: name or configuration of the networks (`mvae_tf.networks`).
+        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
+        seed: int that decides initial weights and all noise.
+        **kwargs: `name` and `dtype` of `keras.Model`.
+
+    Example:
+        >>> import mvae_tf
+        >>> msvi = mvae_tf.create("msvi", input_shape=(8, 8, 1), num_components=2)
+        >>> msvi.generate(3, seed=0).shape
+        TensorShape([3, 8, 8, 1])
+    """
+
+    def __init__(
+        self,
+        input_shape=(28, 28, 1),
+        latent_dim=50,
+        num_components=6,
+        num_classes=None,
+        network="mlp",
+        likelihood="bernoulli",
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(
+            input_shape=input_shape,
+            latent_dim=latent_dim,
+            num_components=num_components,
+            num_classes=num_classes,
+            network=network,
+            likelihood=likelihood,
+            term_weights={"reconstruction": 1.0, "kl": 1.0},
+            diagnostics=(),
+            seed=seed,
+            **kwargs,
+        )
+        *sides, channels = self.input_shape
+        channels *= self.likelihood.channels_per_channel
+        self.encoder = self.network.encoder(
+            self.input_shape,
+            latent_dim,
+            num_components=num_components,
+            num_classes=num_classes or 0,
+            scores=False,
+            **self._network_arguments("encoder"),
+        )
+        self.sub_decoder = self.network.sub_decoder(
+            latent_dim,
+            num_components=num_components,
+            num_classes=num_classes or 0,
+            **self._network_arguments("sub_decoder"),
+        )
+        self.mix_decoder = self.network.mix_decoder(
+            (*sides, channels),
+            num_components=num_components,
+            **self._network_arguments("mix_decoder"),
+        )
+
+    # === Hooks of BaseVAE ===
+
+    def infer(self, x, y=None, noise=None, training=False):
+        mean, stddev, _ = self.encoder(x, y, noise=noise, training=training)
+        weights = tf.ones_like(mean[..., 0]) / self.num_components
+        return {"mean": mean, "stddev": stddev, "weights": weights}
+
+    def draw(self, posterior, noise):
+        return {
+            "z": gaussian.draw(posterior, noise),
+            "weights": posterior["weights"],
+        }
+
+    def draw_prior(self, like, noise):
+        expert = tf.cast(noise("expert", self._uniform_expert, like[:, 0]), tf.int32)
+        return {
+            "z": gaussian.draw_standard(like, self.latent_dim, noise),
+            "weights": tf.one_hot(expert, self.num_components),
+        }
+
+    def _uniform_expert(self, seed, rows):
+        shape = tf.shape(rows)
+        expert = tf.random.stateless_uniform(
+            shape, seed, 0, self.num_components, tf.int32
+        )
+        return tf.cast(expert, tf.float32)
+
+    def log_density_ratio(self, posterior, latents):
+        return tf.reduce_mean(
+            gaussian.log_density_ratio(posterior, latents["z"]), axis=1
+        )
+
+    def kl_nats(self, posterior, latents):
+        del latents
+        kl = divergences.gaussian_kl(posterior["mean"], posterior["stddev"])
+        return tf.reduce_mean(kl, axis=1)
+
+    def expert_outputs(self, z, y=None, noise=None, training=False):
+        """Outputs `[E, B, ...]` of the likelihood, one for each expert's z."""
+        features = self.sub_decoder(z, y, noise=noise, training=training)
+        images = self.mix_decoder(features, noise=noise, training=training)
+        return self.likelihood.link(images)
+
+    def expert_log_probs(self, x, latents, y=None, noise=None, training=False):
+        """Log p_e(x given z_e) in nats, `[B, E]`."""
+        outputs = self.expert_outputs(latents["z"], y, noise, training)
+        experts = tf.unstack(outputs, self.num_components)
+        return tf.stack([self.likelihood.log_prob(x, o) for o in experts], axis=1)
+
+    def decode_outputs(self, z, weights, y=None, noise=None, training=False):
+        log_weights = tf.math.log(tf.maximum(weights, 1e-30))
+        outputs = self.expert_outputs(z, y, noise, training)
+        return self.likelihood.mix(outputs, log_weights)
+
+    def log_prob_given(self, x, latents, y=None, noise=None, training=False):
+        log_probs = self.expert_log_probs(x, latents, y, noise, training)
+        return tf.reduce_mean(log_probs, axis=1)
+
+    def log_importance_weight(self, x, posterior, latents, y=None):
+        """Log of (1/E) sum_e p_e(x, z_e) / q_e(z_e given x) in nats, `[B]`."""
+        ratios = gaussian.log_density_ratio(posterior, latents["z"])
+        log_weights = self.expert_log_probs(x, latents, y) + ratios
+        return tf.reduce_logsumexp(log_weights, axis=1) - math.log(self.num_components)
+
+    def loss_terms(self, x, y, noise, training):
+        posterior = self.infer(x, y, noise, training)
+        latents = self.draw(posterior, noise)
+        return LossTerms(
+            per_example={
+                "reconstruction": self.reconstruction_error(
+                    x, latents, y, noise, training
+                ),
+                "kl": self.kl_nats(posterior, latents),
+            },
+            per_batch={},
+            diagnostics={},
+        )

@@ -1,0 +1,82 @@
+"""The Wasserstein-Wasserstein autoencoder.
+
+Zhang et al., "Wasserstein-Wasserstein auto-encoders" (2019),
+https://arxiv.org/abs/1902.09323.
+"""
+
+import tensorflow as tf
+
+from mvae_tf import divergences, priors
+from mvae_tf.models.registry import register
+from mvae_tf.models.single import SingleVAE
+
+__all__ = ["WWAE"]
+
+
+@register("wwae")
+class WWAE(SingleVAE):
+    """Autoencoder whose latents, as a whole, have the moments of the prior.
+
+    The objective to minimise is
+
+        E ||x - x'||^2 + w2_weight W2^2(N(m, S), N(0, I)),
+
+    where m and S are the moments of the aggregated posterior of the batch: m averages
+    mean(x) and the diagonal S is the average of stddev(x)^2 plus the variance of
+    mean(x). The cross terms of S are left out: a batch of fewer images than latent
+    dimensions tells little of them but noise.
+
+    The distance of the two Gaussians is closed; matching two moments is all that it
+    asks for. The KL is logged, but nothing minimises it.
+
+    Args:
+        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+        w2_weight: weight of the squared distance, beside a squared error summed over
+            pixels.
+        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`); "sse"
+            is the cost of the paper.
+        **kwargs: `latent_dim`, `num_classes`, `network` and `seed` of `SingleVAE`;
+            `name` and `dtype` of `keras.Model`.
+
+    Example:
+        >>> import mvae_tf
+        >>> wwae = mvae_tf.create("wwae", input_shape=(8, 8, 1), latent_dim=2)
+        >>> wwae.generate(3, seed=0).shape
+        TensorShape([3, 8, 8, 1])
+    """
+
+    no_bound = "its objective is an optimal-transport distance"
+
+    def __init__(
+        self, input_shape=(28, 28, 1), w2_weight=10.0, likelihood="sse", **kwargs
+    ):
+        super().__init__(
+            input_shape,
+            likelihood=likelihood,
+            make_prior=lambda model: priors.StandardNormal(model.latent_dim),
+            term_weights={"reconstruction": 1.0, "w2": w2_weight},
+            diagnostics=("kl",),
+            **kwargs,
+        )
+        self.w2_weight = w2_weight
+
+    def add_terms(self, terms, posterior, latents, noise):
+        terms.diagnostics["kl"] = terms.per_example.pop("kl")
+        mean, stddev = aggregated_moments(
+            self.gather_rows(posterior["mean"]), self.gather_rows(posterior["stddev"])
+        )
+        terms.per_batch["w2"] = divergences.gaussian_w2(mean[0], stddev[0], 0.0, 1.0)
+
+
+def aggregated_moments(mean, stddev):
+    """Mean and standard deviation of the equal mixture of B diagonal Gaussians.
+
+    Args:
+        mean: `[B, ...]`.
+        stddev: `[B, ...]`.
+
+    Returns:
+        two tensors `[...]`.
+    """
+    variance = tf.reduce_mean(tf.square(stddev), 0) + tf.math.reduce_variance(mean, 0)
+    return tf.reduce_mean(mean, 0), tf.sqrt(variance)
