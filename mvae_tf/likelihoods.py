@@ -52,6 +52,14 @@ class Likelihood(Part):
         """Mean image, in the pixel scale of x."""
         raise NotImplementedError
 
+    def quantile(self, outputs, probability):
+        """Image whose pixels are the quantiles at `probability`, one for each.
+
+        At uniform numbers in (0, 1) it is a draw of the image. Draws of densities on
+        the whole line are clipped to the range of valid pixels.
+        """
+        raise NotImplementedError
+
     def constant(self, dimension):
         """Nats of -log p(x given z) of `dimension` pixels that training leaves out."""
         return 0.0
@@ -93,6 +101,9 @@ class Bernoulli(Likelihood):
     def mean(self, outputs):
         return tf.sigmoid(outputs)
 
+    def quantile(self, outputs, probability):
+        return tf.cast(probability > tf.sigmoid(-outputs), tf.float32)
+
     def mix(self, outputs, log_weights):
         log_weights = _component_axis(log_weights, outputs)
         on = tf.reduce_logsumexp(log_weights + tf.math.log_sigmoid(outputs), 0)
@@ -114,6 +125,9 @@ class ContinuousBernoulli(Bernoulli):
 
     def mean(self, outputs):
         return tfd.ContinuousBernoulli(logits=outputs).mean()
+
+    def quantile(self, outputs, probability):
+        return tfd.ContinuousBernoulli(logits=outputs).quantile(probability)
 
 
 class SquaredError(Likelihood):
@@ -155,6 +169,10 @@ class SquaredError(Likelihood):
 
     def mean(self, outputs):
         return outputs
+
+    def quantile(self, outputs, probability):
+        normal = tfd.Normal(outputs, math.sqrt(self.variance))
+        return tf.clip_by_value(normal.quantile(probability), self.low, self.high)
 
     def constant(self, dimension):
         return 0.5 * dimension * math.log(2.0 * math.pi * self.variance)
@@ -215,6 +233,12 @@ class DiscretizedLogistic(Likelihood):
 
     def mean(self, outputs):
         return tf.split(outputs, 2, axis=-1)[0]
+
+    def quantile(self, outputs, probability):
+        mean, log_scale = tf.split(outputs, 2, axis=-1)
+        logit = tf.math.log(probability) - tf.math.log1p(-probability)
+        bins = tf.floor(256.0 * (mean + tf.exp(log_scale) * logit))
+        return (tf.clip_by_value(bins, 0.0, 255.0) + 0.5) / 256.0
 
 
 _KINDS = {

@@ -72,10 +72,13 @@ class BaseVAE(Inference, keras.Model):
         term_weights: dict of scalar variables; a warm-up moves them. Evaluation uses
             the weights given at construction.
         no_bound: why the model has no evidence lower bound; None where it has one.
+        reads_pixels: whether `decode_outputs` takes the image, `x=`, for decoders that
+            predict each pixel from those before it.
     """
 
     registry_name = None
     no_bound = None
+    reads_pixels = False
     bad_steps_allowed = 10
 
     def __init__(
@@ -108,7 +111,12 @@ class BaseVAE(Inference, keras.Model):
         self.latent_dim = latent_dim
         self.num_components = num_components
         self.num_classes = num_classes
-        self.network = networks.get(network)
+        self.network = networks.get(network).for_images(self.input_shape)
+        if self.network.autoregressive and not self.reads_pixels:
+            raise ValueError(
+                f"Expected a network for {type(self).__name__} whose decoder does not "
+                f"read pixels, got {self.network.name!r}."
+            )
         self.likelihood = likelihoods.get(likelihood)
         self.seed = check_seed(seed)
 
@@ -205,7 +213,11 @@ class BaseVAE(Inference, keras.Model):
         raise NotImplementedError
 
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
-        """Outputs of the likelihood from z `[B, K, Z]` and weights `[B, K]`."""
+        """Outputs of the likelihood from z `[B, K, Z]` and weights `[B, K]`.
+
+        Where `reads_pixels` it takes the image too, `x [B, H, W, 1]`, which is given
+        if, and only if, the network is autoregressive.
+        """
         raise NotImplementedError
 
     def log_prob_given(self, x, latents, y=None, noise=None, training=False):
@@ -214,7 +226,8 @@ class BaseVAE(Inference, keras.Model):
         A model that draws from each component of q at once returns the mean over q.
         """
         z, weights = latents["z"], latents["weights"]
-        outputs = self.decode_outputs(z, weights, y, noise, training)
+        pixels = {"x": x} if self.network.autoregressive else {}
+        outputs = self.decode_outputs(z, weights, y, noise, training, **pixels)
         return self.likelihood.log_prob(x, outputs)
 
     def log_importance_weight(self, x, posterior, latents, y=None):

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from mvae_tf.models.checks import Checks
+from mvae_tf.networks.pixel import in_raster_order
 from mvae_tf.noise import RowNoise, check_seed, content_seeds, index_seeds
 
 __all__ = ["Inference"]
@@ -72,6 +73,9 @@ class Inference(Checks):
     def decode(self, z, weights=None, y=None):
         """Mean of p(x given z).
 
+        A decoder that reads pixels makes them one after the other, each the mean of
+        its own distribution given z and the pixels before it.
+
         Args:
             z: `[B, K, Z]`.
             weights: `[B, K]`, or None for the prior's expected
@@ -126,6 +130,9 @@ class Inference(Checks):
 
     def generate(self, num, component=None, y=None, seed=None):
         """Images by ancestral sampling from the model's prior.
+
+        Latents are drawn, and the image is the mean of p(x given z); a decoder that
+        reads pixels draws each of them too, given those before it.
 
         Args:
             num: number of images, at least 1.
@@ -257,9 +264,18 @@ class Inference(Checks):
         posterior = self.infer(x, y)
         return {key: posterior[key] for key in ("mean", "stddev", "weights")}
 
-    def decode_batch(self, z, weights, y):
-        """See `decode`."""
-        return self.likelihood.mean(self.decode_outputs(z, weights, y))
+    def decode_batch(self, z, weights, y, noise=None):
+        """See `decode`; a decoder that reads pixels draws them from `noise`."""
+        if not self.network.autoregressive:
+            return self.likelihood.mean(self.decode_outputs(z, weights, y))
+        choose = self.likelihood.mean
+        blank = tf.zeros(tf.stack([tf.shape(z)[0], *self.input_shape]))
+        if noise is not None:
+            uniform = noise("pixels", _uniform_pixels, blank)
+            choose = functools.partial(self.likelihood.quantile, probability=uniform)
+        return in_raster_order(
+            lambda x: choose(self.decode_outputs(z, weights, y, x=x)), blank
+        )
 
     def reconstruct_batch(self, x, y, seed=None, component=None, **draw_options):
         """See `reconstruct`; `seed` is an int32 scalar, or `[B]`."""
@@ -281,7 +297,7 @@ class Inference(Checks):
             labels = tf.cast(noise("labels", self._uniform_label, like), tf.int32)
             y = tf.one_hot(labels, self.num_classes)
         weights = self._select(latents["weights"], component)
-        return self.decode_batch(latents["z"], weights, y)
+        return self.decode_batch(latents["z"], weights, y, noise)
 
     def _uniform_label(self, seed, row):
         del row
@@ -324,6 +340,12 @@ class Inference(Checks):
         latents = self.draw_proposal(posterior, RowNoise(seeds, draws))
         log_weights = self.log_importance_weight(x, posterior, latents, y)
         return tf.reduce_logsumexp(tf.reshape(log_weights, [-1, draws]), axis=1)
+
+
+def _uniform_pixels(seed, like):
+    """Numbers in (0, 1), for quantiles of distributions on the whole line, too."""
+    tiny = np.finfo(np.float32).tiny
+    return tf.random.stateless_uniform(tf.shape(like), seed, minval=tiny)
 
 
 def _seed_or_fresh(seed):

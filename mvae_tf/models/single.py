@@ -30,6 +30,8 @@ class SingleVAE(BaseVAE):
         **kwargs: `name` and `dtype` of `keras.Model`.
     """
 
+    reads_pixels = True
+
     def __init__(
         self,
         input_shape=(28, 28, 1),
@@ -106,10 +108,11 @@ class SingleVAE(BaseVAE):
         kl = self.prior.kl(posterior["mean"], posterior["stddev"], latents["z"])
         return kl[:, 0]
 
-    def decode_outputs(self, z, weights, y=None, noise=None, training=False):
+    def decode_outputs(self, z, weights, y=None, noise=None, training=False, x=None):
         features = self.sub_decoder(z, y, noise=noise, training=training)
         features = tf.squeeze(features, axis=0)
-        features = self.mix_decoder(features, noise=noise, training=training)
+        pixels = {"x": x} if self.network.autoregressive else {}
+        features = self.mix_decoder(features, noise=noise, training=training, **pixels)
         return self.likelihood.link(features)
 
     def loss_terms(self, x, y, noise, training):

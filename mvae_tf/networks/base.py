@@ -1,11 +1,20 @@
 """What every network layer shares: heads, seeds, and copies of single components."""
 
+import copy
 import zlib
 
 import keras
 import tensorflow as tf
 
-__all__ = ["ComponentNetwork", "gaussian_head", "layer_seed", "stateless_dropout"]
+from mvae_tf.parts import Part
+
+__all__ = [
+    "ComponentNetwork",
+    "Network",
+    "gaussian_head",
+    "layer_seed",
+    "stateless_dropout",
+]
 
 _LEAST = 1e-6
 
@@ -43,6 +52,36 @@ def stateless_dropout(x, rate, name, noise, training):
 
     rows = tf.transpose(tf.cast(x, tf.float32), [1, 0, 2])
     return x * tf.cast(tf.transpose(noise(name, keep, rows), [1, 0, 2]), x.dtype)
+
+
+class Network(Part):
+    """A part that makes the layers of a model.
+
+    Attributes:
+        autoregressive: whether the mix-decoder predicts each pixel from those before
+            it; it is then called as `layer(features, x=x, ...)`.
+        image_shape: shape of the images it was fitted to by `for_images`, or None.
+    """
+
+    autoregressive = False
+    image_shape = None
+
+    def for_images(self, image_shape):
+        """The same network for images of one shape, whose layers it can make.
+
+        Args:
+            image_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+
+        Raises:
+            ValueError: the network has no such form.
+        """
+        self.check_images(image_shape)
+        fitted = copy.copy(self)
+        fitted.image_shape = tuple(image_shape)
+        return fitted
+
+    def check_images(self, image_shape):
+        """Raises ValueError on images that the network is not for."""
 
 
 class ComponentNetwork(keras.layers.Layer):

@@ -11,8 +11,8 @@ import math
 import keras
 import tensorflow as tf
 
-from mvae_tf.networks.base import ComponentNetwork, layer_seed
-from mvae_tf.parts import Part, choice
+from mvae_tf.networks.base import ComponentNetwork, Network, layer_seed
+from mvae_tf.parts import choice
 
 __all__ = ["INITIALIZERS", "ComponentLinear", "GatedMLP", "GatedStack", "clipped_head"]
 
@@ -204,7 +204,7 @@ class GatedMixDecoder(GatedStack):
         return tf.reshape(outputs, tf.concat([leading, self.target_shape], 0))
 
 
-class GatedMLP(Part):
+class GatedMLP(Network):
     """Gated fully connected networks.
 
     Args:

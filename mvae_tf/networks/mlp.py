@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from mvae_tf.networks.base import (
     ComponentNetwork,
+    Network,
     gaussian_head,
     layer_seed,
     stateless_dropout,
 )
-from mvae_tf.parts import Part
 
 __all__ = ["MLP", "ComponentDense"]
 
@@ -153,7 +153,7 @@ class MLPMixDecoder(_Stack):
         return tf.reshape(outputs, tf.concat([leading, self.target_shape], 0))
 
 
-class MLP(Part):
+class MLP(Network):
     """Fully connected networks of the MVAE paper's MNIST experiments.
 
     Args:
