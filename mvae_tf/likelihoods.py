@@ -12,12 +12,13 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import math as tfm
 
-from mvae_tf.parts import Part, resolve
+from mvae_tf.parts import Part, choice, resolve
 
 __all__ = [
     "Bernoulli",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
+    "Gaussian",
     "HalfSquaredError",
     "Likelihood",
     "SquaredError",
@@ -241,6 +242,55 @@ class DiscretizedLogistic(Likelihood):
         return (tf.clip_by_value(bins, 0.0, 255.0) + 0.5) / 256.0
 
 
+class Gaussian(Likelihood):
+    """Gaussian pixels of one known standard deviation, or of predicted ones.
+
+    Training minimises the whole density; no constant is left out.
+
+    Args:
+        stddev: standard deviation of every pixel, in the pixel scale; None takes its
+            logarithm for each pixel from the decoder, clipped to [-4.5, 0].
+        activation: "sigmoid" or "linear", the last step of the mean.
+        low, high: range of valid pixels.
+    """
+
+    name = "gaussian"
+
+    def __init__(self, stddev=None, activation="sigmoid", low=0.0, high=1.0):
+        if stddev is not None and not stddev > 0:
+            raise ValueError(f"Expected stddev > 0 or None, got {stddev!r}.")
+        if not low < high:
+            raise ValueError(f"Expected low < high, got {low} and {high}.")
+        self.stddev = stddev
+        self.activation = choice(activation, ("sigmoid", "linear"), "activation")
+        self.low, self.high = low, high
+        self.channels_per_channel = 2 if stddev is None else 1
+
+    def link(self, features):
+        mean, *log_stddev = tf.split(
+            tf.cast(features, tf.float32), self.channels_per_channel, axis=-1
+        )
+        mean = tf.sigmoid(mean) if self.activation == "sigmoid" else mean
+        clipped = [tf.clip_by_value(part, -4.5, 0.0) for part in log_stddev]
+        return tf.concat([mean, *clipped], axis=-1)
+
+    def _distribution(self, outputs):
+        if self.stddev is not None:
+            return tfd.Normal(outputs, self.stddev)
+        mean, log_stddev = tf.split(outputs, 2, axis=-1)
+        return tfd.Normal(mean, tf.exp(log_stddev))
+
+    def log_prob(self, x, outputs):
+        return _sum_pixels(self._distribution(outputs).log_prob(x))
+
+    def mean(self, outputs):
+        return self._distribution(outputs).mean()
+
+    def quantile(self, outputs, probability):
+        value = self._distribution(outputs).quantile(probability)
+        return tf.clip_by_value(value, self.low, self.high)
+
+
 _KINDS = {
     kind.name: kind
     for kind in (
@@ -249,6 +299,7 @@ _KINDS = {
         SquaredError,
         HalfSquaredError,
         DiscretizedLogistic,
+        Gaussian,
     )
 }
 

@@ -17,6 +17,8 @@ ALL = [
     "discretized_logistic",
     {"name": "discretized_logistic", "open_edges": True},
     {"name": "sse", "activation": "tanh", "low": -1.0},
+    "gaussian",
+    {"name": "gaussian", "stddev": 0.05},
 ]
 each = pytest.mark.parametrize("specification", ALL, ids=str)
 
@@ -86,6 +88,40 @@ def test_gaussians_integrate_to_one_and_have_their_constants(name, variance):
     assert likelihood.constant(7) == pytest.approx(7 * constant)
     error = -likelihood.log_prob(pixel(1.0), pixel(0.25))[0] - constant
     assert float(error) == pytest.approx(0.75**2 / (2.0 * variance))
+
+
+@pytest.mark.parametrize("stddev", [None, 0.05])
+def test_gaussian_with_a_known_or_a_predicted_stddev(stddev):
+    likelihood = likelihoods.get(
+        {"name": "gaussian", "stddev": stddev, "activation": "linear"}
+    )
+    features = [0.3] if stddev else [0.3, -1.2]
+    expected = stats.norm(0.3, stddev or np.exp(-1.2))
+    outputs = outputs_of(likelihood, *features)
+    for value in (0.0, 0.25, 1.0):
+        log_prob = likelihood.log_prob(pixel(value), outputs)
+        assert float(log_prob[0]) == pytest.approx(expected.logpdf(value), rel=1e-5)
+    assert likelihood.mean(outputs).numpy().item() == pytest.approx(0.3)
+    quantile = likelihood.quantile(outputs, pixel(0.6)).numpy().item()
+    assert quantile == pytest.approx(expected.ppf(0.6), rel=1e-5)
+    # Training minimises the density itself, whose constant depends on the stddev.
+    assert likelihood.constant(10) == 0.0
+
+
+def test_gaussian_clips_its_predicted_stddev():
+    likelihood = likelihoods.get("gaussian")
+    for raw, stddev in ((-50.0, np.exp(-4.5)), (50.0, 1.0)):
+        log_prob = likelihood.log_prob(pixel(0.4), outputs_of(likelihood, 0.0, raw))
+        expected = stats.norm.logpdf(0.4, 0.5, stddev)
+        assert float(log_prob[0]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"stddev": 0.0}, {"low": 1.0}, {"activation": "tanh"}], ids=str
+)
+def test_gaussian_refuses(wrong):
+    with pytest.raises(ValueError, match="stddev > 0|low < high|activation 'tanh'"):
+        likelihoods.get({"name": "gaussian", **wrong})
 
 
 @pytest.mark.parametrize(
