@@ -410,8 +410,8 @@ def test_a_set_with_its_own_validation_part_takes_no_other(tmp_path):
 def test_sources_describes_all_that_load_accepts():
     sources = data.sources()
     assert set(sources) == {
-        *("digits", "synthetic", "mnist", "fashion_mnist", "cifar10", "cifar100"),
-        *("celeb_a", "imagenet64", "omniglot"),
+        *("digits", "synthetic", "toy", "mnist", "fashion_mnist"),
+        *("cifar10", "cifar100", "celeb_a", "imagenet64", "omniglot"),
         *("frey_faces:<file>", "npz:<file>", "folder:<dir>"),
     }
     assert all(text and "\n" not in text for text in sources.values())
@@ -424,7 +424,7 @@ def test_sources_describes_all_that_load_accepts():
     [
         ({"source": "mnits"}, "did you mean mnist?"),
         ({"source": "imagenet"}, "did you mean imagenet64?"),
-        ({"source": "xyz"}, "expected a source among digits, synthetic, mnist"),
+        ({"source": "xyz"}, "expected a source among digits, synthetic, toy, mnist"),
         ({"source": "npz"}, "expected the source as npz:<file>, got 'npz'"),
         ({"source": "npz:"}, "expected the source as npz:<file>, got 'npz:'"),
         ({"source": "digits:x"}, "expected the source as digits, got 'digits:x'"),

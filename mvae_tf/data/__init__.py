@@ -5,16 +5,17 @@ import math
 import numbers
 from pathlib import Path
 
-from mvae_tf.data import arrays, images, synthetic
+from mvae_tf.data import arrays, images, synthetic, toy
 from mvae_tf.data.folder import read_folder
 from mvae_tf.data.pipeline import Splits
 from mvae_tf.data.tfds_source import SETS, read_tfds
 
-__all__ = ["Splits", "load", "sources", "synthetic"]
+__all__ = ["Splits", "load", "sources", "synthetic", "toy"]
 
 _SOURCES = {
     "digits": "1,797 handwritten 8x8 digits that scikit-learn ships (no download)",
     "synthetic": "10,000 8x8 images of a Gaussian mixture with known density",
+    "toy": "70,000 numbers of two Gaussians around 0.3 and 0.7, as vectors (1,)",
     "mnist": "MNIST, 28x28 grey digits (TFDS)",
     "fashion_mnist": "Fashion-MNIST, 28x28 grey clothes (TFDS)",
     "cifar10": "CIFAR-10, 32x32 colour (TFDS)",
@@ -118,6 +119,8 @@ def load(
         parts = arrays.read_digits(fit_arguments)
     elif kind == "synthetic":
         parts = synthetic.read_synthetic(fit_arguments)
+    elif kind == "toy":
+        parts = toy.read_toy(fit_arguments)
     elif kind == "npz":
         parts = arrays.read_npz(path, validation_size, fit_arguments)
     elif kind == "frey_faces":

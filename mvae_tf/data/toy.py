@@ -1,0 +1,59 @@
+"""The one-dimensional toy of CP-VAE: two Gaussians side by side.
+
+x ~ N(0.3, 0.05^2) / 2 + N(0.7, 0.05^2) / 2 (Lavda, Gregorova and Kalousis, Entropy
+2020, Sec 6.1). The paper writes N(0.3, 0.05); 0.05 must be the standard deviation, for
+with that variance the density would have a single mode.
+"""
+
+import numpy as np
+
+from mvae_tf.data.arrays import in_memory
+
+__all__ = ["CEILING", "log_density", "read_toy", "sample"]
+
+# Mean of `log_density`, the best mean log-likelihood of any model, in nats.
+CEILING = 0.883740
+
+_MEANS = np.array([0.3, 0.7])
+_STDDEV = 0.05
+
+
+def read_toy(fit_arguments):
+    """50,000/10,000/10,000 numbers, as vectors (1,); the labels are the modes."""
+    sizes = [50_000, 10_000, 10_000]
+    parts = [sample(size, seed) for seed, size in enumerate(sizes)]
+    return in_memory(parts, fit_arguments)
+
+
+def sample(num, seed):
+    """Draws from the two Gaussians, which are equally likely.
+
+    Args:
+        num: Number of draws.
+        seed: int; equal seeds give equal numbers.
+
+    Returns:
+        Numbers float32 `[num, 1]` and modes int64 `[num]`, 0 around 0.3, 1 around 0.7.
+    """
+    generator = np.random.RandomState(seed)
+    mode = generator.randint(2, size=num)
+    x = _MEANS[mode] + _STDDEV * generator.standard_normal(num)
+    return x.reshape(num, 1).astype(np.float32), mode.astype(np.int64)
+
+
+def log_density(x, value_range=(0.0, 1.0)):
+    """Exact log density.
+
+    Args:
+        x: Numbers `[n, 1]` or `[n]` in `value_range`.
+        value_range: The range that `load` was asked for; the density is that of the
+            numbers in this range.
+
+    Returns:
+        float64 array `[n]`, nats.
+    """
+    low, high = value_range
+    x = (np.asarray(x, np.float64).reshape(-1, 1) - low) / (high - low)
+    logs = -0.5 * ((x - _MEANS) / _STDDEV) ** 2
+    log_scale = np.log(2.0 * _STDDEV * np.sqrt(2.0 * np.pi) * (high - low))
+    return np.logaddexp.reduce(logs, axis=1) - log_scale
