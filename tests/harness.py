@@ -112,6 +112,9 @@ def _variants():
         Case("mvae-one-component", "mvae", {"num_components": 1}),
         Case("mvae-conv", "mvae", conv | labels, graph=True),
         Case("m_vae-conv", "m_vae", conv),
+        Case("cp_vae-sample", "cp_vae", {"z_condition": "sample"}),
+        Case("cp_vae-pi", "cp_vae", {"z_condition": "pi", "decoder_uses_c": False}),
+        Case("indq_vae-vectors", "indq_vae", {"input_shape": (6,)}),
         Case(
             "m_vae-priors", "m_vae", labels | priors | dropout | {"kl_reduction": "sum"}
         ),

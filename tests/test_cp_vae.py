@@ -1,0 +1,507 @@
+"""CP-VAE and its variants: known values, reductions, exact sums over categories."""
+
+import itertools
+
+import harness
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import mvae_tf
+from mvae_tf.models.categorical import CategoricalVAE, CategoryGate, CategoryTable
+from mvae_tf.noise import BatchNoise, RowNoise, index_seeds, step_seed
+
+HIDDEN = 6
+LAYERS = ["trunk", "category_head", "gate", "gaussian_head"]
+LAYERS += ["sub_decoder", "mix_decoder", "prior"]
+NOISE = BatchNoise(step_seed(5, tf.constant(0, tf.int64)))
+
+
+def create(name, scale=0.6, **arguments):
+    """A tiny model, run eagerly, whose answers depend on all of its weights."""
+    defaults = {
+        "input_shape": (4, 4, 1),
+        "latent_dim": 2,
+        "network": {"name": "gated_mlp", "hidden": HIDDEN},
+    }
+    if issubclass(mvae_tf.models.registry.get(name), CategoricalVAE):
+        defaults["num_components"] = 3
+    model = harness.uncompiled(mvae_tf.create(name, **(defaults | arguments)))
+    harness.perturb(model, scale)
+    return model
+
+
+def images(num=7, seed=0):
+    return np.random.default_rng(seed).uniform(size=(num, 4, 4, 1)).astype("float32")
+
+
+def share(source, target):
+    """Gives `target` the layers of `source` that have its shapes."""
+    for name in LAYERS:
+        layer, twin = getattr(source, name, None), getattr(target, name, None)
+        if isinstance(layer, keras.layers.Layer) and isinstance(twin, type(layer)):
+            weights = layer.get_weights()
+            if [w.shape for w in weights] == [w.shape for w in twin.get_weights()]:
+                twin.set_weights(weights)
+
+
+def standardize_prior(model):
+    model.prior.means.assign(tf.zeros_like(model.prior.means))
+    model.prior.log_variances.assign(tf.zeros_like(model.prior.log_variances))
+
+
+def terms_of(model, x, training=True):
+    return model.loss_terms(x, None, NOISE, training).per_example
+
+
+def assert_equal_terms(first, second, x):
+    for training in (True, False):
+        one, other = terms_of(first, x, training), terms_of(second, x, training)
+        for key in one.keys() & other.keys():
+            np.testing.assert_allclose(one[key], other[key], atol=1e-6, rtol=1e-6)
+        assert "kl" in one.keys() & other.keys()
+
+
+# === Known values ===
+
+
+@pytest.mark.parametrize(
+    ("num_components", "count"), [(10, 1_313_274), (150, 1_534_614), (500, 2_087_964)]
+)
+def test_number_of_parameters(num_components, count):
+    model = mvae_tf.create("cp_vae", num_components=num_components)
+    assert sum(np.prod(v.shape) for v in model.trainable_variables) == count
+
+
+@pytest.fixture(scope="module")
+def two_priors():
+    """Q(z given x) = N(0, 1) against p(z given c) = N(0, 1) and N(1, 4)."""
+    model = create("indq_vae", 0.0, num_components=2, latent_dim=1)
+    model.prior.means.assign([[0.0], [1.0]])
+    model.prior.log_variances.assign([[0.0], [np.log(4.0)]])
+    for layer in (model.category_head, model.gaussian_head):
+        layer.kernel.assign(tf.zeros_like(layer.kernel))
+    return model
+
+
+def kl_with(model, probabilities):
+    """Both KL terms and the KL of the bound, at given probabilities of categories."""
+    bias = np.log(probabilities).reshape(model.category_head.bias.shape)
+    model.category_head.bias.assign(bias)
+    terms = terms_of(model, images(1))
+    total = model.elbo_terms(images(1))["kl"]
+    return [float(value[0]) for value in (terms["kl"], terms["category_kl"], total)]
+
+
+def test_kl_of_two_categories(two_priors):
+    posterior = {"mean": tf.zeros([1, 1, 1]), "stddev": tf.ones([1, 1, 1])}
+    alone = two_priors.gaussian_kl(posterior | {"weights": tf.constant([[0.0, 1.0]])})
+    assert float(alone[0]) == pytest.approx(0.443147, abs=1e-6)
+    terms = kl_with(two_priors, [0.25, 0.75])
+    assert terms == pytest.approx([0.332360, 0.130812, 0.463172], abs=1e-6)
+
+
+def test_kl_of_certain_and_of_uniform_categories(two_priors):
+    assert kl_with(two_priors, [0.5, 0.5])[1] == pytest.approx(0.0, abs=1e-7)
+    certain = kl_with(two_priors, [1.0 - 1e-7, 1e-7])
+    assert certain[1] == pytest.approx(np.log(2.0), abs=1e-5)
+
+
+def test_least_kl_of_two_categories_and_the_kl_of_the_mixture(two_priors):
+    best = np.exp([0.0, -0.443147])
+    best /= best.sum()
+    assert best[0] == pytest.approx(0.609009, abs=1e-6)
+    assert kl_with(two_priors, best)[2] == pytest.approx(0.197224, abs=1e-6)
+    z = np.linspace(-12.0, 12.0, 4001).astype("float32")
+    q = stats.norm.pdf(z)
+    ratio = stats.norm.logpdf(z) - two_priors.prior.log_prob(z[:, None])
+    exact = np.trapezoid(q * ratio, z)
+    assert exact == pytest.approx(0.158025, abs=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(probability=st.floats(0.001, 0.999))
+def test_no_probabilities_have_less_kl(two_priors, probability):
+    assert kl_with(two_priors, [probability, 1.0 - probability])[2] > 0.197223
+
+
+# === Reductions ===
+
+
+@pytest.mark.parametrize(
+    ("dependent", "independent"), [("indq_vae", "indqp_vae"), ("cp_vae", "indp_vae")]
+)
+def test_equal_conditional_priors_are_the_independent_prior(dependent, independent):
+    first, second = create(dependent), create(independent)
+    share(first, second)
+    x = images()
+    assert not np.allclose(terms_of(first, x)["kl"], terms_of(second, x)["kl"])
+    standardize_prior(first)
+    assert_equal_terms(first, second, x)
+
+
+def test_probabilities_that_the_gate_ignores_are_an_independent_posterior():
+    indq, cp = create("indq_vae"), create("cp_vae", z_condition="pi")
+    share(indq, cp)
+    kernel = cp.gate.kernel.numpy()
+    kernel[:, :HIDDEN] = indq.gate.kernel
+    bias = indq.gate.bias.numpy()
+    cp.gate.set_weights([kernel, bias])
+    x = images()
+    assert not np.allclose(terms_of(cp, x)["kl"], terms_of(indq, x)["kl"])
+    kernel[:, HIDDEN:] = 0.0
+    cp.gate.set_weights([kernel, bias])
+    assert_equal_terms(cp, indq, x)
+
+
+def make_vae_of(model):
+    """A VAE that shares the weights of a model whose gated layer it makes pass by."""
+    kernel = np.zeros(model.gate.kernel.shape, "float32")
+    kernel[0, :HIDDEN, :HIDDEN] = np.eye(HIDDEN)
+    # In float32 the gate sigmoid(40) is 1.
+    bias = np.repeat([0.0, 40.0], HIDDEN).reshape(model.gate.bias.shape)
+    model.gate.kernel.assign(kernel)
+    model.gate.bias.assign(bias)
+    vae = create("vae")
+    share(model, vae)
+    layers = [*model.trunk.layers_in_order, model.gaussian_head]
+    for layer, twin in zip(layers, vae.encoder.layers_in_order, strict=True):
+        twin.set_weights(layer.get_weights())
+    return vae
+
+
+def test_one_category_of_standard_prior_is_the_vae():
+    for mode in ("enumerate", "sample", "pi"):
+        model = create(
+            "cp_vae", num_components=1, z_condition=mode, decoder_uses_c=False
+        )
+        standardize_prior(model)
+        vae = make_vae_of(model)
+        x = images()
+        assert_equal_terms(model, vae, x)
+        np.testing.assert_array_equal(terms_of(model, x)["category_kl"], 0.0)
+        np.testing.assert_allclose(model.elbo(x), vae.elbo(x), rtol=1e-6)
+
+
+def test_independent_category_that_nothing_uses_is_the_vae():
+    model = create("indqp_vae", decoder_uses_c=False)
+    model.category_head.kernel.assign(tf.zeros_like(model.category_head.kernel))
+    model.category_head.bias.assign(tf.zeros_like(model.category_head.bias))
+    vae = make_vae_of(model)
+    x = images()
+    assert_equal_terms(model, vae, x)
+    np.testing.assert_allclose(terms_of(model, x)["category_kl"], 0.0, atol=1e-6)
+    np.testing.assert_allclose(
+        model.reconstruct(x, seed=1), vae.reconstruct(x, seed=1), atol=1e-6
+    )
+
+
+# === The draw of the category, and sums over categories ===
+
+
+def test_gate_is_a_layer_on_the_concatenation():
+    gate = CategoryGate(1, 5 + 4, 3, gated=True, initializer="glorot", seed=0)
+    rng = np.random.default_rng(0)
+    gate.bias.assign(rng.normal(size=gate.bias.shape))
+    h = rng.normal(size=(2, 5)).astype("float32")
+    c = rng.dirichlet(np.ones(4), size=2).astype("float32")
+
+    def slow(h, c):
+        affine = np.concatenate([h, c]) @ gate.kernel[0].numpy() + gate.bias[0, 0]
+        return affine[:3] / (1.0 + np.exp(-affine[3:]))
+
+    every = gate(h)
+    assert every.shape == (2, 4, 3)
+    for row, k in itertools.product(range(2), range(4)):
+        np.testing.assert_allclose(every[row, k], slow(h[row], np.eye(4)[k]), rtol=1e-5)
+        np.testing.assert_allclose(gate(h, c)[row, 0], slow(h[row], c[row]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.67, 5.0])
+def test_drawn_categories_have_their_probabilities(temperature):
+    model = create("indqp_vae", num_components=4, temperature=temperature)
+    probabilities = np.array([0.05, 0.6, 0.1, 0.25])
+    num = 20_000
+    log_weights = tf.fill([num, 1], 1.0) * np.log(probabilities).astype("float32")
+    c = model._draw_category(log_weights, NOISE).numpy()
+    assert set(np.unique(c)) == {0.0, 1.0}
+    np.testing.assert_array_equal(c.sum(axis=1), 1.0)
+    assert stats.chisquare(c.sum(axis=0), num * probabilities).pvalue > 1e-3
+
+
+def test_draw_has_the_gradient_of_its_relaxation():
+    model = create("indqp_vae", temperature=0.5)
+    log_weights = tf.nn.log_softmax(tf.random.stateless_normal([4, 3], [0, 1]))
+    direction = tf.random.stateless_normal([4, 3], [0, 2])
+    gumbels = []
+
+    def recorded(name, sampler, *parameters):
+        gumbels.append(NOISE(name, sampler, *parameters))
+        return gumbels[-1]
+
+    with tf.GradientTape() as tape:
+        tape.watch(log_weights)
+        value = tf.reduce_sum(direction * model._draw_category(log_weights, recorded))
+    straight_through = tape.gradient(value, log_weights)
+    with tf.GradientTape() as tape:
+        tape.watch(log_weights)
+        relaxed = tf.nn.softmax((log_weights + gumbels[0]) / 0.5)
+        value = tf.reduce_sum(direction * relaxed)
+    expected = tape.gradient(value, log_weights)
+    np.testing.assert_allclose(straight_through, expected, rtol=1e-5, atol=1e-7)
+    assert np.abs(expected).max() > 1e-2
+
+
+@pytest.mark.parametrize("name", ["cp_vae", "indp_vae"])
+def test_the_posterior_of_a_draw_is_the_same_however_it_is_made(name):
+    enumerated = create(name, z_condition="enumerate")
+    sampled = create(name, z_condition="sample")
+    share(enumerated, sampled)
+    x = images(20)
+    drawn = [model.draw(model.infer(x), NOISE) for model in (enumerated, sampled)]
+    for key in ("z", "weights", "mean", "stddev"):
+        np.testing.assert_allclose(drawn[0][key], drawn[1][key], rtol=1e-5, atol=1e-6)
+    # Every category of these is drawn by some row.
+    assert np.all(np.sum(drawn[0]["weights"], axis=0) > 0)
+    first, second = (terms_of(m, x, training=False) for m in (enumerated, sampled))
+    np.testing.assert_allclose(first["kl"], second["kl"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cp_vae", "indp_vae"])
+def test_sampled_objective_is_the_enumerated_one_on_average(name):
+    num = 10_000
+    model = create(name, z_condition="sample")
+    x = np.repeat(images(1), num, axis=0)
+    sampled = sum(terms_of(model, x).values())
+    posterior = model.infer(x)
+    probabilities = posterior["weights"][0].numpy()
+    assert probabilities.min() > 0.02
+    errors = []
+    for category in range(3):
+        latents = model.draw(posterior, NOISE, category=category)
+        errors.append(model.reconstruction_error(x, latents))
+    exact_kl = model.kl_nats(model.infer(x[:1]), None)
+    enumerated = probabilities @ np.array(errors) + exact_kl.numpy()
+    gap = np.mean(sampled) - np.mean(enumerated)
+    standard_error = np.hypot(np.std(sampled), np.std(enumerated)) / np.sqrt(num)
+    assert np.std(terms_of(model, x)["kl"]) > 1e-3
+    assert abs(gap) < 4 * standard_error
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("cp_vae", {}),
+        ("cp_vae", {"z_condition": "sample"}),
+        ("cp_vae", {"z_condition": "pi"}),
+        ("indq_vae", {}),
+        ("indp_vae", {}),
+        ("indqp_vae", {"decoder_uses_c": False}),
+    ],
+    ids=str,
+)
+def test_importance_sampling_is_the_sum_over_categories_and_latents(name, arguments):
+    model = create(name, 0.3, latent_dim=1, **arguments)
+    x = images(2)
+    z = np.linspace(-14.0, 14.0, 561).astype("float32")
+    means, stddevs = (np.broadcast_to(m, (3, 1)) for m in model.prior_moments())
+    density = 0.0
+    for k in range(3):
+        latents = {
+            "z": z[:, None, None],
+            "weights": tf.one_hot(tf.fill([len(z)], k), 3),
+        }
+        given = [
+            model.log_prob_given(np.stack([x[i]] * len(z)), latents) for i in (0, 1)
+        ]
+        prior = stats.norm.pdf(z, means[k], stddevs[k])
+        density += np.trapezoid(prior * np.exp(given), z) / 3.0
+    # Wide proposals, so that no weight is large.
+    bias = model.gaussian_head.bias.numpy()
+    bias[..., 1:] = 1.5
+    model.gaussian_head.bias.assign(bias)
+    num = 4000
+    posterior = model.infer(np.repeat(x, num, axis=0))
+    latents = model.draw(posterior, NOISE)
+    log_weights = model.log_importance_weight(
+        np.repeat(x, num, axis=0), posterior, latents
+    )
+    ratios = np.exp(np.reshape(log_weights, (2, num)) - np.log(density)[:, None])
+    standard_error = ratios.std(axis=1) / np.sqrt(num)
+    assert np.all(np.abs(ratios.mean(axis=1) - 1.0) < 4 * standard_error)
+    assert np.all(standard_error < 0.05)
+
+
+# === Decoding and generation ===
+
+
+def test_decoding_reads_the_category_of_the_greatest_weight_alone():
+    model = create("cp_vae")
+    z = np.random.default_rng(0).normal(size=(2, 3, 2)).astype("float32")
+    soft, hard = [[0.2, 0.5, 0.3]] * 2, [[0.0, 1.0, 0.0]] * 2
+    decoded = model.decode(z, soft)
+    np.testing.assert_array_equal(decoded, model.decode(z, hard))
+    other = z.copy()
+    other[:, [0, 2]] += 1.0
+    np.testing.assert_array_equal(decoded, model.decode(other, soft))
+    assert not np.allclose(decoded, model.decode(z, [[0.5, 0.2, 0.3]] * 2))
+    # Of equal weights, the first category.
+    first = model.decode(z, [[1.0, 0.0, 0.0]] * 2)
+    np.testing.assert_array_equal(model.decode(z), first)
+    np.testing.assert_array_equal(model.decode(z, [[0.4, 0.2, 0.4]] * 2), first)
+
+
+def test_a_decoder_without_c_reads_z_alone():
+    model = create("cp_vae", decoder_uses_c=False)
+    z = np.ones((1, 3, 2), "float32")
+    np.testing.assert_array_equal(
+        model.decode(z, [[1.0, 0.0, 0.0]]), model.decode(z, [[0.0, 0.0, 1.0]])
+    )
+
+
+def test_drawn_reconstructions_of_a_category_use_its_own_posterior():
+    model = create("cp_vae")
+    # Categories far apart, of the least stddev.
+    model.gaussian_head.bias.assign([[[0.0, 0.0, -50.0, -50.0]]])
+    x = images()
+    for k in range(3):
+        drawn = model.reconstruct(x, component=k, seed=4)
+        gaps = [np.abs(drawn - model.reconstruct(x, component=j)) for j in range(3)]
+        assert np.argmin([gap.mean() for gap in gaps]) == k
+
+
+def test_generation_draws_categories_in_the_proportions_of_the_aggregate():
+    model = create("cp_vae")
+    like = tf.zeros([4000, 3])
+    uniform = model.draw_prior(like, NOISE)
+    counts = np.sum(uniform["weights"], axis=0)
+    assert stats.chisquare(counts).pvalue > 1e-3
+    means, stddevs = model.prior_moments()
+    scaled = (uniform["z"] - means) / stddevs
+    assert stats.kstest(np.ravel(scaled), "norm").pvalue > 1e-3
+
+    x = images(40)
+    q = model.fit_aggregate(x)
+    np.testing.assert_allclose(q, np.mean(model.encode(x)["weights"], 0), rtol=1e-5)
+    counts = np.sum(model.draw_prior(like, NOISE)["weights"], axis=0)
+    assert stats.chisquare(counts, 4000 * q / q.sum()).pvalue > 1e-3
+    # The bound is still that of p(c) = 1/K.
+    np.testing.assert_allclose(
+        model.category_kl(model.infer(x)),
+        np.log(3.0) - stats.entropy(model.encode(x)["weights"], axis=1),
+        atol=1e-6,
+    )
+
+    model.aggregate.assign([0.0, 1.0, 0.0])
+    generated = model.generate(6, seed=2)
+    np.testing.assert_allclose(
+        generated, model.generate(6, seed=2, component=1), atol=1e-6
+    )
+    assert not np.allclose(generated, model.generate(6, seed=2, component=0))
+    latents = model.draw_prior(tf.zeros([6, 3]), RowNoise(index_seeds(6, 2)))
+    np.testing.assert_allclose(
+        generated, model.decode(latents["z"], latents["weights"]), atol=1e-6
+    )
+
+
+def test_aggregate_of_a_data_set_is_that_of_its_images_and_is_saved(tmp_path):
+    x = images(23)
+    labels = np.arange(23)
+    model = create("indq_vae")
+    from_array = model.fit_aggregate(x)
+    model.aggregate.assign(np.full(3, 1 / 3))
+    from_batches = model.fit_aggregate(harness.dataset(x, labels, 5))
+    np.testing.assert_allclose(from_batches, from_array, rtol=1e-6)
+    assert from_batches.sum() == pytest.approx(1.0)
+    assert not np.allclose(from_batches, 1 / 3, atol=1e-3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.aggregate, from_batches)
+    with pytest.raises(ValueError, match="a data set with an end"):
+        model.fit_aggregate(harness.dataset(x).repeat())
+
+
+# === Tables of categories ===
+
+FASHION_CP = """9,80,127,24,62 143,1,144,64,135 146,25,145,41,29 135,91,17,138,64
+83,138,109,37,147 34,88,77,3,85 79,122,81,26,127 53,16,43,46,19 47,95,137,97,63
+94,130,101,119,132"""
+MNIST_INDQ = """67,145,56,18,32 94,97,85,124,67 31,5,48,140,65 122,135,125,149,99
+107,87,120,132,80 43,141,56,102,149 109,103,111,141,98 135,67,125,2,99 1,23,15,63,40
+67,99,18,34,79"""
+
+
+@pytest.mark.parametrize(
+    ("text", "distinct", "reused"),
+    [
+        (FASHION_CP, 46, {127: 2, 64: 2, 135: 2, 138: 2}),
+        (
+            MNIST_INDQ,
+            39,
+            {67: 4, 99: 3, 18: 2, 56: 2, 125: 2, 135: 2, 141: 2, 149: 2},
+        ),
+    ],
+    ids=["Table 2, CP", "Table A1, INDq"],
+)
+def test_reuse_of_categories_in_the_tables_of_the_paper(text, distinct, reused):
+    rows = {
+        label: [(int(k), 0.1) for k in row.split(",")]
+        for label, row in enumerate(text.split())
+    }
+    table = CategoryTable(rows)
+    assert len(rows) == 10
+    assert table.distinct == distinct
+    assert table.reused == reused
+
+
+def test_table_of_a_model_averages_over_each_label():
+    model = create("indqp_vae", num_components=4)
+    x, labels = images(30), np.arange(30) % 3 * 2
+    weights = model.category_probabilities(x).numpy()
+    np.testing.assert_allclose(weights, model.encode(x)["weights"], atol=1e-6)
+    table = model.category_table(x, labels, top=2)
+    assert list(table.rows) == [0, 2, 4]
+    for label, row in table.rows.items():
+        mean = sum(weights[labels == label]) / 10
+        assert [k for k, _ in row] == sorted(range(4), key=lambda k: -mean[k])[:2]
+        for k, probability in row:
+            assert probability == pytest.approx(mean[k], rel=1e-5)
+
+
+# === Bad input ===
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"network": "conv"},
+            "a network with a trunk, such as 'gated_mlp', got 'conv'",
+        ),
+        ({"z_condition": "hybrid"}, "Unknown z_condition 'hybrid': expected one of"),
+        ({"z_condition": None}, "Unknown z_condition None"),
+        ({"temperature": 0.0}, "temperature > 0, got 0.0"),
+    ],
+)
+def test_arguments_that_do_not_fit(arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
+        create("cp_vae", **arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_independent_posteriors_have_no_condition():
+    for name in ("indq_vae", "indqp_vae"):
+        with pytest.raises(ValueError, match="'z_condition'"):
+            create(name, z_condition="pi")
+
+
+def test_tables_that_cannot_be():
+    model = create("indqp_vae")
+    with pytest.raises(ValueError, match=r"Expected 7 labels, got shape \[6\]"):
+        model.category_table(images(), np.zeros(6, int))
+    with pytest.raises(ValueError, match=r"top in 1\.\.3, got 5"):
+        model.category_table(images(), np.zeros(7, int))
