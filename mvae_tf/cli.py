@@ -76,6 +76,7 @@ def _parser():
         _add_list,
         _add_train,
         _add_evaluate,
+        _add_audit,
         _add_generate,
         _add_reconstruct,
         _add_interpolate,
@@ -178,6 +179,25 @@ def _add_evaluate(subparsers):
         type=int,
         default=100,
         help="importance samples an image (default 100)",
+    )
+
+
+def _add_audit(subparsers):
+    summary = "check that bound, KL and likelihood of a run are in order"
+    parser = _add(subparsers, "audit", commands.audit, summary)
+    parser.add_argument(
+        "--num-images",
+        metavar="N",
+        type=int,
+        default=100,
+        help="leading test images (default 100)",
+    )
+    parser.add_argument(
+        "--num-samples",
+        metavar="N",
+        type=int,
+        default=1000,
+        help="draws of the latents of each image (default 1000)",
     )
 
 

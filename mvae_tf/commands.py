@@ -9,10 +9,13 @@ import numpy as np
 
 import mvae_tf
 from mvae_tf import data, models, overrides, presets, storage, training
+from mvae_tf.audit import audit as run_audit
+from mvae_tf.audit import averaged_sample_bound, suspects
 from mvae_tf.config import RunConfig
 from mvae_tf.models import registry
 
 __all__ = [
+    "audit",
     "evaluate",
     "export",
     "generate",
@@ -95,13 +98,56 @@ def evaluate(options):
         num_samples=options.num_samples,
         verbose=_verbose(),
     )
-    for name, value in values["test"].items():
+    results = values["test"]
+    checks = results.pop("audit", {})
+    doubtful = suspects({"audit": checks})
+    for name, value in results.items():
+        mark = "  (!) fails the audit: do not trust it" if name in doubtful else ""
         if isinstance(value, list):
             value = np.array2string(np.array(value), precision=4, separator=" ")
             print(f"{name}:\n{value}")
         else:
-            print(f"{name}: {value:.6g}" if value is not None else f"{name}: none")
+            text = "none" if value is None else f"{value:.6g}"
+            print(f"{name}: {text}{mark}")
+    _print_checks(checks)
     print(f"Written: {options.run / 'metrics.json'}")
+
+
+def _print_checks(checks):
+    for name, check in checks.items():
+        verdict = "holds" if check["holds"] else f"FAILS ({check['failures']})"
+        print(
+            f"audit: {name} {check['value']:.5g} <= {check['limit']:.5g} "
+            f"(+ {check['slack']:.2g}), {check['num_images']} images: {verdict}"
+        )
+
+
+def audit(options):
+    """Checks that the numbers of a run keep the order of valid bounds."""
+    config, splits, model = _open(options.run)
+    if model.no_bound:
+        raise ValueError(f"Expected a model with a bound to audit: {model.no_bound}.")
+    x, y = _test_images(splits, range(min(options.num_images, splits.num_test)))
+    checks = run_audit(model, x, y, options.num_samples, config.seed)
+    records = {check.name: check.to_dict() for check in checks}
+    _print_checks(records)
+    if hasattr(model, "component_elbo") and model.num_components > 1:
+        records["averaged_sample"] = _averaged_sample(model, x, options, config)
+    path = options.run / "audit.json"
+    storage.write_json(path, records)
+    print(f"Written: {path}")
+
+
+def _averaged_sample(model, x, options, config):
+    """How far an invalid sample of a mixture posterior would go."""
+    claimed = float(np.mean(averaged_sample_bound(model, x, config.seed)))
+    samples = options.num_samples
+    likelihood = np.mean(model.log_likelihood(x, samples, seed=config.seed))
+    print(
+        f"averaged sample (invalid, as a warning): {claimed:.5g} would be claimed, "
+        f"log p(x) is {likelihood:.5g}"
+    )
+    return {"claimed": claimed, "log_likelihood": float(likelihood)}
 
 
 def generate(options):

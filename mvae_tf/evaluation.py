@@ -6,6 +6,7 @@ Numbers are averages over images of a data set. `UNITS` documents every name.
 import keras
 import numpy as np
 
+from mvae_tf.audit import audit
 from mvae_tf.parts import choice
 
 __all__ = ["GROUPS", "UNITS", "evaluate"]
@@ -26,6 +27,7 @@ UNITS = {
     "selected_components_expected": "its closed form, K P(m >= threshold)",
     "dropout_rate": "dropout rate p of the components",
     "component_usage": "expected mixing weight of each component",
+    "audit": "inequalities that valid numbers fulfil, see mvae_tf.audit",
     "dhsic": "pairwise dHSIC (square root) of the components' drawn latents, K x K",
 }
 
@@ -71,7 +73,8 @@ def _components(model, x, y, seed):
 
 
 _PER_IMAGE = {"reconstruction": _reconstruction, "elbo": _elbo}
-GROUPS = (*_PER_IMAGE, "likelihood", "components")
+GROUPS = (*_PER_IMAGE, "likelihood", "components", "audit")
+_AUDITED = 100
 
 
 def evaluate(
@@ -85,7 +88,7 @@ def evaluate(
         metrics: names among `GROUPS`; None for all that the model has.
         num_samples: importance samples an image.
         num_images: number of leading images that the likelihood and the components
-            are measured on; errors and the bound use every image.
+            are measured on; errors and the bound use every image, the audit 100.
         seed: int that decides all noise.
         verbose: 1 shows progress bars.
 
@@ -97,7 +100,8 @@ def evaluate(
             bound is asked for of a model that has none.
     """
     if metrics is None:
-        metrics = [name for name in GROUPS if name != "elbo" or not model.no_bound]
+        left_out = {"elbo", "audit"} if model.no_bound else set()
+        metrics = [name for name in GROUPS if name not in left_out]
     for name in metrics:
         choice(name, GROUPS, "group of metrics")
     chosen = [f for name, f in _PER_IMAGE.items() if name in metrics]
@@ -134,6 +138,11 @@ def evaluate(
             "log_likelihood_images": len(values),
             "log_likelihood_samples": num_samples,
         }
+    if "audit" in metrics:
+        x, y = _join(leading, min(_AUDITED, num_images))
+        # One draw has no standard error.
+        checks = audit(model, x, y, max(2, num_samples), seed)
+        results["audit"] = {check.name: check.to_dict() for check in checks}
     return results
 
 

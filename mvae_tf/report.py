@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 from mvae_tf import checkpoint, presets, storage, training
+from mvae_tf.audit import suspects
 from mvae_tf.evaluation import UNITS
 from mvae_tf.figures import CAPTIONS, draw_run
 
@@ -116,6 +117,8 @@ def _numbers(folder, config):
         values["rmse"] = None if sse is None else math.sqrt(sse)
     units = UNITS | {"rmse": "square root of sse_sampled, as in the paper's tables"}
 
+    checks = values.pop("audit", {})
+    doubtful = suspects({"audit": checks})
     rows = []
     for name, value in values.items():
         paper = [
@@ -123,10 +126,11 @@ def _numbers(folder, config):
             for item in reported
             if item.metric == name
         ]
-        row = [name, _format(value), units.get(name, "")]
+        mark = " (!)" if name in doubtful else ""
+        row = [name, _format(value) + mark, units.get(name, "")]
         rows.append([*row, "\n".join(paper)] if reported else row)
     header = ["name", "value", "meaning"] + (["paper"] if reported else [])
-    parts = [_table(header, rows)]
+    parts = [_table(header, rows), *_audit(checks)]
     if reported:
         parts.append(
             _quiet(
@@ -146,6 +150,25 @@ def _numbers(folder, config):
                 f"{table}</details>"
             )
     return _section("Test numbers", *parts)
+
+
+def _audit(checks):
+    """Table of the audit, under a warning where a check fails."""
+    if not checks:
+        return []
+    rows = [
+        [
+            name,
+            f"{check['value']:.5g}",
+            f"{check['limit']:.5g} + {check['slack']:.2g}",
+            "holds" if check["holds"] else f"fails ({check['failures']})",
+        ]
+        for name, check in checks.items()
+    ]
+    table = _table(["audit", "value", "must not exceed", ""], rows)
+    if all(check["holds"] for check in checks.values()):
+        return [table]
+    return [_note("Numbers marked (!) fail the audit: do not trust them."), table]
 
 
 def _reported(config):

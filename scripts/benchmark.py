@@ -20,8 +20,9 @@ import naive_mvae
 import numpy as np
 import tensorflow as tf
 
+from mvae_tf import presets
 from mvae_tf.mixing import DirichletWeights
-from mvae_tf.models import MVAE, VAE
+from mvae_tf.models import MVAE, VAE, create
 from mvae_tf.optimizers import FusedAdam
 
 MLP = {"input_shape": (784,), "latent_dim": 50}
@@ -370,8 +371,45 @@ class Benchmark:
         blocks = self.measure("MVAE, conv", contenders, self.options.conv_steps)
         print_steps(blocks, batch_size, conv_arithmetic, self.peak)
 
+    def family(self):
+        """Step time of presets of 28 x 28 images beside that of the first."""
+        names = self.options.presets
+        batches = self.digits[:, : self.options.family_batch]
+        contenders = {}
+        for name in names:
+            preset = presets.get(name)
+            model = create(preset.model, input_shape=(784,), **preset.arguments)
+            contenders[name] = Contender(
+                model,
+                batches,
+                optimizer=FusedAdam(5e-4),
+                steps_per_execution=self.options.steps_per_execution,
+            )
+        blocks = self.measure("Family, vectors", contenders, self.options.steps)
+        for name, values in blocks.items():
+            milliseconds = 1e3 * np.median(values[:, 0])
+            print(
+                f"{name:<36}{milliseconds:>8.1f} ms{ratio(blocks, name, names[0]):>20}"
+            )
 
-GROUPS = ("mlp", "bfloat16", "parts", "vae", "conv")
+
+GROUPS = ("mlp", "bfloat16", "parts", "vae", "conv", "family")
+FAMILY = (
+    "vae-cp-fashion_mnist",
+    "mog-vae-k10-cp-fashion_mnist",
+    "vamp-vae-k150-cp-fashion_mnist",
+    "vamp-vae-k500-cp-fashion_mnist",
+    "hvae-cp-fashion_mnist",
+    "hvamp-vae-k150-cp-fashion_mnist",
+    "cp-vae-k10-fashion_mnist",
+    "cp-vae-k150-fashion_mnist",
+    "cp-vae-k500-fashion_mnist",
+    "indq-vae-k10-fashion_mnist",
+    "indp-vae-k10-fashion_mnist",
+    "indqp-vae-k10-fashion_mnist",
+    "gmmp-vae-mlp-m1-k500-mnist",
+    "gmmp-vae-mlp-m3-k500-mnist",
+)
 
 
 def digits(path, batch_size=128, num=10):
@@ -391,6 +429,8 @@ def parse(arguments):
     add("--models", nargs="+", choices=GROUPS, default=GROUPS)
     add("--components", nargs="+", type=int, default=[1, 4, 6, 10, 16])
     add("--conv-components", nargs="+", type=int, default=[1, 4, 6])
+    add("--presets", nargs="+", default=FAMILY, help="of the group family")
+    add("--family-batch", type=int, default=100, help="images a step of that group")
     add("--main-components", type=int, default=6, help="K of bfloat16 and of parts")
     add("--rounds", type=int, default=11, help="blocks of each contender")
     add("--steps", type=int, default=60, help="steps of a block")
@@ -404,6 +444,7 @@ def parse(arguments):
         options.models = [name for name in options.models if name != "conv"]
         options.components, options.main_components = [1, 2], 2
         options.rounds, options.steps, options.steps_per_execution = 2, 4, 2
+        options.presets = options.presets[:2]
     return options
 
 

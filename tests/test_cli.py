@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 import mvae_tf
-from mvae_tf import cli, models, overrides, presets, training
+from mvae_tf import cli, evaluation, models, overrides, presets, storage, training
+from mvae_tf.audit import Check
 from mvae_tf.config import RunConfig
 
 TINY = [
@@ -69,6 +70,29 @@ def test_evaluate_writes_what_it_measures(run, capsys):
     assert after["log_likelihood_samples"] == 3
     assert after["sse"] == before["sse"]
     assert "log_likelihood_samples: 3" in capsys.readouterr().out
+
+
+def test_audit_says_what_holds_and_evaluate_marks_what_does_not(
+    run, capsys, monkeypatch
+):
+    arguments = ["audit", str(run), "--num-images", "6", "--num-samples", "20"]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    records = json.loads((run / "audit.json").read_text())
+    assert set(records) == {"elbo", "kl_monte_carlo"}
+    for name, record in records.items():
+        assert record["holds"]
+        assert record["num_images"] == 6
+        assert f"audit: {name} " in printed
+
+    failing = Check("elbo", 2.0, 1.0, 0.1, 1, 6)
+    monkeypatch.setattr(evaluation, "audit", lambda *arguments: [failing])
+    before = (run / "metrics.json").read_bytes()
+    metrics = ["--metrics", "elbo", "audit"]
+    assert cli.main(["evaluate", str(run), *metrics]) == 0
+    marked = [line for line in capsys.readouterr().out.splitlines() if "(!)" in line]
+    assert [line.split(":")[0] for line in marked] == ["elbo", "log_likelihood"]
+    storage.write_text(run / "metrics.json", before.decode())
 
 
 def test_generate_is_decided_by_its_seed(run, tmp_path):

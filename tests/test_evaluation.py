@@ -55,6 +55,11 @@ def test_every_number_is_documented_and_equals_its_definition(mvae, images):
 def test_results_do_not_depend_on_the_batches(mvae, images):
     first = evaluate(mvae, batches(images, 10), num_samples=5, num_images=15)
     second = evaluate(mvae, batches(images, 37), num_samples=5, num_images=15)
+    assert set(first["audit"]) == {"elbo", "kl_monte_carlo"}
+    for name, check in first.pop("audit").items():
+        for key, value in check.items():
+            other = second["audit"][name][key]
+            assert other == pytest.approx(value, rel=1e-3), (name, key)
     for name, value in first.items():
         np.testing.assert_allclose(second[name], value, rtol=2e-5, err_msg=name)
 

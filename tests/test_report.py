@@ -125,6 +125,19 @@ def test_page_is_whole_and_on_its_own(run):
         assert outside not in without_images
 
 
+def test_numbers_that_fail_the_audit_are_marked(tmp_path):
+    check = {"value": 2.0, "limit": 1.0, "slack": 0.1, "failures": 1, "num_images": 6}
+    test = {"elbo": -3.5, "sse": 1.5, "audit": {"elbo": check | {"holds": False}}}
+    make_run(tmp_path, metrics={"test": test, "step": 12})
+    text = Page(write_report(tmp_path)).text
+    assert "-3.5 (!)" in text
+    assert "1.5 (!)" not in text
+    assert "fail the audit: do not trust them" in text
+    test["audit"]["elbo"]["holds"] = True
+    make_run(tmp_path, metrics={"test": test, "step": 12})
+    assert "(!)" not in Page(write_report(tmp_path)).text
+
+
 def test_every_figure_is_embedded_with_its_caption(run):
     page = Page(run / "report.html")
     assert list(page.images) == list(figures.CAPTIONS)

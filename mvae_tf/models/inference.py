@@ -248,6 +248,24 @@ class Inference(Checks):
             total = tf.reduce_logsumexp(tf.stack([total, part]), axis=0)
         return total - tf.math.log(float(num_samples))
 
+    def kl_monte_carlo(self, x, num_samples, y=None, seed=None):
+        """Unbiased estimate of KL(q(latents given x) || p(latents)), from draws alone.
+
+        Args:
+            x: `[B, ...]` images.
+            num_samples: draws of the latents for each image, at least 2.
+            y: labels of a conditional model.
+            seed: int; None is the model's own seed.
+
+        Returns:
+            `(mean, standard_error)`, each `[B]` nats.
+        """
+        if num_samples < 2:
+            raise ValueError(f"Expected num_samples >= 2, got {num_samples}.")
+        x, y = self._images(x, y)
+        seeds = self._fill_seed(len(x), seed)
+        return self._in_chunks(self._kl_batch, x, y, seeds, rows=8, draws=num_samples)
+
     # === Graph code on one batch ===
 
     def call(self, x, y=None, training=False):
@@ -328,6 +346,15 @@ class Inference(Checks):
             "reconstruction": -self.log_prob_given(x, latents, y),
             "kl": self.kl_nats(posterior, latents),
         }
+
+    def _kl_batch(self, x, y, seed, draws):
+        posterior = tf.nest.map_structure(
+            lambda value: tf.repeat(value, draws, axis=0), self.infer(x, y)
+        )
+        latents = self.draw(posterior, RowNoise(content_seeds(x, seed), draws))
+        ratios = self.log_density_ratio(posterior, latents)
+        mean, variance = tf.nn.moments(tf.reshape(-ratios, [-1, draws]), axes=1)
+        return mean, tf.sqrt(variance / (draws - 1.0))
 
     def _log_weight_batch(self, x, y, seed, start, draws):
         """Log of the sum of `draws` importance weights, from draw `start` on, `[B]`."""
