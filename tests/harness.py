@@ -120,6 +120,8 @@ def _variants():
         ),
         Case("info_vae-unbiased", "info_vae", {"alpha": 0.5, "unbiased": True}),
         Case("mae-free-bits", "mae", {"free_bits": 0.01} | labels),
+        Case("cgm-supervised", "cgm", {"supervised": True}, labels=True),
+        Case("cgm-ema", "cgm", {"prototype_update": "ema", "granularity": "joint"}),
         Case("msvi-conv", "msvi", conv | labels, stratified=True),
     ]
 
@@ -309,6 +311,7 @@ def check_evaluation(model, x, y):
     terms = model.loss_terms(*model.unpack((x, y)), noise, training=False)
     by_batch = set(terms.per_batch) - {"mask"}
     by_batch |= {"loss"} if by_batch else set()
+    by_batch |= {k for k, value in terms.diagnostics.items() if not value.shape.rank}
     for key in set(first) - by_batch:
         np.testing.assert_allclose(other[key], first[key], rtol=1e-4, err_msg=key)
     weighted = sum(model.final_weights[key] * first[key] for key in model.term_weights)

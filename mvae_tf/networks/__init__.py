@@ -3,8 +3,8 @@
 A network is a part (`MLP`, `GatedMLP`, `Conv`, `GatedConv`, `Pixel`, `DCGAN`). Once
 told the shape of the images by `for_images`, it makes three kinds of Keras layer:
 
-- `encoder(K, latent_dim)`: x `[B, ...]` -> mean `[B, K, Z]`, stddev `[B, K, Z]` and,
-  for mixtures, positive scores `[B, K]`;
+- `encoder(K, latent_dim)`: x `[B, ...]` -> mean `[B, K, Z]`, stddev `[B, K, Z]` (None
+  with `deviations=False`) and, for mixtures, positive scores `[B, K]`;
 - `sub_decoder(K)`: z `[B, K, Z]` -> features `[K, B, ...]`, one set a component;
 - `mix_decoder(channels)`: features `[B, ...]` -> likelihood features `[B, H, W, C]`,
   shared by the components, or `[K, B, ...]` -> `[K, B, H, W, C]` with K sets of

@@ -24,18 +24,21 @@ def layer_seed(seed, *names):
     return (zlib.crc32("/".join(map(str, names)).encode()) ^ seed) & 0x7FFFFFFF
 
 
-def gaussian_head(features, latent_dim):
+def gaussian_head(features, latent_dim, deviations=True):
     """Mean, standard deviation and scores from `[..., 2 Z]` or `[..., 2 Z + 1]`.
+
+    Without `deviations` the features hold Z fewer, and stddev is None.
 
     Returns:
         mean `[..., Z]`, stddev `[..., Z]` > 0 and scores `[...]` > 0, all float32;
         scores are None when the features hold none.
     """
     features = tf.cast(features, tf.float32)
-    num_scores = features.shape[-1] - 2 * latent_dim
+    sizes = [latent_dim, latent_dim * deviations]
+    num_scores = features.shape[-1] - sum(sizes)
     # A split has one gradient kernel, slices have one each and a sum.
-    mean, stddev, scores = tf.split(features, [latent_dim, latent_dim, num_scores], -1)
-    stddev = _LEAST + tf.nn.softplus(stddev)
+    mean, stddev, scores = tf.split(features, [*sizes, num_scores], -1)
+    stddev = _LEAST + tf.nn.softplus(stddev) if deviations else None
     if not num_scores:
         return mean, stddev, None
     return mean, stddev, _LEAST + tf.nn.softplus(tf.squeeze(scores, -1))

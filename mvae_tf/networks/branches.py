@@ -178,9 +178,10 @@ class Branches(ComponentNetwork):
 class ConvEncoder(Branches):
     """K convolutional encoders; labels are appended to the flattened features."""
 
-    def __init__(self, latent_dim, make_head, head_units, **kwargs):
+    def __init__(self, latent_dim, make_head, head_units, deviations=True, **kwargs):
         super().__init__(**kwargs)
         self.latent_dim = latent_dim
+        self.deviations = deviations
         self.heads = [
             make_head(i, self.dtype_policy) for i in range(len(self.branches))
         ]
@@ -199,7 +200,7 @@ class ConvEncoder(Branches):
 
     def split_head(self, features):
         """Mean, standard deviation and scores from the heads' `[B, K, ...]`."""
-        return gaussian_head(features, self.latent_dim)
+        return gaussian_head(features, self.latent_dim, self.deviations)
 
     def copy_components(self, source, kept):
         super().copy_components(source, kept)

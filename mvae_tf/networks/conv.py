@@ -74,9 +74,10 @@ class Conv(ConvNetwork):
         num_classes,
         scores,
         seed,
+        deviations=True,
         **kwargs,
     ):
-        """Encoder layer; `scores` adds the head of the mixing weights."""
+        """Encoder layer, with heads of the mixing weights and of the deviations."""
 
         def steps(component, dtype):
             for i, channels in enumerate(self.filters):
@@ -100,7 +101,7 @@ class Conv(ConvNetwork):
                 yield _leaky_relu
 
         def head(component, dtype):
-            units = 2 * latent_dim + int(scores)
+            units = latent_dim * (1 + deviations) + int(scores)
             return _dense(units, layer_seed(seed, "head", component), dtype)
 
         side = [math.ceil(n / 2 ** len(self.filters)) for n in input_shape[:2]]
@@ -109,6 +110,7 @@ class Conv(ConvNetwork):
             latent_dim,
             make_head=head,
             head_units=flat + num_classes,
+            deviations=deviations,
             make_steps=lambda *args: list(steps(*args)),
             input_shape=input_shape,
             num_components=num_components,

@@ -92,9 +92,10 @@ class DCGAN(ConvNetwork):
         num_classes,
         scores,
         seed,
+        deviations=True,
         **kwargs,
     ):
-        """Encoder layer; `scores` adds the head of the mixing weights."""
+        """Encoder layer, with heads of the mixing weights and of the deviations."""
         activation = leaky_relu(self.slope)
 
         def steps(component, dtype):
@@ -116,12 +117,14 @@ class DCGAN(ConvNetwork):
                 yield activation
 
         def head(component, dtype):
-            return _dense(2 * latent_dim + int(scores), dtype, seed, "head", component)
+            units = latent_dim * (1 + deviations) + int(scores)
+            return _dense(units, dtype, seed, "head", component)
 
         return ConvEncoder(
             latent_dim,
             make_head=head,
             head_units=(self.units or math.prod(self._map_shape(-1))) + num_classes,
+            deviations=deviations,
             make_steps=steps,
             input_shape=input_shape,
             num_components=num_components,

@@ -27,19 +27,22 @@ INITIALIZERS = {
 }
 
 
-def clipped_head(features, latent_dim, scores=False):
+def clipped_head(features, latent_dim, scores=False, deviations=True):
     """Mean, standard deviation and scores from `[..., 2 Z]` or `[..., 2 Z + 1]`.
 
-    The second half is the log-variance, which is clipped to [-6, 2].
+    The second half is the log-variance, which is clipped to [-6, 2]. Without
+    `deviations` the features hold none, and stddev is None.
 
     Returns:
         mean `[..., Z]`, stddev `[..., Z]` and scores `[...]` > 0, all float32; scores
         are None when the features hold none.
     """
     features = tf.cast(features, tf.float32)
-    sizes = [latent_dim, latent_dim, int(scores)]
+    sizes = [latent_dim, latent_dim * deviations, int(scores)]
     mean, log_variance, score = tf.split(features, sizes, axis=-1)
-    stddev = tf.exp(0.5 * tf.clip_by_value(log_variance, *_LOG_VARIANCES))
+    stddev = None
+    if deviations:
+        stddev = tf.exp(0.5 * tf.clip_by_value(log_variance, *_LOG_VARIANCES))
     if not scores:
         return mean, stddev, None
     return mean, stddev, 1e-6 + tf.nn.softplus(tf.squeeze(score, -1))
@@ -160,10 +163,11 @@ class GatedTrunk(GatedStack):
 class GatedEncoder(GatedStack):
     """K encoders on flattened images; labels are appended to the pixels."""
 
-    def __init__(self, latent_dim, scores, **kwargs):
+    def __init__(self, latent_dim, scores, deviations=True, **kwargs):
         super().__init__(linear=True, **kwargs)
         self.latent_dim = latent_dim
         self.scores = scores
+        self.deviations = deviations
 
     def call(self, x, labels=None, noise=None, training=False):
         del noise, training
@@ -171,7 +175,7 @@ class GatedEncoder(GatedStack):
         if labels is not None:
             x = tf.concat([x, tf.cast(labels, x.dtype)], axis=-1)
         features = tf.transpose(self.run(x), [1, 0, 2])
-        return clipped_head(features, self.latent_dim, self.scores)
+        return clipped_head(features, self.latent_dim, self.scores, self.deviations)
 
 
 class GatedSubDecoder(GatedStack):
@@ -231,15 +235,24 @@ class GatedMLP(Network):
         )
 
     def encoder(
-        self, input_shape, latent_dim, num_components, num_classes, scores, **kwargs
+        self,
+        input_shape,
+        latent_dim,
+        num_components,
+        num_classes,
+        scores,
+        deviations=True,
+        **kwargs,
     ):
-        """Encoder layer; `scores` adds the head of the mixing weights."""
+        """Encoder layer, with heads of the mixing weights and of the deviations."""
         pixels = math.prod(input_shape) + num_classes
+        head = latent_dim * (1 + deviations) + int(scores)
         return GatedEncoder(
             latent_dim,
             scores,
+            deviations,
             num_components=num_components,
-            units=[pixels, self.hidden, self.hidden, 2 * latent_dim + int(scores)],
+            units=[pixels, self.hidden, self.hidden, head],
             initializer=self.initializer,
             **kwargs,
         )

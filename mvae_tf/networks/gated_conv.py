@@ -76,8 +76,8 @@ class GatedConvEncoder(ConvEncoder):
     """K gated encoders; the log-variance is clipped to [-6, 2]."""
 
     def split_head(self, features):
-        scores = features.shape[-1] > 2 * self.latent_dim
-        return clipped_head(features, self.latent_dim, scores)
+        scores = features.shape[-1] > self.latent_dim * (1 + self.deviations)
+        return clipped_head(features, self.latent_dim, scores, self.deviations)
 
 
 class GatedConvMixDecoder(ConvMixDecoder):
@@ -124,9 +124,10 @@ class GatedEncoderNetwork(ConvNetwork):
         num_classes,
         scores,
         seed,
+        deviations=True,
         **kwargs,
     ):
-        """Encoder layer; `scores` adds the head of the mixing weights."""
+        """Encoder layer, with heads of the mixing weights and of the deviations."""
 
         def steps(component, dtype):
             convolutions = [
@@ -146,7 +147,7 @@ class GatedEncoderNetwork(ConvNetwork):
         def head(component, dtype):
             make = INITIALIZERS[self.initializer]
             return keras.layers.Dense(
-                2 * latent_dim + int(scores),
+                latent_dim * (1 + deviations) + int(scores),
                 kernel_initializer=make(seed=layer_seed(seed, "head", component)),
                 dtype=dtype,
             )
@@ -158,6 +159,7 @@ class GatedEncoderNetwork(ConvNetwork):
             latent_dim,
             make_head=head,
             head_units=math.prod(sides) * self.encoder_layers[-1][0] + num_classes,
+            deviations=deviations,
             make_steps=steps,
             input_shape=input_shape,
             num_components=num_components,

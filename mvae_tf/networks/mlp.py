@@ -113,16 +113,17 @@ class MLPTrunk(_Stack):
 class MLPEncoder(_Stack):
     """K encoders on flattened images; labels are appended to the pixels."""
 
-    def __init__(self, latent_dim, **kwargs):
+    def __init__(self, latent_dim, deviations=True, **kwargs):
         super().__init__(**kwargs)
         self.latent_dim = latent_dim
+        self.deviations = deviations
 
     def call(self, x, labels=None, noise=None, training=False):
         x = tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
         if labels is not None:
             x = tf.concat([x, tf.cast(labels, x.dtype)], axis=-1)
         features = tf.transpose(self.run(x, noise, training), [1, 0, 2])
-        return gaussian_head(features, self.latent_dim)
+        return gaussian_head(features, self.latent_dim, self.deviations)
 
 
 class MLPSubDecoder(_Stack):
@@ -184,13 +185,21 @@ class MLP(Network):
         )
 
     def encoder(
-        self, input_shape, latent_dim, num_components, num_classes, scores, **kwargs
+        self,
+        input_shape,
+        latent_dim,
+        num_components,
+        num_classes,
+        scores,
+        deviations=True,
+        **kwargs,
     ):
-        """Encoder layer; `scores` adds the head of the mixing weights."""
+        """Encoder layer, with heads of the mixing weights and of the deviations."""
         pixels = math.prod(input_shape) + num_classes
-        head = 2 * latent_dim + int(scores)
+        head = latent_dim * (1 + deviations) + int(scores)
         return MLPEncoder(
             latent_dim,
+            deviations,
             num_components=num_components,
             # The authors' conditional encoder widens its first layer by the labels.
             units=[pixels, self.hidden + num_classes, self.hidden, head],

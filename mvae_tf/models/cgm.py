@@ -1,0 +1,468 @@
+"""CGM: a VAE with a prototype for each category, matched to it by MMD.
+
+Abrol, Sharma and Patra, "Improving Generative Modelling in VAEs Using Multimodal
+Prior", IEEE Transactions on Multimedia, 2020.
+"""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mvae_tf import gaussian, priors
+from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.models.registry import register
+from mvae_tf.noise import RowNoise, content_seeds
+from mvae_tf.parts import choice
+
+__all__ = [
+    "CGM",
+    "mmd_within_categories",
+    "prototype_loss",
+    "rate_variance",
+    "squared_distances",
+]
+
+# What a stored prototype keeps of itself when a batch updates it; None: it is trained.
+_KEPT = {"learnable": None, "batch_mean": 0.0, "ema": 0.99}
+
+
+@register("cgm")
+class CGM(BaseVAE):
+    """Conditional generative model with K prototypes g_k: CGM1, and CGM2 with labels.
+
+    The encoder gives a code r, to which noise of one fixed variance s^2 is added: q(z
+    given x) = N(r(x), s^2 I) and p(z) = (1/K) sum_k N(g_k, s^2 I). Each image belongs
+    to one category k(x), the label (CGM2) or the nearest prototype (CGM1). The decoder
+    sees z alone. The objective (Eq 6) is
+
+        reconstruction + mmd_weight mmd + prototype_weight prototype,
+
+    - mmd: squared MMD (Eq 5) of the batch's z from draws of N(g_k(x), s^2 I), under the
+      kernel exp(-||a - b||^2 / (2 Z)) (Eq 7);
+    - prototype: ||r - g_k(x)||^2 + sum over the other j of max(0, margin - ||r -
+      g_j||^2) (Eq 8).
+
+    It is no bound on log p(x), whatever Proposition 1 says: an MMD bounds no KL
+    divergence. Its variance, 0.02 in every experiment, is not the one of the rates it
+    states, 4^(-rate / Z), which is 0.125 for 15 bits and Z = 10; either can be had.
+
+    `log_likelihood` draws from N(r, s^2 I). Where the true posterior is wider than this
+    small variance, few draws matter (`effective_sample_size` counts them) and the
+    estimate is far too low; it is then of no use beside those of other models.
+
+    Labels are needed to train and evaluate CGM2, and for nothing else; the label given
+    to `generate` is the category to draw from.
+
+    Args:
+        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+        latent_dim: Z.
+        num_components: K, number of prototypes; CGM2: of classes.
+        supervised: False is CGM1, True is CGM2.
+        variance: s^2.
+        information_rate: bits an image that decide s^2 = 4^(-rate / Z) instead, or
+            None.
+        mmd_weight, prototype_weight: weights of the terms, lambda and beta.
+        margin: squared distance from which prototypes of other categories repel.
+        granularity: "category" compares the z of each category in the batch with as
+            many draws around its prototype, and averages these by size, leaving out
+            categories of one image; "joint" compares all z with all draws.
+        unbiased: whether the MMD leaves out the diagonals. Eq 5 has them; but in the
+            handful of images of a category, they draw z to the prototype.
+        prototype_update: "learnable" trains the prototypes by all terms; "batch_mean"
+            replaces each by the mean of its codes in the batch, "ema" by the running
+            mean with a decay of 0.99, before the terms are computed.
+        input_noise: stddev of the normal noise on the images that the encoder sees in
+            training, for a denoising model (Sec IV-D).
+        network: name or configuration of the networks (`mvae_tf.networks`).
+        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
+        seed: int that decides initial weights and all noise.
+        **kwargs: `name` and `dtype` of `keras.Model`.
+
+    Example:
+        >>> import mvae_tf
+        >>> cgm = mvae_tf.models.CGM(input_shape=(8, 8, 1), latent_dim=2)
+        >>> cgm.generate(3, component=7, seed=0).shape
+        TensorShape([3, 8, 8, 1])
+    """
+
+    no_bound = "an MMD bounds no KL divergence"
+
+    def __init__(
+        self,
+        input_shape=(28, 28, 1),
+        latent_dim=10,
+        num_components=10,
+        supervised=False,
+        variance=0.02,
+        information_rate=None,
+        mmd_weight=1000.0,
+        prototype_weight=1.0,
+        margin=1.0,
+        granularity="category",
+        unbiased=True,
+        prototype_update="learnable",
+        input_noise=0.0,
+        network="mlp",
+        likelihood="bernoulli",
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(
+            input_shape=input_shape,
+            latent_dim=latent_dim,
+            num_components=num_components,
+            num_classes=num_components if supervised else None,
+            network=network,
+            likelihood=likelihood,
+            term_weights={
+                "reconstruction": 1.0,
+                "mmd": mmd_weight,
+                "prototype": prototype_weight,
+            },
+            diagnostics=("used_prototypes",),
+            seed=seed,
+            **kwargs,
+        )
+        for key, value in {
+            "information_rate": information_rate or 0.0,
+            "margin": margin,
+            "input_noise": input_noise,
+        }.items():
+            if value < 0:
+                raise ValueError(f"Expected {key} >= 0, got {value}.")
+        if variance <= 0:
+            raise ValueError(f"Expected variance > 0, got {variance}.")
+        self.supervised = supervised
+        self.variance = variance
+        self.information_rate = information_rate
+        self.mmd_weight = mmd_weight
+        self.prototype_weight = prototype_weight
+        self.margin = margin
+        self.granularity = choice(granularity, ("category", "joint"), "granularity")
+        self.unbiased = unbiased
+        self.prototype_update = choice(prototype_update, _KEPT, "prototype_update")
+        self.input_noise = input_noise
+        if information_rate is not None:
+            variance = rate_variance(information_rate, latent_dim)
+        self.noise_stddev = math.sqrt(variance)
+
+        *sides, channels = self.input_shape
+        channels *= self.likelihood.channels_per_channel
+        self.encoder = self.network.encoder(
+            self.input_shape,
+            latent_dim,
+            num_components=1,
+            num_classes=0,
+            scores=False,
+            deviations=False,
+            **self._network_arguments("encoder"),
+        )
+        self.sub_decoder = self.network.sub_decoder(
+            latent_dim,
+            num_components=1,
+            num_classes=0,
+            **self._network_arguments("sub_decoder"),
+        )
+        self.mix_decoder = self.network.mix_decoder(
+            (*sides, channels), **self._network_arguments("mix_decoder")
+        )
+        self.prior = priors.Prototypes(num_components, latent_dim, variance, self.seed)
+        self.prior.trainable = prototype_update == "learnable"
+
+    # === Hooks of BaseVAE ===
+
+    def infer(self, x, y=None, noise=None, training=False):
+        codes, _, _ = self.encoder(x, noise=noise, training=training)
+        weights = y
+        if y is None:
+            distances = squared_distances(codes[:, 0], self._prototypes())
+            nearest = tf.argmin(distances, axis=1)
+            weights = tf.one_hot(nearest, self.num_components)
+        mean = tf.repeat(codes, self.num_components, axis=1)
+        stddev = tf.fill(tf.shape(mean), self.noise_stddev)
+        return {"mean": mean, "stddev": stddev, "weights": weights}
+
+    def draw(self, posterior, noise):
+        z = self._around(posterior["mean"][:, 0], "z", noise)
+        z = tf.repeat(z[:, tf.newaxis], self.num_components, axis=1)
+        return {"z": z, "weights": posterior["weights"]}
+
+    def draw_prior(self, like, noise):
+        def category(seed, rows):
+            shape, count = tf.shape(rows), self.num_components
+            index = tf.random.stateless_uniform(shape, seed, 0, count, tf.int32)
+            return tf.cast(index, tf.float32)
+
+        drawn = tf.cast(noise("category", category, like[:, 0]), tf.int32)
+        centers = tf.zeros_like(like)[..., tf.newaxis] + self._prototypes()
+        return {
+            "z": self._around(centers, "z", noise),
+            "weights": tf.one_hot(drawn, self.num_components),
+        }
+
+    def log_density_ratio(self, posterior, latents):
+        z, mean = latents["z"][:, 0], posterior["mean"][:, 0]
+        log_q = gaussian.log_prob(mean, self.noise_stddev, z)
+        return self.prior.log_prob(z) - log_q
+
+    def decode_outputs(self, z, weights, y=None, noise=None, training=False):
+        z = tf.gather(z, tf.argmax(weights, axis=1), axis=1, batch_dims=1)
+        features = self.sub_decoder(z[:, tf.newaxis], noise=noise, training=training)
+        features = tf.squeeze(features, axis=0)
+        features = self.mix_decoder(features, noise=noise, training=training)
+        return self.likelihood.link(features)
+
+    def loss_terms(self, x, y, noise, training):
+        self._require_labels(y)
+        seen = self._corrupted(x, noise) if training and self.input_noise else x
+        posterior = self.infer(seen, y, noise, training)
+        latents = self.draw(posterior, noise)
+        codes, weights = posterior["mean"][:, 0], posterior["weights"]
+        rows_of_weights = self.gather_rows(weights)
+        if training and self.prototype_update != "learnable":
+            self._update_prototypes(self.gather_rows(codes), rows_of_weights)
+        prototypes = self._prototypes()
+        own = tf.gather(prototypes, tf.argmax(weights, axis=1))
+        together = tf.ones_like(rows_of_weights[:, :1])
+        mmd = mmd_within_categories(
+            self.gather_rows(latents["z"][:, 0]),
+            self.gather_rows(self._around(own, "prior_z", noise)),
+            rows_of_weights if self.granularity == "category" else together,
+            bandwidth=math.sqrt(self.latent_dim),
+            unbiased=self.unbiased,
+        )
+        error = self.reconstruction_error(x, latents, noise=noise, training=training)
+        used = tf.reduce_max(rows_of_weights, axis=0) > 0.5
+        return LossTerms(
+            per_example={
+                "reconstruction": error,
+                "prototype": prototype_loss(codes, prototypes, weights, self.margin),
+            },
+            per_batch={"mmd": mmd},
+            diagnostics={"used_prototypes": tf.reduce_sum(tf.cast(used, tf.float32))},
+        )
+
+    def generate_batch(self, seeds, y, component=None):
+        """See `generate`; `y` is the one-hot category."""
+        like = tf.zeros([tf.shape(seeds)[0], self.num_components])
+        latents = self.draw_prior(like, RowNoise(seeds))
+        weights = self._select(latents["weights"] if y is None else y, component)
+        return self.decode_batch(latents["z"], weights, None)
+
+    def _prototypes(self):
+        return tf.convert_to_tensor(self.prior.means)
+
+    def _around(self, centers, name, noise):
+        return centers + self.noise_stddev * noise(name, _standard_normal, centers)
+
+    def _corrupted(self, x, noise):
+        return x + self.input_noise * noise("input_noise", _standard_normal, x)
+
+    def _update_prototypes(self, codes, weights):
+        """Moves prototypes to the means of their codes, if they have any."""
+        counts = tf.reduce_sum(weights, axis=0)[:, tf.newaxis]
+        sums = tf.matmul(weights, codes, transpose_a=True)
+        means = tf.math.divide_no_nan(sums, counts)
+        kept, stored = _KEPT[self.prototype_update], self._prototypes()
+        moved = kept * stored + (1.0 - kept) * means
+        self.prior.means.assign(tf.where(counts > 0.0, moved, stored))
+
+    # === Labels: for the objective alone ===
+
+    def check_arrays(self, x, y=None):
+        """See `BaseVAE`."""
+        super().check_arrays(x, y)
+        if isinstance(x, tf.data.Dataset):
+            _, y, _ = keras.utils.unpack_x_y_sample_weight(x.element_spec)
+        if isinstance(x, (np.ndarray, list, tf.Tensor, tf.data.Dataset)):
+            self._require_labels(y)
+
+    def _require_labels(self, y):
+        if y is None:
+            super()._one_hot(None, 0)
+
+    def _one_hot(self, y, num):
+        return None if y is None else super()._one_hot(y, num)
+
+    # === Prototypes ===
+
+    def initialize_prototypes(self, x, y=None, seed=None):
+        """Puts the prototypes where the codes of some images are.
+
+        CGM1: the centres that k-means finds, started by k-means++; CGM2: class means.
+
+        Args:
+            x: `[B, ...]` images, at least one a category.
+            y: labels, for CGM2.
+            seed: int of k-means; None is the model's own seed.
+
+        Raises:
+            ValueError: a category without an image.
+        """
+        from sklearn.cluster import KMeans
+
+        self._require_labels(y)
+        codes = self.codes(x).numpy()
+        if self.supervised:
+            members = self._one_hot(y, len(codes)).numpy()
+            counts = members.sum(axis=0)
+            if not counts.all():
+                empty = int(np.argmin(counts))
+                raise ValueError(f"Expected images of each class, got none of {empty}.")
+            centers = members.T @ codes / counts[:, np.newaxis]
+        else:
+            if len(codes) < self.num_components:
+                raise ValueError(
+                    f"Expected at least {self.num_components} images for as many "
+                    f"prototypes, got {len(codes)}."
+                )
+            seed = self.seed if seed is None else seed
+            kmeans = KMeans(self.num_components, n_init=1, random_state=seed)
+            centers = kmeans.fit(codes).cluster_centers_
+        self.prior.means.assign(centers)
+
+    def codes(self, x):
+        """Codes r of images, `[B, Z]`."""
+        return self.encode(x)["mean"][:, 0]
+
+    def predict_category(self, x):
+        """Index of the prototype nearest to the code of each image, int64 `[B]`."""
+        return tf.argmax(self.encode(x)["weights"], axis=1)
+
+    # === Measurements ===
+
+    def classification_error(self, train_x, train_y, test_x, test_y):
+        """Percent of test labels that a classifier of codes gets wrong (Table I).
+
+        The classifier, one layer of 128 ReLU and a softmax under Adam, is trained on
+        the codes of a trained model; the paper does not describe its own.
+
+        Args:
+            train_x: `[B, ...]` images to train the classifier on.
+            train_y: their integer labels `[B]`.
+            test_x: other images.
+            test_y: their labels.
+        """
+        from sklearn.neural_network import MLPClassifier
+
+        # Epochs until the loss stops falling, whatever the number of images.
+        classifier = MLPClassifier(128, max_iter=1000, random_state=self.seed)
+        classifier.fit(self.codes(train_x).numpy(), np.asarray(train_y))
+        right = classifier.score(self.codes(test_x).numpy(), np.asarray(test_y))
+        return 100.0 * (1.0 - right)
+
+    def effective_sample_size(self, x, num_samples, seed=None):
+        """Draws of `log_likelihood` that count: (sum w)^2 / sum w^2 of their weights.
+
+        Args:
+            x: `[B, ...]` images.
+            num_samples: draws of the latents for each image.
+            seed: int; None is the model's own seed.
+
+        Returns:
+            `[B]`, in 1..num_samples; where it is a few, so is what the likelihood of
+            the image rests on.
+        """
+        x, _ = self._images(x)
+        seeds = self._fill_seed(len(x), seed)
+        draws = [
+            self._in_chunks(
+                self._log_weight_batch,
+                x,
+                None,
+                seeds,
+                tf.fill([len(x)], np.int32(start)),
+                draws=1,
+            )
+            for start in range(num_samples)
+        ]
+        log_weights = tf.stack(draws)
+        log_sum = tf.reduce_logsumexp(log_weights, axis=0)
+        return tf.exp(2.0 * log_sum - tf.reduce_logsumexp(2.0 * log_weights, axis=0))
+
+    def denoise(self, x, seed=None):
+        """Images under the noise of `input_noise`, and what becomes of them (Fig 6).
+
+        Args:
+            x: `[B, ...]` clean images.
+            seed: int that decides the noise; None is the model's own seed.
+
+        Returns:
+            Noisy images, which leave the range of the pixels, and their deterministic
+            reconstructions, both `[B, ...]`.
+        """
+        x, _ = self._images(x)
+        return self._in_chunks(self._denoise_batch, x, self._fill_seed(len(x), seed))
+
+    def _denoise_batch(self, x, seed):
+        noisy = self._corrupted(x, RowNoise(content_seeds(x, seed)))
+        return noisy, self.reconstruct_batch(noisy, None)
+
+
+def rate_variance(bits, latent_dim):
+    """Variance 4^(-bits / latent_dim) of an information rate (Sec IV-B).
+
+    It holds where z has a variance of 1 in all: z is then noise of this variance on
+    a code of the rest.
+    """
+    return 4.0 ** (-bits / latent_dim)
+
+
+def squared_distances(a, b):
+    """||a_i - b_j||^2, `[n, m]`, of `[n, D]` and `[m, D]`."""
+    # From differences: products lose the digits that MMD weights of 1000 bring out.
+    return tf.reduce_sum(tf.math.squared_difference(a[:, tf.newaxis], b), axis=-1)
+
+
+def prototype_loss(codes, prototypes, weights, margin):
+    """Attraction to the own prototype, repulsion from the others (Eq 8), `[B]`.
+
+    Args:
+        codes: `[B, Z]`.
+        prototypes: `[K, Z]`.
+        weights: one-hot categories `[B, K]`.
+        margin: squared distance.
+    """
+    distances = squared_distances(codes, prototypes)
+    repulsion = tf.nn.relu(margin - distances)
+    return tf.reduce_sum(weights * distances + (1.0 - weights) * repulsion, axis=1)
+
+
+def mmd_within_categories(x, y, membership, bandwidth, unbiased):
+    """Squared MMD between the x and the y of each category, averaged by size.
+
+    The sum over categories k of n_k / n times `divergences.mmd` of their n_k rows, from
+    whole kernel matrices, so that categories may have any size; those of one row or
+    none count 0.
+
+    Args:
+        x: `[n, D]`.
+        y: `[n, D]`; row i belongs to the category of row i of x.
+        membership: one-hot categories `[n, K]`.
+        bandwidth: of the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
+        unbiased: see `divergences.mmd`.
+
+    Returns:
+        Scalar.
+    """
+
+    def kernel(a, b):
+        return tf.exp(squared_distances(a, b) / (-2.0 * bandwidth**2))
+
+    sizes = tf.reduce_sum(membership, axis=0)
+    size = tf.reduce_sum(membership * sizes, axis=1, keepdims=True)
+    paired = tf.matmul(membership, membership, transpose_b=True)
+    paired *= tf.cast(size > 1.0, paired.dtype)
+    across = paired / size
+    within = across
+    if unbiased:
+        others = tf.linalg.set_diag(paired, tf.zeros_like(paired[:, 0]))
+        within = others / tf.maximum(size - 1.0, 1.0)
+    value = within * (kernel(x, x) + kernel(y, y)) - 2.0 * across * kernel(x, y)
+    return tf.reduce_sum(value) / tf.cast(tf.shape(x)[0], value.dtype)
+
+
+def _standard_normal(seed, like):
+    return tf.random.stateless_normal(tf.shape(like), seed)
