@@ -133,9 +133,11 @@ class Branch(keras.layers.Layer):
         """Nothing to do: every variable is made by the constructor."""
 
     def compute_output_shape(self, input_shape):
+        """Shape `(B, ...)` of what the steps make."""
         return (input_shape[0], *self.reached_shape)
 
     def call(self, x, training=False):
+        """The steps in turn; batch normalisation alone is told whether it trains."""
         for step in self.steps:
             if isinstance(step, BatchNormalization | Branch):
                 x = step(x, training=training)
@@ -189,6 +191,7 @@ class ConvEncoder(Branches):
             head.build((None, head_units))
 
     def call(self, x, labels=None, noise=None, training=False):
+        """Mean and stddev `[B, K, Z]`, and scores `[B, K]` or None, of `x`."""
         del noise
         features = []
         for branch, head in zip(self.branches, self.heads, strict=True):
@@ -212,6 +215,7 @@ class ConvSubDecoder(Branches):
     """K sub-decoders: one dense layer to a feature map each."""
 
     def call(self, z, labels=None, noise=None, training=False):
+        """Features `[K, B, ...]` from z `[B, K, Z]`."""
         del noise
         outputs = []
         for latent, branch in zip(tf.unstack(z, axis=1), self.branches, strict=True):
@@ -229,6 +233,7 @@ class ConvMixDecoder(Branches):
         self.shared = shared
 
     def call(self, features, noise=None, training=False):
+        """`[B, ...]` -> `[B, H, W, C]` if shared, else `[K, B, ...]` alike."""
         del noise
         if self.shared:
             return self.branches[0](features, training=training)
@@ -240,6 +245,7 @@ class ConvNetwork(Network):
     """A network of convolutions, which takes images alone."""
 
     def check_images(self, image_shape):
+        """Raises ValueError on vectors."""
         if len(image_shape) != 3:
             raise ValueError(
                 f"Expected images [H, W, C] for network {self.name!r}, "

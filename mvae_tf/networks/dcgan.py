@@ -76,6 +76,7 @@ class DCGAN(ConvNetwork):
         self.residual_blocks = residual_blocks
 
     def check_images(self, image_shape):
+        """Raises ValueError on vectors and on sides that cannot be halved so often."""
         super().check_images(image_shape)
         factor = 2 ** len(self.filters)
         if any(side % factor for side in image_shape[:2]):

@@ -58,6 +58,7 @@ class GatedConv2D(keras.layers.Conv2D):
         )
 
     def call(self, x):
+        """`[B, H, W, I]` -> `[B, H / strides, W / strides, filters]`."""
         values, gates = tf.split(super().call(x), 2, axis=-1)
         return values * tf.sigmoid(gates)
 
@@ -68,6 +69,7 @@ class GatedConv2D(keras.layers.Conv2D):
         return tf.nn.conv2d(inputs, kernel, list(self.strides), padding)
 
     def compute_output_shape(self, input_shape):
+        """Shape `(B, H, W, filters)` after the gate."""
         *leading, maps = super().compute_output_shape(input_shape)
         return (*leading, maps // 2)
 

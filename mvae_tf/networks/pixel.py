@@ -132,6 +132,7 @@ class Pixel(GatedEncoderNetwork):
         self.mask_latents = mask_latents
 
     def check_images(self, image_shape):
+        """Raises ValueError on vectors and on images of several channels."""
         super().check_images(image_shape)
         if image_shape[2] != 1:
             raise ValueError(
