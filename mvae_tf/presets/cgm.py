@@ -22,6 +22,7 @@ The paper leaves the number of categories of CGM1 on MNIST, the networks' sizes,
 learning rate schedule, the scale of pixels and validation open. Here: 10, the networks
 of the InfoVAE authors, which the paper matches, a constant rate, and [0, 1]. On
 ImageNet the residual network is an assumption; the PixelSNAIL rows are left out.
+CGM1 uses few of its prototypes unless `initialize_prototypes` is called before `fit`.
 """
 
 import math
