@@ -293,7 +293,7 @@ class CGM(BaseVAE):
 
         CGM1: the centres that k-means finds, started by k-means++; CGM2: class means.
         Call it before `fit`: prototypes start from N(0, I), where most are nearest to
-        no code, and CGM1 then never moves them. On the digits of scikit-learn (15
+        no code, and nothing in CGM1 draws those to one. On digits of scikit-learn (15
         epochs, Z = 10, K = 10) it used 2 of 10 without this call and 10 with it.
 
         Args:
