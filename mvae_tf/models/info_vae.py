@@ -81,16 +81,13 @@ class InfoVAE(SingleVAE):
         self.unbiased = unbiased
 
     def discrepancy(self, z, prior_z):
-        """MMD^2 between two sets of latents, `[N, Z]` and `[M, Z]`, a scalar."""
-
-        def mmd(unbiased):
-            bandwidth = math.sqrt(self.latent_dim)
-            return divergences.mmd(z, prior_z, bandwidth, unbiased)
-
-        if not self.unbiased or z.shape[0] == 1:
-            return mmd(unbiased=False)
-        several = tf.shape(z)[0] > 1
-        return tf.cond(several, lambda: mmd(unbiased=True), lambda: mmd(unbiased=False))
+        """MMD^2 between two sets of N latents, `[N, Z]` each, a scalar."""
+        if self.unbiased:
+            # Of one image twice, the unbiased estimate is the biased one of the image.
+            copies = [tf.where(tf.shape(z)[0] > 1, 1, 2), 1]
+            z, prior_z = tf.tile(z, copies), tf.tile(prior_z, copies)
+        bandwidth = math.sqrt(self.latent_dim)
+        return divergences.mmd(z, prior_z, bandwidth, self.unbiased)
 
     def add_terms(self, terms, posterior, latents, noise):
         z = latents["z"][:, 0]

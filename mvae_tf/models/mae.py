@@ -105,7 +105,9 @@ def pairwise_kl(mean, stddev):
     log_probs = priors.component_log_probs(mean, mean, stddev)
     spread = tf.matmul(tf.square(stddev), tf.square(1.0 / stddev), transpose_b=True)
     expected = log_probs - 0.5 * spread
-    return tf.linalg.diag_part(expected)[:, tf.newaxis] - expected
+    # XLA has no gradient of `tf.linalg.diag_part` for batches of unknown size.
+    own = tf.reduce_sum(tf.eye(tf.shape(mean)[0]) * expected, axis=1, keepdims=True)
+    return own - expected
 
 
 def pair_stddev(values):
@@ -114,11 +116,10 @@ def pair_stddev(values):
     Of n entries the sum is divided by n - 1; it is 1e-6, with zero gradient, where they
     are equal, or there are none.
     """
-    num = tf.cast(tf.shape(values)[0], values.dtype)
-    pairs = num * (num - 1.0)
-    zeros = tf.zeros_like(values[0])
-    mean = tf.reduce_sum(tf.linalg.set_diag(values, zeros)) / tf.maximum(pairs, 1.0)
-    squares = tf.linalg.set_diag(tf.square(values - mean), zeros)
+    apart = 1.0 - tf.eye(tf.shape(values)[0])
+    pairs = tf.reduce_sum(apart)
+    mean = tf.reduce_sum(apart * values) / tf.maximum(pairs, 1.0)
+    squares = apart * tf.square(values - mean)
     variance = tf.reduce_sum(squares) / tf.maximum(pairs - 1.0, 1.0)
     # The square root has no gradient at 0.
     return tf.sqrt(tf.maximum(variance, 1e-12))
