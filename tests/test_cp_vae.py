@@ -1,6 +1,7 @@
 """CP-VAE and its variants: known values, reductions, exact sums over categories."""
 
 import itertools
+import json
 
 import harness
 import keras
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mvae_tf
+from mvae_tf.config import RunConfig
+from mvae_tf.models import registry
 from mvae_tf.models.categorical import CategoricalVAE, CategoryGate, CategoryTable
 from mvae_tf.noise import BatchNoise, RowNoise, index_seeds, step_seed
+from mvae_tf.presets import cp_vae
 
 HIDDEN = 6
 LAYERS = ["trunk", "category_head", "gate", "gaussian_head"]
@@ -28,7 +32,7 @@ def create(name, scale=0.6, **arguments):
         "latent_dim": 2,
         "network": {"name": "gated_mlp", "hidden": HIDDEN},
     }
-    if issubclass(mvae_tf.models.registry.get(name), CategoricalVAE):
+    if issubclass(registry.get(name), CategoricalVAE):
         defaults["num_components"] = 3
     model = harness.uncompiled(mvae_tf.create(name, **(defaults | arguments)))
     harness.perturb(model, scale)
@@ -470,6 +474,35 @@ def test_table_of_a_model_averages_over_each_label():
         assert [k for k, _ in row] == sorted(range(4), key=lambda k: -mean[k])[:2]
         for k, probability in row:
             assert probability == pytest.approx(mean[k], rel=1e-5)
+
+
+# === Presets ===
+
+
+def test_presets_follow_table_3():
+    found = {preset.name: preset for preset in cp_vae.presets()}
+    assert len(found) == len(cp_vae.presets())
+    # Table 3 has 62 numbers, of which CP's stand twice; the toy has 13 models.
+    assert len(found) == 62 + 8 + 13
+    for name, value in {
+        "cp-vae-k10-mnist": 87.15,
+        "cp-vae-pi-k500-omniglot": 120.64,
+        "indq-vae-k150-fashion_mnist": 234.41,
+        "vae-cp-fashion_mnist": 231.49,
+        "hvamp-vae-k50-cp-omniglot": 110.50,
+    }.items():
+        (reported,) = found[name].paper
+        assert (reported.metric, reported.value) == ("elbo", -value)
+    condition = {
+        k: found[f"indp-vae-k{k}-mnist"].arguments["z_condition"]
+        for k in (10, 150, 500)
+    }
+    assert condition == {10: "enumerate", 150: "enumerate", 500: "sample"}
+    for preset in found.values():
+        assert RunConfig.from_dict(json.loads(json.dumps(preset.config().to_dict())))
+        if preset.model in mvae_tf.names():
+            known = registry.arguments(registry.get(preset.model))
+            assert set(preset.arguments) <= set(known)
 
 
 # === Bad input ===
