@@ -98,10 +98,7 @@ class MixturePrior(Prior):
         """Draws z, `[B, Z]`; from the Gaussian `component` alone if it is given."""
         means, stddevs, weights = self.components()
         if component is None:
-            uniform = noise("prior_component", _uniform, like)
-            index = tf.searchsorted(tf.cumsum(weights), uniform, side="right")
-            # The sum of the weights may round to less than the uniform number.
-            index = tf.minimum(index, tf.shape(weights)[0] - 1)
+            index = draw_index("prior_component", weights, like, noise)
         else:
             index = tf.fill(tf.shape(like), component)
         draws = gaussian.draw_standard(like, means.shape[-1], noise)
@@ -227,28 +224,54 @@ class VampPrior(keras.layers.Layer, MixturePrior):
             tf.tile(weights, [num]) / num,
         )
 
+    def sample_mixture(self, like, noise):
+        """Draws z, `[B, M, Z]`, from each Gaussian of one random pseudo-input a row."""
+        means, stddevs, _ = self.mixtures()
+        weights = _equal_weights(self.pixels.shape[0])
+        index = draw_index("pseudo_input", weights, like, noise)
+        chosen = {"mean": tf.gather(means, index), "stddev": tf.gather(stddevs, index)}
+        return gaussian.draw(chosen, noise)
+
 
 def component_log_probs(z, means, stddevs):
     """Log N(z; mean_n, stddev_n^2) of N diagonal Gaussians in nats, `[..., N]`.
 
-    From matrix products, which hold nothing of `[..., N, Z]`; latents are centred
-    first, since far from 0 the products cancel.
+    One matrix product, so that nothing of `[..., N, Z]` exists, in float64: its terms
+    cancel, and where products are rounded to TF32 nothing would be left of them.
 
     Args:
         z: `[..., Z]`.
         means: `[N, Z]`.
         stddevs: `[N, Z]`.
     """
-    center = tf.stop_gradient(tf.reduce_mean(means, axis=0))
-    z, means = z - center, means - center
+    wide, means, stddevs = (tf.cast(value, tf.float64) for value in (z, means, stddevs))
     precisions = tf.square(1.0 / stddevs)
-    squares = tf.matmul(tf.square(z), precisions, transpose_b=True)
-    products = tf.matmul(z, means * precisions, transpose_b=True)
+    powers = tf.concat([tf.square(wide), wide], axis=-1)
+    factors = tf.concat([-0.5 * precisions, means * precisions], axis=-1)
     constants = tf.reduce_sum(
-        tf.square(means) * precisions + 2.0 * tf.math.log(stddevs), axis=-1
+        -0.5 * tf.square(means) * precisions
+        - tf.math.log(stddevs)
+        - 0.5 * math.log(2.0 * math.pi),
+        axis=-1,
     )
-    constants += z.shape[-1] * math.log(2.0 * math.pi)
-    return products - 0.5 * (squares + constants)
+    # Unlike `tf.matmul`, its gradient holds nothing of `[..., N, Z]` either.
+    products = tf.tensordot(powers, factors, [[-1], [-1]])
+    return tf.cast(products + constants, z.dtype)
+
+
+def draw_index(name, weights, like, noise):
+    """Indices drawn with probabilities `weights [N]`, int32 `[B]`.
+
+    Args:
+        name: of the noise.
+        weights: `[N]`, sum to 1.
+        like: any `[B]` tensor.
+        noise: see `mvae_tf.noise`.
+    """
+    uniform = noise(name, _uniform, like)
+    index = tf.searchsorted(tf.cumsum(weights), uniform, side="right")
+    # The sum of the weights may round to less than the uniform number.
+    return tf.minimum(index, tf.shape(weights)[0] - 1)
 
 
 def _equal_weights(num):

@@ -32,6 +32,7 @@ TINY = {
     "latent_dim": 2,
     "num_components": 3,
     "num_pseudo_inputs": 4,
+    "hidden": 8,
     "network": {"name": "mlp", "hidden": 8},
 }
 
@@ -126,7 +127,7 @@ def _variants():
     ]
 
 
-STRATIFIED = {"msvi"}
+STRATIFIED = {"gmmp_vae", "msvi"}
 CASES = [
     Case(name, name, graph=True, stratified=name in STRATIFIED)
     for name in mvae_tf.names()

@@ -1,0 +1,368 @@
+"""GMMpVAE: a mixture of Gaussians as posterior, and mixtures of pseudo-inputs as prior.
+
+Guo et al., "Variational autoencoder with optimizing Gaussian mixture model priors"
+(IEEE Access 2020). Two findings decide how it is built here:
+
+- The bound of Eq 22, an average over the K pseudo-inputs, makes K useless: each of its
+  terms is the same problem, so the best prior has K equal pseudo-posteriors. Between
+  posteriors N(-3, 1) and N(3, 1), it charges 9 nats for the two right pseudo-posteriors
+  and 1.15 for a broad one in between; the KL from the right prior is at most log 2. The
+  tables cannot come from it: one learnt Gaussian is no better a prior than N(0, I).
+- Mixing M posteriors adds at most log M nats to the bound of the best of them (0.69 and
+  1.10 for M = 2 and 3), and the paper reports gains of 6.8 to 12.7 over M = 1. No valid
+  bound can show them; its numbers for M >= 2 are no targets.
+"""
+
+import math
+
+import tensorflow as tf
+
+from mvae_tf import divergences, gaussian, priors
+from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.models.registry import register
+from mvae_tf.noise import RowNoise, content_seeds
+from mvae_tf.parts import choice
+
+__all__ = ["GMMpVAE"]
+
+_NETWORK = {"name": "gated_mlp", "initializer": "he"}
+_BOUNDS = ("paper_avg", "soft_k", "min_k", "lse_component", "variational")
+
+
+@register("gmmp_vae")
+class GMMpVAE(BaseVAE):
+    """VAE whose posterior is a mixture of M Gaussians, as its prior is one of K M.
+
+    q(z given x) = sum_m pi_m N(z; mean_m(x), stddev_m(x)^2) with fixed pi (Eq 14, 19),
+    p(z) = (1/K) sum_k q(z given a_k) of trained pseudo-inputs a_k (Eq 15-17), and the
+    objective to minimise is (Eq 23)
+
+        sum_m pi_m E[-log p(x given z_m)] + U(x),   z_m ~ N(mean_m(x), stddev_m(x)^2),
+
+    with an upper bound U of KL(q(z given x) || p(z)), or its estimate. `elbo` and
+    `log_likelihood` take the estimate, whatever the objective takes.
+
+    The paper's own U, "paper_avg" (Eq 22), prefers K equal pseudo-posteriors, which
+    makes K useless. Its numbers for M >= 2 exceed those for M = 1 by up to 12.7 nats,
+    where a valid bound gains log M at most: they are no targets.
+
+    Args:
+        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+        num_components: M.
+        num_pseudo_inputs: K.
+        latent_dim: Z.
+        component_weights: M positive numbers pi that sum to 1; None is 1/M each.
+        kl_form: U, one of the bounds of `mvae_tf.divergences.mixture_kl_bound`, or
+            "mc": sum_m pi_m (log q(z_m given x) - log p(z_m)), which has no bias.
+        matching: "greedy" (Eq 13) or "optimal", for the bounds that match components.
+        z_sampling: "stratified" decodes a draw of each component in training,
+            "categorical" one draw from the mixture. Evaluation is stratified.
+        component_encoder: "separate" encoders, or M heads on a "shared_trunk"; the
+            paper does not say.
+        prior: "vamp", or "standard" for p(z) = N(0, I), where U is sum_m pi_m KL(q_m ||
+            p), whatever the bound.
+        network: name or configuration of the networks (`mvae_tf.networks`).
+        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
+        pseudo_mean, pseudo_stddev: moments of the pixels that pseudo-inputs start from
+            (see `VampVAE`).
+        seed: int that decides initial weights and all noise.
+        **kwargs: `name` and `dtype` of `keras.Model`.
+
+    Example:
+        >>> import mvae_tf
+        >>> gmmp_vae = mvae_tf.models.GMMpVAE((8, 8, 1), num_pseudo_inputs=10)
+        >>> gmmp_vae.generate(3, component=1, seed=0).shape
+        TensorShape([3, 8, 8, 1])
+    """
+
+    reads_pixels = True
+
+    def __init__(
+        self,
+        input_shape=(28, 28, 1),
+        num_components=2,
+        num_pseudo_inputs=500,
+        latent_dim=40,
+        component_weights=None,
+        kl_form="soft_k",
+        matching="greedy",
+        z_sampling="stratified",
+        component_encoder="separate",
+        prior="vamp",
+        network=_NETWORK,
+        likelihood="bernoulli",
+        pseudo_mean=0.05,
+        pseudo_stddev=0.01,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(
+            input_shape=input_shape,
+            latent_dim=latent_dim,
+            num_components=num_components,
+            num_classes=None,
+            network=network,
+            likelihood=likelihood,
+            term_weights={"reconstruction": 1.0, "kl": 1.0},
+            diagnostics=(),
+            seed=seed,
+            **kwargs,
+        )
+        self.num_pseudo_inputs = num_pseudo_inputs
+        self.component_weights = _checked_weights(component_weights, num_components)
+        self.kl_form = choice(kl_form, (*_BOUNDS, "mc"), "kl_form")
+        self.matching = choice(matching, ("greedy", "optimal"), "matching")
+        samplings = ("stratified", "categorical")
+        self.z_sampling = choice(z_sampling, samplings, "z_sampling")
+        encoders = ("separate", "shared_trunk")
+        self.component_encoder = choice(
+            component_encoder, encoders, "component_encoder"
+        )
+        self.prior = choice(prior, ("vamp", "standard"), "prior")
+        self.pseudo_mean = pseudo_mean
+        self.pseudo_stddev = pseudo_stddev
+
+        separate = component_encoder == "separate"
+        self.encoder = self.network.encoder(
+            self.input_shape,
+            latent_dim if separate else num_components * latent_dim,
+            num_components=num_components if separate else 1,
+            num_classes=0,
+            scores=False,
+            **self._network_arguments("encoder"),
+        )
+        self.sub_decoder = self.network.sub_decoder(
+            latent_dim,
+            num_components=1,
+            num_classes=0,
+            **self._network_arguments("sub_decoder"),
+        )
+        *sides, channels = self.input_shape
+        channels *= self.likelihood.channels_per_channel
+        self.mix_decoder = self.network.mix_decoder(
+            (*sides, channels), **self._network_arguments("mix_decoder")
+        )
+        self.latent_prior = self._make_prior()
+
+    def _make_prior(self):
+        if self.prior == "standard":
+            return priors.StandardNormal(self.latent_dim)
+        return priors.VampPrior(
+            self.num_pseudo_inputs,
+            self.input_shape,
+            self.encode_pseudo_inputs,
+            (self.likelihood.low, self.likelihood.high),
+            self.pseudo_mean,
+            self.pseudo_stddev,
+            self.seed,
+        )
+
+    def mixing_weights(self):
+        """The fixed weights pi of the components, `[M]`."""
+        num = self.num_components
+        return tf.constant(self.component_weights or [1.0 / num] * num, tf.float32)
+
+    def encode_pseudo_inputs(self, images):
+        """Means and stddevs `[K, M, Z]` and weights `[M]` of q(z given a_k)."""
+        posterior = self.infer(images)
+        return posterior["mean"], posterior["stddev"], self.mixing_weights()
+
+    # === Hooks of BaseVAE ===
+
+    def infer(self, x, y=None, noise=None, training=False):
+        mean, stddev, _ = self.encoder(x, noise=noise, training=training)
+        if self.component_encoder == "shared_trunk":
+            shape = [-1, self.num_components, self.latent_dim]
+            mean, stddev = tf.reshape(mean, shape), tf.reshape(stddev, shape)
+        weights = tf.ones_like(mean[..., 0]) * self.mixing_weights()
+        return {"mean": mean, "stddev": stddev, "weights": weights}
+
+    def draw(self, posterior, noise):
+        """Latents of the stratified estimate: one of each component, and pi."""
+        return {
+            "z": gaussian.draw(posterior, noise),
+            "weights": posterior["weights"],
+        }
+
+    def draw_prior(self, like, noise):
+        """Latents of each component of a random pseudo-input; one has the weight 1."""
+        rows = like[:, 0]
+        chosen = priors.draw_index("component", self.mixing_weights(), rows, noise)
+        if self.prior == "standard":
+            z = gaussian.draw_standard(like, self.latent_dim, noise)
+        else:
+            z = self.latent_prior.sample_mixture(rows, noise)
+        return {"z": z, "weights": tf.one_hot(chosen, self.num_components)}
+
+    def component_log_ratios(self, posterior, z):
+        """Log p(z_m) - log q(z_m given x) of the mixtures in nats, `[B, M]`."""
+        means, stddevs = posterior["mean"], posterior["stddev"]
+        log_q = gaussian.log_prob(
+            means[:, tf.newaxis], stddevs[:, tf.newaxis], z[:, :, tf.newaxis]
+        )
+        log_weights = tf.math.log(posterior["weights"])[:, tf.newaxis]
+        log_q = tf.reduce_logsumexp(log_weights + log_q, axis=-1)
+        return self.latent_prior.log_prob(z) - log_q
+
+    def log_density_ratio(self, posterior, latents):
+        ratios = self.component_log_ratios(posterior, latents["z"])
+        return tf.reduce_sum(posterior["weights"] * ratios, axis=1)
+
+    def kl_nats(self, posterior, latents):
+        return -self.log_density_ratio(posterior, latents)
+
+    def component_outputs(self, z, noise=None, training=False, x=None):
+        """Outputs `[M, B, ...]` of the likelihood, one for each component's z."""
+        num, latent_dim = z.shape[1:]
+        # One decoder for all components, to which they are so many more images.
+        z = tf.reshape(tf.transpose(z, [1, 0, 2]), [-1, 1, latent_dim])
+        noise = None if noise is None else _unfolded(noise, num)
+        features = self.sub_decoder(z, noise=noise, training=training)
+        features = tf.squeeze(features, axis=0)
+        pixels = {"x": _repeat(x, num)} if self.network.autoregressive else {}
+        features = self.mix_decoder(features, noise=noise, training=training, **pixels)
+        outputs = self.likelihood.link(features)
+        return tf.reshape(outputs, [num, -1, *outputs.shape[1:]])
+
+    def decode_outputs(self, z, weights, y=None, noise=None, training=False, x=None):
+        log_weights = tf.math.log(tf.maximum(weights, 1e-30))
+        outputs = self.component_outputs(z, noise, training, x)
+        return self.likelihood.mix(outputs, log_weights)
+
+    def component_log_probs(self, x, z, noise=None, training=False):
+        """Log p(x given z_m) in nats, `[B, M]`."""
+        outputs = self.component_outputs(z, noise, training, x)
+        num, shape = outputs.shape[0], outputs.shape[2:]
+        log_probs = self.likelihood.log_prob(
+            _repeat(x, num), tf.reshape(outputs, [-1, *shape])
+        )
+        return tf.transpose(tf.reshape(log_probs, [num, -1]))
+
+    def log_prob_given(self, x, latents, y=None, noise=None, training=False):
+        log_probs = self.component_log_probs(x, latents["z"], noise, training)
+        return tf.reduce_sum(latents["weights"] * log_probs, axis=1)
+
+    def log_importance_weight(self, x, posterior, latents, y=None):
+        """Log of sum_m pi_m p(x, z_m) / q(z_m given x) in nats, `[B]`."""
+        z = latents["z"]
+        log_weights = self.component_log_probs(x, z)
+        log_weights += self.component_log_ratios(posterior, z)
+        log_weights += tf.math.log(posterior["weights"])
+        return tf.reduce_logsumexp(log_weights, axis=1)
+
+    def loss_terms(self, x, y, noise, training):
+        posterior = self.infer(x, y, noise, training)
+        latents = self.draw(posterior, noise)
+        if self.kl_form == "mc":
+            kl = self.kl_nats(posterior, latents)
+        else:
+            kl = self.kl_upper_bound(posterior, self.kl_form)
+        if self.z_sampling == "categorical":
+            latents = self._one_of(latents, noise)
+        error = self.reconstruction_error(x, latents, y, noise, training)
+        return LossTerms(
+            per_example={"reconstruction": error, "kl": kl},
+            per_batch={},
+            diagnostics={},
+        )
+
+    def _one_of(self, latents, noise):
+        """One draw of the mixture, as latents of a single component."""
+        z = latents["z"]
+        pi = self.mixing_weights()
+        index = priors.draw_index("component", pi, z[:, 0, 0], noise)
+        z = tf.gather(z, index[:, tf.newaxis], axis=1, batch_dims=1)
+        return {"z": z, "weights": tf.ones_like(z[..., 0])}
+
+    def kl_upper_bound(self, posterior, form):
+        """Upper bound of KL(q(z given x) || p(z)) in nats, `[B]`."""
+        mean, stddev = posterior["mean"], posterior["stddev"]
+        pi = self.mixing_weights()
+        if self.prior == "standard":
+            return tf.reduce_sum(pi * divergences.gaussian_kl(mean, stddev), axis=1)
+        return divergences.mixture_kl_bound(
+            mean,
+            stddev,
+            pi,
+            *self.latent_prior.mixtures(),
+            matching=self.matching,
+            form=form,
+        )
+
+    # === Inspection ===
+
+    def kl_bound(self, x, form=None):
+        """Upper bound U of KL(q(z given x) || p(z)), which holds for each image.
+
+        Args:
+            x: `[B, ...]` images.
+            form: one of `mvae_tf.divergences.mixture_kl_bound`; None is the model's
+                own, or "variational" if that is "mc", which is no bound but an
+                estimate.
+
+        Returns:
+            `[B]` nats.
+        """
+        if form is None:
+            form = "variational" if self.kl_form == "mc" else self.kl_form
+        x = self._images(x, None)[0]
+        form = choice(form, _BOUNDS, "form")
+        return self._in_chunks(self._kl_bound_batch, x, form=form)
+
+    def _kl_bound_batch(self, x, form):
+        return self.kl_upper_bound(self.infer(x), form)
+
+    def component_elbo(self, x, component, seed=None):
+        """Evidence lower bound with one component in place of the mixture q.
+
+        Args:
+            x: `[B, ...]` images.
+            component: index of the component.
+            seed: int; None is the model's own seed. Draws are those of `elbo`.
+
+        Returns:
+            `[B]` nats.
+        """
+        self._check_component(component)
+        x = self._images(x, None)[0]
+        seeds = self._fill_seed(len(x), seed)
+        return self._in_chunks(
+            self._component_elbo_batch, x, seeds, component=component
+        )
+
+    def _component_elbo_batch(self, x, seed, component):
+        posterior = self.infer(x)
+        drawn = self.draw(posterior, RowNoise(content_seeds(x, seed)))
+        mean, stddev, z = (
+            values[:, component]
+            for values in (posterior["mean"], posterior["stddev"], drawn["z"])
+        )
+        log_prob = self.component_log_probs(x, z[:, tf.newaxis])[:, 0]
+        log_q = gaussian.log_prob(mean, stddev, z)
+        return log_prob + self.latent_prior.log_prob(z) - log_q
+
+
+def _checked_weights(weights, num):
+    """`num` floats as a list; None stays None."""
+    if weights is None:
+        return None
+    if len(weights) != num or min(weights) <= 0 or not math.isclose(sum(weights), 1.0):
+        raise ValueError(
+            f"Expected {num} component_weights > 0 that sum to 1, got {weights}."
+        )
+    return [float(weight) for weight in weights]
+
+
+def _repeat(images, num):
+    """`[M B, ...]`: all images once a component."""
+    return tf.tile(images, [num] + [1] * (images.shape.rank - 1))
+
+
+def _unfolded(noise, num):
+    """Noise for rows `[M B, ...]`, drawn as that of B rows with an axis of M."""
+
+    def draw(name, sampler, *parameters):
+        rows = [tf.stack(tf.split(value, num, axis=0), axis=1) for value in parameters]
+        return tf.concat(tf.unstack(noise(name, sampler, *rows), num, axis=1), axis=0)
+
+    return draw

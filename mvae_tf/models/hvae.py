@@ -1,0 +1,256 @@
+"""VAEs of two levels of latents, baselines of CP-VAE ("HVAE" and "HVP").
+
+Tomczak and Welling, "VAE with a VampPrior" (AISTATS 2018), Sec 3.3,
+https://arxiv.org/abs/1705.07120.
+"""
+
+import math
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from mvae_tf import gaussian, priors
+from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.models.registry import register
+from mvae_tf.networks.gated import GatedMLP, GatedStack, clipped_head
+
+__all__ = ["HVAE", "HVampVAE"]
+
+
+@register("hvae")
+class HVAE(BaseVAE):
+    """Two-level VAE: p(z2) p(z1 given z2) p(x given z1, z2), with p(z2) = N(0, I).
+
+    With q(z1, z2 given x) = q(z2 given x) q(z1 given x, z2), all of them diagonal
+    Gaussians made by gated layers, it minimises, at one draw of z1 and z2,
+
+        -log p(x given z1, z2) + log q(z1 given x, z2) + log q(z2 given x)
+                               - log p(z1 given z2) - log p(z2).
+
+    The latent `z` is z1 followed by z2. What `encode` says of z1 is q(z1 given x, z2)
+    at the mean of z2; draws, the bound and importance weights follow the drawn z2.
+
+    Args:
+        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+        latent_dim: Z, even: z1 and z2 have half of it each.
+        hidden: units of every gated layer.
+        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
+        seed: int that decides initial weights and all noise.
+        make_prior: function from the model to p(z2), a `mvae_tf.priors.Prior`.
+        **kwargs: `name` and `dtype` of `keras.Model`.
+
+    Raises:
+        ValueError: on an odd `latent_dim`.
+
+    Example:
+        >>> import mvae_tf
+        >>> hvae = mvae_tf.models.HVAE(input_shape=(8, 8, 1), latent_dim=4)
+        >>> hvae.generate(3, seed=0).shape
+        TensorShape([3, 8, 8, 1])
+    """
+
+    def __init__(
+        self,
+        input_shape=(28, 28, 1),
+        latent_dim=80,
+        hidden=300,
+        likelihood="bernoulli",
+        seed=0,
+        *,
+        make_prior=lambda model: priors.StandardNormal(model.level_dim),
+        **kwargs,
+    ):
+        super().__init__(
+            input_shape=input_shape,
+            latent_dim=latent_dim,
+            num_components=1,
+            num_classes=None,
+            network=GatedMLP(hidden),
+            likelihood=likelihood,
+            term_weights={"reconstruction": 1.0, "kl": 1.0},
+            diagnostics=(),
+            seed=seed,
+            **kwargs,
+        )
+        if latent_dim % 2:
+            raise ValueError(f"Expected an even latent_dim, got {latent_dim}.")
+        self.hidden = hidden
+        self.level_dim = latent_dim // 2
+        pixels, head = math.prod(self.input_shape), 2 * self.level_dim
+        outputs = pixels * self.likelihood.channels_per_channel
+
+        self.q2 = self._stack("q2", pixels, hidden, hidden, head, linear=True)
+        self.q1_image = self._stack("q1_image", pixels, hidden)
+        self.q1_z2 = self._stack("q1_z2", self.level_dim, hidden)
+        self.q1 = self._stack("q1", 2 * hidden, hidden, head, linear=True)
+        self.p1 = self._stack("p1", self.level_dim, hidden, hidden, head, linear=True)
+        self.decoder_z1 = self._stack("decoder_z1", self.level_dim, hidden)
+        self.decoder_z2 = self._stack("decoder_z2", self.level_dim, hidden)
+        self.decoder = self._stack("decoder", 2 * hidden, hidden, outputs, linear=True)
+        self.prior = make_prior(self)
+
+    def _stack(self, name, *units, linear=False):
+        return GatedStack(
+            1,
+            units,
+            linear,
+            self.network.initializer,
+            **self._network_arguments(name),
+        )
+
+    # === The four Gaussians ===
+
+    def posterior_of_z2(self, x):
+        """Mean and stddev `[B, Z/2]` of q(z2 given x)."""
+        return self._moments(self.q2, _flat(x))
+
+    def posterior_of_z1(self, features, z2):
+        """Mean and stddev `[B, Z/2]` of q(z1 given x, z2), from features of x."""
+        joint = tf.concat([features, _run(self.q1_z2, z2)], axis=-1)
+        return self._moments(self.q1, joint)
+
+    def prior_of_z1(self, z2):
+        """Mean and stddev `[B, Z/2]` of p(z1 given z2)."""
+        return self._moments(self.p1, z2)
+
+    def _moments(self, stack, inputs):
+        mean, stddev, _ = clipped_head(_run(stack, inputs), self.level_dim)
+        return mean, stddev
+
+    # === Hooks of BaseVAE ===
+
+    def infer(self, x, y=None, noise=None, training=False):
+        mean2, stddev2 = self.posterior_of_z2(x)
+        features = _run(self.q1_image, _flat(x))
+        mean1, stddev1 = self.posterior_of_z1(features, mean2)
+        return {
+            "mean": _join(mean1, mean2),
+            "stddev": _join(stddev1, stddev2),
+            "weights": tf.ones_like(mean2[:, :1]),
+            "features": features,
+        }
+
+    def draw(self, posterior, noise):
+        """Latents, with the moments of the Gaussians that they were drawn from."""
+        mean2, stddev2 = _lower(posterior["mean"]), _lower(posterior["stddev"])
+        z2 = _draw("z2", mean2, stddev2, noise)
+        mean1, stddev1 = self.posterior_of_z1(posterior["features"], z2)
+        z1 = _draw("z1", mean1, stddev1, noise)
+        return {
+            "z": _join(z1, z2),
+            "weights": posterior["weights"],
+            "mean": _join(mean1, mean2),
+            "stddev": _join(stddev1, stddev2),
+        }
+
+    def draw_prior(self, like, noise):
+        z2 = self.prior.sample(like[:, 0], noise)
+        z1 = _draw("z1", *self.prior_of_z1(z2), noise)
+        return {"z": _join(z1, z2), "weights": tf.ones_like(like)}
+
+    def log_density_ratio(self, posterior, latents):
+        z1, z2 = tf.split(latents["z"][:, 0], 2, axis=-1)
+        log_p = gaussian.log_prob(*self.prior_of_z1(z2), z1) + self.prior.log_prob(z2)
+        log_q = gaussian.log_prob(latents["mean"], latents["stddev"], latents["z"])
+        return log_p - log_q[:, 0]
+
+    def kl_nats(self, posterior, latents):
+        return -self.log_density_ratio(posterior, latents)
+
+    def decode_outputs(self, z, weights, y=None, noise=None, training=False):
+        z1, z2 = tf.split(z[:, 0], 2, axis=-1)
+        joint = tf.concat([_run(self.decoder_z1, z1), _run(self.decoder_z2, z2)], -1)
+        *sides, channels = self.input_shape
+        channels *= self.likelihood.channels_per_channel
+        features = tf.reshape(_run(self.decoder, joint), [-1, *sides, channels])
+        return self.likelihood.link(features)
+
+    def loss_terms(self, x, y, noise, training):
+        posterior = self.infer(x, y, noise, training)
+        latents = self.draw(posterior, noise)
+        error = self.reconstruction_error(x, latents, y, noise, training)
+        return LossTerms(
+            per_example={
+                "reconstruction": error,
+                "kl": self.kl_nats(posterior, latents),
+            },
+            per_batch={},
+            diagnostics={},
+        )
+
+
+@register("hvamp_vae")
+class HVampVAE(HVAE):
+    """Two-level VAE with p(z2) = (1/K) sum_k q(z2 given u_k) of pseudo-inputs u_k.
+
+    Minimises what `HVAE` does, with the VampPrior in place of N(0, I).
+
+    Args:
+        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+        num_pseudo_inputs: K.
+        pseudo_mean, pseudo_stddev: moments of the pixels that pseudo-inputs start from
+            (see `VampVAE`).
+        **kwargs: arguments of `HVAE`.
+
+    Example:
+        >>> import mvae_tf
+        >>> hvamp_vae = mvae_tf.models.HVampVAE((8, 8, 1), num_pseudo_inputs=10)
+        >>> hvamp_vae.generate(2, seed=0).shape
+        TensorShape([2, 8, 8, 1])
+    """
+
+    def __init__(
+        self,
+        input_shape=(28, 28, 1),
+        num_pseudo_inputs=500,
+        pseudo_mean=0.05,
+        pseudo_stddev=0.01,
+        **kwargs,
+    ):
+        super().__init__(
+            input_shape,
+            make_prior=lambda model: priors.VampPrior(
+                num_pseudo_inputs,
+                model.input_shape,
+                model.encode_pseudo_inputs,
+                (model.likelihood.low, model.likelihood.high),
+                pseudo_mean,
+                pseudo_stddev,
+                model.seed,
+            ),
+            **kwargs,
+        )
+        self.num_pseudo_inputs = num_pseudo_inputs
+        self.pseudo_mean = pseudo_mean
+        self.pseudo_stddev = pseudo_stddev
+
+    def encode_pseudo_inputs(self, images):
+        """Means and stddevs `[K, 1, Z/2]` and weights `[1]` of q(z2 given u_k)."""
+        mean, stddev = self.posterior_of_z2(images)
+        return mean[:, tf.newaxis], stddev[:, tf.newaxis], tf.ones([1])
+
+
+def _run(stack, inputs):
+    """Output `[B, O]` of a stack with one component."""
+    return tf.squeeze(stack.run(inputs), axis=0)
+
+
+def _flat(x):
+    return tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
+
+
+def _join(first, second):
+    """`[B, 1, Z]` from the two levels, `[B, Z/2]` each."""
+    return tf.concat([first, second], axis=-1)[:, tf.newaxis]
+
+
+def _lower(values):
+    """What belongs to z2, `[B, Z/2]`, of `[B, 1, Z]`."""
+    return tf.split(values[:, 0], 2, axis=-1)[1]
+
+
+def _draw(name, mean, stddev, noise):
+    def sample(seed, mean, stddev):
+        return tfd.Normal(mean, stddev).sample(seed=seed)
+
+    return noise(name, sample, mean, stddev)
