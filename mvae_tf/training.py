@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from mvae_tf import data, models, storage
 from mvae_tf.callbacks import KLWarmup, MixtureSummaries
-from mvae_tf.checkpoint import Checkpoints
+from mvae_tf.checkpoint import Checkpoints, load
 from mvae_tf.config import RunConfig
 from mvae_tf.evaluation import evaluate
 from mvae_tf.optimizers import FusedAdam
@@ -34,6 +34,7 @@ from mvae_tf.version import __version__
 __all__ = ["evaluate_run", "load_data", "read_config", "read_history", "train"]
 
 _SHOWN = 8
+_LOOKED_AT_BATCHES = 10
 
 
 def train(config, output, resume=False, verbose="auto"):
@@ -86,9 +87,7 @@ def train(config, output, resume=False, verbose="auto"):
     kept = best_epoch * splits.steps_per_epoch if config.training.patience else step
     if (stopped or step == total) and _finished(output, kept):
         print(f"The run in {output} is finished: {len(history)} epochs, {step} steps.")
-        if config.training.patience:
-            checkpoints.restore_best()
-        return model
+        return load(output)
     if stored is not None:
         config = dataclasses.replace(stored, training=config.training)
         print(f"Resuming at step {step} of {total}.")
@@ -106,6 +105,7 @@ def train(config, output, resume=False, verbose="auto"):
         _fit(model, config, splits, output, progress, verbose)
     if config.training.patience:
         checkpoints.restore_best()
+    model.after_training(splits.train)
     with storage.write(output / "model.keras") as temporary:
         model.save(temporary)
     evaluate_run(output, model, config, splits, verbose=int(verbose in (1, "auto")))
@@ -393,6 +393,16 @@ class _Progress(keras.callbacks.Callback):
         _write_history(self.output, self.history)
 
 
+def _first_images(splits):
+    """Images `[n, ...]`, about a thousand, and labels or None of the first epoch."""
+    batches = splits.train_from(0).take(min(splits.steps_per_epoch, _LOOKED_AT_BATCHES))
+    x, y = zip(
+        *(keras.utils.unpack_x_y_sample_weight(batch)[:2] for batch in batches),
+        strict=True,
+    )
+    return tf.concat(x, 0), None if y[0] is None else tf.concat(y, 0)
+
+
 def _fit(model, config, splits, output, progress, verbose):
     """The rest of an interrupted epoch, then the epochs that are left."""
     logs = output / "logs"
@@ -416,6 +426,8 @@ def _fit(model, config, splits, output, progress, verbose):
             verbose=verbose,
         )
 
+    if progress.step == 0:
+        model.before_training(*_first_images(splits))
     steps, epochs = splits.steps_per_epoch, config.training.epochs
     epoch, done = divmod(progress.step, steps)
     if done:

@@ -7,22 +7,14 @@ new model takes.
 import importlib
 import pkgutil
 
+from mvae_tf.models import registry
 from mvae_tf.models.base import BaseVAE, LossTerms
-from mvae_tf.models.m_vae import MixtureOfVAEs
-from mvae_tf.models.mvae import MVAE
 from mvae_tf.models.registry import create, names, register
-from mvae_tf.models.vae import VAE
-
-__all__ = [
-    "MVAE",
-    "VAE",
-    "BaseVAE",
-    "LossTerms",
-    "MixtureOfVAEs",
-    "create",
-    "names",
-    "register",
-]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
+
+_CLASSES = {cls.__name__: cls for cls in map(registry.get, names())}
+globals().update(_CLASSES)
+
+__all__ = ["BaseVAE", "LossTerms", "create", "names", "register", *_CLASSES]

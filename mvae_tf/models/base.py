@@ -244,6 +244,12 @@ class BaseVAE(Inference, keras.Model):
         """`LossTerms` of a batch."""
         raise NotImplementedError
 
+    def before_training(self, x, y=None):
+        """What a run does with some training images before its first step: nothing."""
+
+    def after_training(self, dataset):
+        """What a run does with its training images after its last step: nothing."""
+
     # === Training ===
 
     @property

@@ -347,6 +347,10 @@ class CategoricalVAE(BaseVAE):
         self.aggregate.assign(total / num)
         return self.aggregate.numpy()
 
+    def after_training(self, dataset):
+        """Aggregate of the training images of a run."""
+        self.fit_aggregate(dataset)
+
     def category_table(self, x, labels, top=5):
         """The most probable categories of each label (Tables 2 and A1).
 

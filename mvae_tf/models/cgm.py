@@ -326,6 +326,11 @@ class CGM(BaseVAE):
             centers = kmeans.fit(codes).cluster_centers_
         self.prior.means.assign(centers)
 
+    def before_training(self, x, y=None):
+        """Initial prototypes of a run of CGM1; the labels of CGM2 do as well."""
+        if not self.supervised:
+            self.initialize_prototypes(x)
+
     def codes(self, x):
         """Codes r of images, `[B, Z]`."""
         return self.encode(x)["mean"][:, 0]
