@@ -6,12 +6,13 @@ sound; with `@code` it follows the authors' scripts.
 
 import difflib
 
-from mvae_tf.presets import m_vae, mvae
+from mvae_tf.presets import baselines, cgm, cp_vae, m_vae, mvae
 from mvae_tf.presets.base import Preset, Reported
 
 __all__ = ["Preset", "Reported", "get", "names"]
 
-_PRESETS = {preset.name: preset for preset in [*mvae.presets(), *m_vae.presets()]}
+_PAPERS = (mvae, m_vae, baselines, cp_vae, cgm)
+_PRESETS = {preset.name: preset for paper in _PAPERS for preset in paper.presets()}
 
 
 def names():
