@@ -81,8 +81,9 @@ def _preset(row, k, arguments, data, epochs, paper=()):
     prefix, model, own = _model(row, k)
     size = "" if k is None else f"-k{k}"
     suffix = "" if model in ("cp_vae", "indq_vae", "indp_vae", "indqp_vae") else "-cp"
-    two_levels = model in ("hvae", "hvamp_vae")
-    shared = {"latent_dim": 80 if two_levels else 40, "network": "gated_mlp"}
+    shared = {"latent_dim": 40, "network": "gated_mlp"}
+    if model in ("hvae", "hvamp_vae"):
+        shared = {"latent_dim": 80}
     return Preset(
         name=f"{prefix}{size}{suffix}-{data['source']}",
         model=model,
