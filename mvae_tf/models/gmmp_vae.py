@@ -355,7 +355,7 @@ def _checked_weights(weights, num):
 
 def _repeat(images, num):
     """`[M B, ...]`: all images once a component."""
-    return tf.tile(images, [num] + [1] * (images.shape.rank - 1))
+    return tf.tile(images, [num] + [1] * (len(images.shape) - 1))
 
 
 def _unfolded(noise, num):

@@ -1,0 +1,158 @@
+"""Presets of GMMpVAE and of the VAEs beside it.
+
+Guo et al., "Variational autoencoder with optimizing Gaussian mixture model priors"
+(IEEE Access 2020). Names are `gmmp-vae-<network>-m<M>-k<K>-<dataset>`.
+
+The rows for M >= 2 are no targets: no valid bound can gain what they gain over M = 1
+(see `mvae_tf.models.gmmp_vae`). Nor is M = 1 to be had from the paper's own bound,
+"paper_avg", which `gmmp-vae-mlp-m1-k500-avg-mnist` trains on; the others train on
+"soft_k". Of the baselines, the numbers of VampPrior are quoted from its own paper,
+whose code samples likelihoods by importance rather than report bounds.
+
+The paper does not give the learning rate, the layers of its CNN and Pixel networks, or
+what the pseudo-inputs start from: here, they are those of the VampPrior code. Its
+"He" initialisation cites Glorot and Bengio. Its Omniglot is the resized file of the
+IWAE code, which `mvae_tf.data` does not read; that of TFDS has other pixels.
+"""
+
+from mvae_tf.config import Training
+from mvae_tf.presets.base import Preset, Reported
+
+__all__ = ["presets"]
+
+SOURCE = "IEEE Access 2020"
+
+TRAINING = Training(
+    epochs=5000,
+    batch_size=100,
+    learning_rate=5e-4,
+    warmup_epochs=200,
+    patience=100,
+)
+
+DATA = {
+    "mnist": {"source": "mnist", "binarize": "dynamic"},
+    "omniglot": {"source": "omniglot", "binarize": "dynamic"},
+    # The file is the user's own: another one replaces it by `--data`.
+    "frey_faces": {"source": "frey_faces:frey_faces.npz"},
+}
+GREY = {"likelihood": "discretized_logistic"}
+GREY_PIXELS = {"pseudo_mean": 0.5, "pseudo_stddev": 0.02}
+
+NETWORKS = {"mlp": "gated_mlp", "cnn": "gated_conv", "pixel": "pixel"}
+ROWS = {"mlp": "MLPs", "cnn": "CNN", "pixel": "Pixel"}
+
+# Table 1: bound, reconstruction error and KL for K = 100, 500 and 1000.
+MNIST = {
+    ("mlp", 1): [
+        (-85.90, 61.28, 24.62),
+        (-85.32, 60.29, 25.03),
+        (-85.53, 60.19, 25.34),
+    ],
+    ("cnn", 1): [
+        (-83.82, 58.27, 25.55),
+        (-83.21, 57.23, 25.98),
+        (-83.43, 57.44, 25.99),
+    ],
+    ("pixel", 1): [
+        (-79.96, 67.86, 12.1),
+        (-79.66, 66.47, 13.19),
+        (-79.75, 66.21, 13.54),
+    ],
+    ("mlp", 2): [
+        (-78.63, 53.77, 24.86),
+        (-78.24, 53.26, 24.98),
+        (-78.57, 53.56, 25.01),
+    ],
+    ("cnn", 2): [(-76.15, 50.04, 26.1), (-75.84, 49.65, 26.19), (-76.03, 49.82, 26.21)],
+    ("pixel", 2): [
+        (-73.08, 47.64, 25.44),
+        (-72.72, 47.13, 25.59),
+        (-72.91, 47.27, 25.64),
+    ],
+    ("mlp", 3): [
+        (-74.69, 51.43, 23.25),
+        (-73.83, 50.51, 23.33),
+        (-74.00, 50.61, 23.39),
+    ],
+    ("cnn", 3): [
+        (-71.10, 45.74, 25.36),
+        (-70.61, 45.15, 25.46),
+        (-70.79, 45.28, 25.51),
+    ],
+    ("pixel", 3): [
+        (-67.88, 41.31, 26.57),
+        (-67.46, 40.83, 26.63),
+        (-67.58, 40.93, 26.65),
+    ],
+}
+PSEUDO_INPUTS = (100, 500, 1000)
+
+# Tables 3 and 4: bounds of GMMpVAE, for which K is not repeated, and of the VAE.
+OTHERS = {
+    "omniglot": ("3", {"cnn": -93.56, "pixel": -79.92}, -106.31),
+    "frey_faces": ("4", {"pixel": -1685.62}, -1831.11),
+}
+
+
+def presets():
+    """All presets of this paper."""
+    for (network, m), rows in MNIST.items():
+        for k, row in zip(PSEUDO_INPUTS, rows, strict=True):
+            paper = _bound("1", f"{ROWS[network]}, M = {m}, K = {k}", *row)
+            yield _mixture(network, m, k, "mnist", paper)
+    yield _mixture("mlp", 1, 500, "mnist", (), "-avg", kl_form="paper_avg")
+    vamp = Reported(
+        "log_likelihood", -82.38, f"{SOURCE}, Table 1", "VAE + VampPrior (500), quoted"
+    )
+    yield _single("vae-gated", "vae", "mnist", _bound("1", "VAE", -93.89, 65.80, 28.10))
+    yield _single("vamp-vae-k500", "vamp_vae", "mnist", (vamp,), num_pseudo_inputs=500)
+    for dataset, (table, rows, vae) in OTHERS.items():
+        for network, bound in rows.items():
+            paper = _bound(table, f"GMMpVAE, {ROWS[network]}, Mix3", bound)
+            yield _mixture(network, 3, 500, dataset, paper)
+        yield _single("vae-gated", "vae", dataset, _bound(table, "VAE", vae))
+
+
+def _bound(table, row, elbo, reconstruction=None, kl=None):
+    values = {"elbo": elbo, "elbo_reconstruction": reconstruction, "elbo_kl": kl}
+    return tuple(
+        Reported(metric, value, f"{SOURCE}, Table {table}", row)
+        for metric, value in values.items()
+        if value is not None
+    )
+
+
+def _mixture(network, m, k, dataset, paper, suffix="", **arguments):
+    sizes = {"num_components": m, "num_pseudo_inputs": k}
+    start = GREY_PIXELS if dataset == "frey_faces" else {}
+    return _preset(
+        f"gmmp-vae-{network}-m{m}-k{k}{suffix}-{dataset}",
+        "gmmp_vae",
+        network,
+        dataset,
+        paper,
+        sizes | start | arguments,
+    )
+
+
+def _single(name, model, dataset, paper, **arguments):
+    return _preset(f"{name}-{dataset}", model, "mlp", dataset, paper, arguments)
+
+
+def _preset(name, model, network, dataset, paper, arguments):
+    common = {
+        "latent_dim": 40,
+        "network": {"name": NETWORKS[network], "initializer": "he"},
+        "likelihood": "bernoulli",
+    }
+    likelihood = GREY if dataset == "frey_faces" else {}
+    return Preset(
+        name=name,
+        model=model,
+        arguments=common | likelihood | arguments,
+        data=DATA[dataset],
+        training=TRAINING,
+        source=SOURCE,
+        paper=paper,
+    )
