@@ -6,12 +6,12 @@ sound; with `@code` it follows the authors' scripts.
 
 import difflib
 
-from mvae_tf.presets import baselines, cgm, cp_vae, m_vae, mvae
+from mvae_tf.presets import baselines, cgm, cp_vae, gmmp_vae, m_vae, mvae
 from mvae_tf.presets.base import Preset, Reported
 
 __all__ = ["Preset", "Reported", "get", "names"]
 
-_PAPERS = (mvae, m_vae, baselines, cp_vae, cgm)
+_PAPERS = (mvae, m_vae, baselines, gmmp_vae, cp_vae, cgm)
 _PRESETS = {preset.name: preset for paper in _PAPERS for preset in paper.presets()}
 
 
