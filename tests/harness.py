@@ -99,6 +99,8 @@ def _variants():
     fixed = {"mask": None, "likelihood": "discretized_logistic"}
     priors = {"prior_means": [-1, 0, 1], "prior_stddevs": [1, 2, 3]}
     dropout = {"network": {"name": "mlp", "hidden": 8, "dropout": 0.1}}
+    one_draw = {"z_sampling": "categorical", "component_encoder": "shared_trunk"}
+    one_draw |= {"component_weights": [0.2, 0.5, 0.3]}
     return [
         Case("vae-labels-vectors", "vae", labels | {"input_shape": (6,)}),
         Case("vae-conv", "vae", conv),
@@ -124,6 +126,9 @@ def _variants():
         Case("cgm-supervised", "cgm", {"supervised": True}, labels=True),
         Case("cgm-ema", "cgm", {"prototype_update": "ema", "granularity": "joint"}),
         Case("msvi-conv", "msvi", conv | labels, stratified=True),
+        Case("hvamp_vae-vectors", "hvamp_vae", {"input_shape": (6,)}),
+        Case("gmmp_vae-mc", "gmmp_vae", one_draw | {"kl_form": "mc"}, stratified=True),
+        Case("gmmp_vae-conv", "gmmp_vae", conv | {"prior": "standard"}),
     ]
 
 
