@@ -4,7 +4,6 @@ Higgins et al., "beta-VAE: Learning basic visual concepts with a constrained var
 framework" (ICLR 2017), https://openreview.net/forum?id=Sy2fzU9gl.
 """
 
-from mvae_tf import priors
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
 
@@ -35,7 +34,6 @@ class BetaVAE(SingleVAE):
     def __init__(self, input_shape=(28, 28, 1), beta=4.0, **kwargs):
         super().__init__(
             input_shape,
-            make_prior=lambda model: priors.StandardNormal(model.latent_dim),
             term_weights={"reconstruction": 1.0, "kl": beta},
             **kwargs,
         )

@@ -4,7 +4,6 @@ Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error
 variational autoencoders" (NeurIPS 2019), https://arxiv.org/abs/1907.06845.
 """
 
-from mvae_tf import priors
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
 
@@ -42,7 +41,6 @@ class CBVAE(SingleVAE):
         super().__init__(
             input_shape,
             likelihood=likelihood,
-            make_prior=lambda model: priors.StandardNormal(model.latent_dim),
             term_weights={"reconstruction": 1.0, "kl": 1.0},
             **kwargs,
         )

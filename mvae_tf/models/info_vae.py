@@ -8,7 +8,7 @@ import math
 
 import tensorflow as tf
 
-from mvae_tf import divergences, priors
+from mvae_tf import divergences
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
 
@@ -44,7 +44,7 @@ class InfoVAE(SingleVAE):
             `SingleVAE`; `name` and `dtype` of `keras.Model`.
 
     Raises:
-        ValueError: on weights that would make the objective unbounded.
+        ValueError: where the KL or the discrepancy would have a negative weight.
 
     Example:
         >>> import mvae_tf
@@ -68,7 +68,6 @@ class InfoVAE(SingleVAE):
             )
         super().__init__(
             input_shape,
-            make_prior=lambda model: priors.StandardNormal(model.latent_dim),
             term_weights={
                 "reconstruction": 1.0,
                 "kl": 1.0 - alpha,

@@ -2,10 +2,14 @@
 
 import tensorflow as tf
 
-from mvae_tf import gaussian
+from mvae_tf import gaussian, priors
 from mvae_tf.models.base import BaseVAE, LossTerms
 
 __all__ = ["SingleVAE"]
+
+
+def _standard_normal(model):
+    return priors.StandardNormal(model.latent_dim)
 
 
 class SingleVAE(BaseVAE):
@@ -24,8 +28,9 @@ class SingleVAE(BaseVAE):
         network: name or configuration of the networks (`mvae_tf.networks`).
         likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
         seed: int that decides initial weights and all noise.
-        make_prior: function from the model to its p(z), a `mvae_tf.priors.Prior`.
         term_weights: weights of the terms of the objective.
+        make_prior: function from the model to its p(z), a `mvae_tf.priors.Prior`;
+            N(0, I) unless it is given.
         diagnostics: names of the diagnostics that `add_terms` adds.
         **kwargs: `name` and `dtype` of `keras.Model`.
     """
@@ -41,8 +46,8 @@ class SingleVAE(BaseVAE):
         likelihood="bernoulli",
         seed=0,
         *,
-        make_prior,
         term_weights,
+        make_prior=_standard_normal,
         diagnostics=(),
         **kwargs,
     ):

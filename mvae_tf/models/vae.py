@@ -4,7 +4,6 @@ Kingma and Welling, "Auto-Encoding Variational Bayes" (ICLR 2014),
 https://arxiv.org/abs/1312.6114.
 """
 
-from mvae_tf import priors
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
 
@@ -31,7 +30,6 @@ class VAE(SingleVAE):
     def __init__(self, input_shape=(28, 28, 1), kl_weight=1.0, **kwargs):
         super().__init__(
             input_shape,
-            make_prior=lambda model: priors.StandardNormal(model.latent_dim),
             term_weights={"reconstruction": 1.0, "kl": kl_weight},
             **kwargs,
         )

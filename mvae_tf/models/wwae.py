@@ -6,7 +6,7 @@ https://arxiv.org/abs/1902.09323.
 
 import tensorflow as tf
 
-from mvae_tf import divergences, priors
+from mvae_tf import divergences
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
 
@@ -53,7 +53,6 @@ class WWAE(SingleVAE):
         super().__init__(
             input_shape,
             likelihood=likelihood,
-            make_prior=lambda model: priors.StandardNormal(model.latent_dim),
             term_weights={"reconstruction": 1.0, "w2": w2_weight},
             diagnostics=("kl",),
             **kwargs,
