@@ -52,7 +52,6 @@ class MAE(SingleVAE):
     ):
         super().__init__(
             input_shape,
-            make_prior=lambda model: priors.StandardNormal(model.latent_dim),
             term_weights={
                 "reconstruction": 1.0,
                 "kl": 1.0,
@@ -100,11 +99,12 @@ def pairwise_kl(mean, stddev):
     """KL(q_i || q_j) in nats, `[B, B]`, of diagonal Gaussians `[B, Z]`.
 
     It is E_i log q_i - E_i log q_j, and these are matrix products, which hold nothing
-    of `[B, B, Z]`.
+    of `[B, B, Z]`; in float64, for their terms cancel.
     """
     log_probs = priors.component_log_probs(mean, mean, stddev)
-    spread = tf.matmul(tf.square(stddev), tf.square(1.0 / stddev), transpose_b=True)
-    expected = log_probs - 0.5 * spread
+    variances = tf.square(tf.cast(stddev, tf.float64))
+    spread = tf.matmul(variances, 1.0 / variances, transpose_b=True)
+    expected = log_probs - tf.cast(0.5 * spread, log_probs.dtype)
     # XLA has no gradient of `tf.linalg.diag_part` for batches of unknown size.
     own = tf.reduce_sum(tf.eye(tf.shape(mean)[0]) * expected, axis=1, keepdims=True)
     return own - expected
