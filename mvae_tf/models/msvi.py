@@ -8,7 +8,7 @@ import math
 
 import tensorflow as tf
 
-from mvae_tf import divergences, gaussian
+from mvae_tf import divergences, gaussian, priors
 from mvae_tf.models.base import BaseVAE, LossTerms
 from mvae_tf.models.registry import register
 
@@ -109,18 +109,12 @@ class MSVI(BaseVAE):
         }
 
     def draw_prior(self, like, noise):
-        expert = tf.cast(noise("expert", self._uniform_expert, like[:, 0]), tf.int32)
+        equal = tf.fill([self.num_components], 1.0 / self.num_components)
+        expert = priors.draw_index("expert", equal, like[:, 0], noise)
         return {
             "z": gaussian.draw_standard(like, self.latent_dim, noise),
             "weights": tf.one_hot(expert, self.num_components),
         }
-
-    def _uniform_expert(self, seed, rows):
-        shape = tf.shape(rows)
-        expert = tf.random.stateless_uniform(
-            shape, seed, 0, self.num_components, tf.int32
-        )
-        return tf.cast(expert, tf.float32)
 
     def log_density_ratio(self, posterior, latents):
         return tf.reduce_mean(
