@@ -9,6 +9,7 @@ from scipy import special, stats
 import mvae_tf
 from mvae_tf import divergences
 from mvae_tf.models import cgm
+from mvae_tf.models.prototypes import mmd_within_categories, prototype_loss
 from mvae_tf.noise import BatchNoise, step_seed
 
 MLP = {"name": "mlp", "hidden": 8}
@@ -59,7 +60,7 @@ def test_information_rate_decides_the_deviation_of_posterior_and_prior(data):
 
 
 def test_prototype_loss_sums_over_the_other_prototypes():
-    loss = cgm.prototype_loss(
+    loss = prototype_loss(
         tf.constant([[0.5, 0.5]]),
         tf.constant([[0.0, 0.0], [1.0, 1.0], [0.5, -0.2]]),
         tf.constant([[1.0, 0.0, 0.0]]),
@@ -73,7 +74,7 @@ def test_prototypes_beyond_the_margin_do_not_repel():
     prototypes = tf.constant([[0.5, 0.5], [2.0, 0.5], [0.5, 1.0]])
     with tf.GradientTape() as tape:
         tape.watch(prototypes)
-        loss = cgm.prototype_loss(codes, prototypes, tf.eye(3)[:1], margin=1.0)
+        loss = prototype_loss(codes, prototypes, tf.eye(3)[:1], margin=1.0)
     gradient = tape.gradient(loss, prototypes)
     np.testing.assert_allclose(gradient, [[0, 0], [0, 0], [0, -1.0]], atol=1e-6)
 
@@ -90,7 +91,7 @@ def test_masked_mmd_is_that_of_each_category(unbiased):
         part = divergences.mmd(x[members], y[members], 3**0.5, unbiased)
         expected += members.sum() / len(x) * part
     membership = tf.one_hot(categories, 6, dtype=tf.float64)
-    value = cgm.mmd_within_categories(
+    value = mmd_within_categories(
         tf.constant(x), tf.constant(y), membership, 3**0.5, unbiased
     )
     np.testing.assert_allclose(value, expected, rtol=1e-10)
@@ -207,6 +208,11 @@ def test_likelihood_is_the_integral_over_the_prior(data):
     size = model.effective_sample_size(x, 20)
     assert np.all(size > 1.0)
     assert np.all(size < 20.0)
+
+
+def test_sample_size_wants_draws(data):
+    with pytest.raises(ValueError, match="Expected num_samples >= 1, got 0"):
+        create().effective_sample_size(data[0], 0)
 
 
 def test_every_draw_counts_where_proposal_and_posterior_agree(data):

@@ -12,17 +12,16 @@ import tensorflow as tf
 
 from mvae_tf import gaussian, priors
 from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.models.prototypes import (
+    mmd_within_categories,
+    prototype_loss,
+    squared_distances,
+)
 from mvae_tf.models.registry import register
 from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts import choice
 
-__all__ = [
-    "CGM",
-    "mmd_within_categories",
-    "prototype_loss",
-    "rate_variance",
-    "squared_distances",
-]
+__all__ = ["CGM", "rate_variance"]
 
 # What a stored prototype keeps of itself when a batch updates it; None: it is trained.
 _KEPT = {"learnable": None, "batch_mean": 0.0, "ema": 0.99}
@@ -190,13 +189,9 @@ class CGM(BaseVAE):
         return {"z": z, "weights": posterior["weights"]}
 
     def draw_prior(self, like, noise):
-        def category(seed, rows):
-            shape, count = tf.shape(rows), self.num_components
-            index = tf.random.stateless_uniform(shape, seed, 0, count, tf.int32)
-            return tf.cast(index, tf.float32)
-
-        drawn = tf.cast(noise("category", category, like[:, 0]), tf.int32)
-        centers = tf.zeros_like(like)[..., tf.newaxis] + self._prototypes()
+        prototypes, _, equal = self.prior.components()
+        drawn = priors.draw_index("category", equal, like[:, 0], noise)
+        centers = tf.zeros_like(like)[..., tf.newaxis] + prototypes
         return {
             "z": self._around(centers, "z", noise),
             "weights": tf.one_hot(drawn, self.num_components),
@@ -292,9 +287,10 @@ class CGM(BaseVAE):
         """Puts the prototypes where the codes of some images are.
 
         CGM1: the centres that k-means finds, started by k-means++; CGM2: class means.
-        Call it before `fit`: prototypes start from N(0, I), where most are nearest to
-        no code, and nothing in CGM1 draws those to one. On digits of scikit-learn (15
-        epochs, Z = 10, K = 10) it used 2 of 10 without this call and 10 with it.
+        Prototypes start from N(0, I), where most are nearest to no code, and nothing in
+        CGM1 draws those to one: call it before `fit`; `mvae_tf.training.train` does. On
+        the digits of scikit-learn (15 epochs, Z = 10, K = 10) CGM1 used 2 prototypes of
+        10 without this call and 10 with it.
 
         Args:
             x: `[B, ...]` images, at least one a category.
@@ -327,7 +323,7 @@ class CGM(BaseVAE):
         self.prior.means.assign(centers)
 
     def before_training(self, x, y=None):
-        """Initial prototypes of a run of CGM1; the labels of CGM2 do as well."""
+        """Places the prototypes of CGM1; labels pull at all of CGM2's."""
         if not self.supervised:
             self.initialize_prototypes(x)
 
@@ -373,6 +369,8 @@ class CGM(BaseVAE):
             `[B]`, in 1..num_samples; where it is a few, so is what the likelihood of
             the image rests on.
         """
+        if num_samples < 1:
+            raise ValueError(f"Expected num_samples >= 1, got {num_samples}.")
         x, _ = self._images(x)
         seeds = self._fill_seed(len(x), seed)
         draws = [
@@ -416,60 +414,6 @@ def rate_variance(bits, latent_dim):
     a code of the rest.
     """
     return 4.0 ** (-bits / latent_dim)
-
-
-def squared_distances(a, b):
-    """||a_i - b_j||^2, `[n, m]`, of `[n, D]` and `[m, D]`."""
-    # From differences: products lose the digits that MMD weights of 1000 bring out.
-    return tf.reduce_sum(tf.math.squared_difference(a[:, tf.newaxis], b), axis=-1)
-
-
-def prototype_loss(codes, prototypes, weights, margin):
-    """Attraction to the own prototype, repulsion from the others (Eq 8), `[B]`.
-
-    Args:
-        codes: `[B, Z]`.
-        prototypes: `[K, Z]`.
-        weights: one-hot categories `[B, K]`.
-        margin: squared distance.
-    """
-    distances = squared_distances(codes, prototypes)
-    repulsion = tf.nn.relu(margin - distances)
-    return tf.reduce_sum(weights * distances + (1.0 - weights) * repulsion, axis=1)
-
-
-def mmd_within_categories(x, y, membership, bandwidth, unbiased):
-    """Squared MMD between the x and the y of each category, averaged by size.
-
-    The sum over categories k of n_k / n times `divergences.mmd` of their n_k rows, from
-    whole kernel matrices, so that categories may have any size; those of one row or
-    none count 0.
-
-    Args:
-        x: `[n, D]`.
-        y: `[n, D]`; row i belongs to the category of row i of x.
-        membership: one-hot categories `[n, K]`.
-        bandwidth: of the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
-        unbiased: see `divergences.mmd`.
-
-    Returns:
-        Scalar.
-    """
-
-    def kernel(a, b):
-        return tf.exp(squared_distances(a, b) / (-2.0 * bandwidth**2))
-
-    sizes = tf.reduce_sum(membership, axis=0)
-    size = tf.reduce_sum(membership * sizes, axis=1, keepdims=True)
-    paired = tf.matmul(membership, membership, transpose_b=True)
-    paired *= tf.cast(size > 1.0, paired.dtype)
-    across = paired / size
-    within = across
-    if unbiased:
-        others = tf.linalg.set_diag(paired, tf.zeros_like(paired[:, 0]))
-        within = others / tf.maximum(size - 1.0, 1.0)
-    value = within * (kernel(x, x) + kernel(y, y)) - 2.0 * across * kernel(x, y)
-    return tf.reduce_sum(value) / tf.cast(tf.shape(x)[0], value.dtype)
 
 
 def _standard_normal(seed, like):
