@@ -7,6 +7,7 @@ Learning of Multimodal Data" (Entropy 2020).
 import math
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -133,7 +134,7 @@ class CategoricalVAE(BaseVAE):
         self.aggregate = self.add_weight(
             name="aggregate",
             shape=(num_components,),
-            initializer=lambda shape, dtype: tf.fill(shape, 1.0 / shape[0]),
+            initializer=keras.initializers.Constant(1.0 / num_components),
             trainable=False,
             dtype="float32",
             aggregation="only_first_replica",
@@ -159,7 +160,7 @@ class CategoricalVAE(BaseVAE):
             input_units=input_units,
             units=units,
             gated=gated,
-            initializer=getattr(self.network, "initializer", "he"),
+            initializer=self.network.initializer,
             seed=layer_seed(self.seed, name),
             name=name,
             dtype=self.dtype_policy,
@@ -322,7 +323,7 @@ class CategoricalVAE(BaseVAE):
         """Sets `aggregate` to q(c), the mean of q(c given x) (Eq 18).
 
         From then on `generate` draws categories in these proportions; the variable is
-        saved with the model.
+        saved with the model. `aggregate.assign` sets others, such as 1/K again.
 
         Args:
             x: training images `[N, ...]`, or a data set of batches of x or (x, y),
