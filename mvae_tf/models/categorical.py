@@ -160,7 +160,8 @@ class CategoricalVAE(BaseVAE):
             input_units=input_units,
             units=units,
             gated=gated,
-            initializer=self.network.initializer,
+            # "mlp" has no choice: its layers are He's.
+            initializer=getattr(self.network, "initializer", "he"),
             seed=layer_seed(self.seed, name),
             name=name,
             dtype=self.dtype_policy,
