@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import test_models_exact as exact
+from scipy import stats
 
 import mvae_tf
 from mvae_tf.audit import Check, audit, averaged_sample_bound, suspects
@@ -67,41 +68,47 @@ def test_a_bound_above_the_likelihood_is_found():
     assert bound.value - bound.limit == pytest.approx(10.0 - kl, abs=0.1)
 
 
-def gmmp(num_components):
-    """A GMMpVAE whose bound is log p(x), and its loadings."""
+def gmmp(num_components, share=1.0):
+    """A GMMpVAE of equal posteriors, images, and its squared loadings.
+
+    The posterior is the true one, N(mean, 1 / (1 + w^2)), whose bound is log p(x); but
+    its stddev is that of loadings whose square is only `share` of w^2.
+    """
     model = exact.create("gmmp_vae", num_components=num_components, prior="standard")
     loadings = np.zeros((exact.PIXELS, exact.LATENT))
     loadings[0, 0], loadings[1, 1] = 3.0, 0.7
-    precision = 1.0 + np.sum(loadings**2, axis=0)
+    squares = np.sum(loadings**2, axis=0)
     exact.assign(model.sub_decoder, loadings.T, np.zeros(exact.PIXELS))
-    kernel = np.concatenate([loadings / precision, 0.0 * loadings], axis=1)
-    raw = exact.inverse_softplus(precision**-0.5)
+    kernel = np.concatenate([loadings / (1.0 + squares), 0.0 * loadings], axis=1)
+    raw = exact.inverse_softplus((1.0 + share * squares) ** -0.5)
     bias = np.concatenate([np.zeros(exact.LATENT), raw])
     stacked = num_components
     exact.assign(
         model.encoder, np.stack([kernel] * stacked), np.stack([bias] * stacked)
     )
-    x = np.random.default_rng(0).normal(size=(30, exact.PIXELS)).astype("float32")
-    return model, x, loadings
+    x = np.random.default_rng(0).normal(size=(8, exact.PIXELS)).astype("float32")
+    covariance = loadings @ loadings.T + np.eye(exact.PIXELS)
+    likelihood = stats.multivariate_normal(np.zeros(exact.PIXELS), covariance)
+    return model, x, squares, likelihood.logpdf(x)
 
 
 @pytest.mark.parametrize(("num_components", "excess"), [(2, 0.298919), (3, 0.458145)])
 def test_averaged_samples_exceed_the_likelihood_by_a_known_amount(
     num_components, excess
 ):
-    model, x, loadings = gmmp(num_components)
-    likelihood = model.log_likelihood(x, 10)
-    claimed = [averaged_sample_bound(model, x, seed) for seed in range(100)]
+    # The posterior that this invalid objective trains.
+    model, x, squares, likelihood = gmmp(num_components, share=1 / num_components)
+    claimed = [averaged_sample_bound(model, x, seed) for seed in range(60)]
     gaps = np.mean(np.subtract(claimed, likelihood), axis=1)
-    squares = np.sum(loadings**2, axis=0)
     by_dimension = 0.5 * np.log((1 + squares) / (1 + squares / num_components))
     assert by_dimension[0] == pytest.approx(excess, abs=1e-6)
-    error = np.std(gaps, ddof=1) / 10
+    error = float(np.std(gaps, ddof=1)) / math.sqrt(len(gaps))
     assert np.mean(gaps) == pytest.approx(np.sum(by_dimension), abs=4 * error)
 
 
 def test_mixtures_of_equal_posteriors_gain_nothing():
-    model, x, _ = gmmp(3)
+    model, x, _, likelihood = gmmp(3)
+    np.testing.assert_allclose(model.log_likelihood(x, 2), likelihood, atol=1e-4)
     checks = {check.name: check for check in audit(model, x, num_samples=100)}
     gain = checks["mixture_gain"]
     assert gain.limit == pytest.approx(math.log(3))
