@@ -41,7 +41,7 @@ def vamp(num=4, clusters=1, latent_dim=3, spread=0.5, **options):
         return (
             means,
             tf.fill(tf.shape(means), spread),
-            tf.fill([clusters], 1 / clusters),
+            tf.range(1.0, clusters + 1.0) / (clusters * (clusters + 1) / 2),
         )
 
     settings = {"mean": 0.5, "stddev": 0.2, "seed": 0, "pixel_range": (0.0, 1.0)}
@@ -220,10 +220,14 @@ class TestVampPrior:
         prior = vamp(num=4, clusters=3)
         means, stddevs, weights = prior.components()
         assert means.shape == stddevs.shape == (12, 3)
-        np.testing.assert_allclose(weights, np.full(12, 1 / 12), rtol=1e-6)
-        z = np.float32([[100.0] * 3, [205.0] * 3])
-        expected = log_mixture(z, means.numpy(), 0.5)
-        np.testing.assert_allclose(prior.log_prob(z), expected, rtol=1e-5)
+        np.testing.assert_allclose(np.sum(weights), 1.0, rtol=1e-6)
+        firsts = 10.0 * prior.pseudo_inputs()[:, 0].numpy()
+        for cluster, weight in enumerate([1 / 6, 2 / 6, 3 / 6]):
+            z = np.full((1, 3), 100.0 * cluster + 5.0, "float32")
+            # Components of other clusters are 100 apart.
+            own = (firsts + 100.0 * cluster)[:, None] + np.zeros(3)
+            expected = log_mixture(z, own, 0.5) + np.log(weight)
+            np.testing.assert_allclose(prior.log_prob(z), expected, rtol=1e-5)
 
     def test_draws_each_component_of_one_pseudo_input(self):
         prior = vamp(num=3, clusters=2, spread=0.01)
