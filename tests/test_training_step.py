@@ -370,7 +370,7 @@ def fixed_noise(seed, rows=None):
 @pytest.mark.slow
 @pytest.mark.parametrize("label", ["m_vae", "conv"])
 def test_xla_takes_the_steps_of_the_eager_model(label, monkeypatch):
-    monkeypatch.setattr("mvae_tf.models.base.BatchNoise", fixed_noise)
+    monkeypatch.setattr("mvae_tf.models.step.BatchNoise", fixed_noise)
     x, _ = examples(label, 8)
     # With its usual epsilon, Adam makes steps of the rounding of gradients that are 0.
     eager, compiled = (make(label, FusedAdam(1e-2, epsilon=1e-3)) for _ in range(2))

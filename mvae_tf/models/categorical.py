@@ -128,7 +128,9 @@ class CategoricalVAE(BaseVAE):
             modes = ("enumerate", "sample", "pi")
             self.z_condition = choice(z_condition, modes, "z_condition")
         self._make_encoder()
-        self._make_decoder()
+        classes = num_components if decoder_uses_c else 0
+        self.sub_decoder = self.make_sub_decoder(1, num_classes=classes)
+        self.mix_decoder = self.make_mix_decoder()
         if self.prior_uses_c:
             self.prior = priors.ConditionalGaussian(num_components, latent_dim, seed)
         self.aggregate = self.add_weight(
@@ -142,9 +144,7 @@ class CategoricalVAE(BaseVAE):
 
     def _make_encoder(self):
         hidden, categories = self.network.hidden, self.num_components
-        self.trunk = self.network.trunk(
-            self.input_shape, **self._network_arguments("trunk")
-        )
+        self.trunk = self.network.trunk(self.input_shape, **self._named("trunk"))
         self.category_head = self._layer("category_head", hidden, categories)
         if self.posterior_uses_c:
             self.gate = self._layer(
@@ -165,19 +165,6 @@ class CategoricalVAE(BaseVAE):
             seed=layer_seed(self.seed, name),
             name=name,
             dtype=self.dtype_policy,
-        )
-
-    def _make_decoder(self):
-        *sides, channels = self.input_shape
-        channels *= self.likelihood.channels_per_channel
-        self.sub_decoder = self.network.sub_decoder(
-            self.latent_dim,
-            num_components=1,
-            num_classes=self.num_components if self.decoder_uses_c else 0,
-            **self._network_arguments("sub_decoder"),
-        )
-        self.mix_decoder = self.network.mix_decoder(
-            (*sides, channels), **self._network_arguments("mix_decoder")
         )
 
     # === Hooks of BaseVAE ===

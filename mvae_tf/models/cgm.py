@@ -147,26 +147,10 @@ class CGM(BaseVAE):
             variance = rate_variance(information_rate, latent_dim)
         self.noise_stddev = math.sqrt(variance)
 
-        *sides, channels = self.input_shape
-        channels *= self.likelihood.channels_per_channel
-        self.encoder = self.network.encoder(
-            self.input_shape,
-            latent_dim,
-            num_components=1,
-            num_classes=0,
-            scores=False,
-            deviations=False,
-            **self._network_arguments("encoder"),
-        )
-        self.sub_decoder = self.network.sub_decoder(
-            latent_dim,
-            num_components=1,
-            num_classes=0,
-            **self._network_arguments("sub_decoder"),
-        )
-        self.mix_decoder = self.network.mix_decoder(
-            (*sides, channels), **self._network_arguments("mix_decoder")
-        )
+        # No part of p(x) depends on the labels.
+        self.encoder = self.make_encoder(1, num_classes=0, deviations=False)
+        self.sub_decoder = self.make_sub_decoder(1, num_classes=0)
+        self.mix_decoder = self.make_mix_decoder()
         self.prior = priors.Prototypes(num_components, latent_dim, variance, self.seed)
         self.prior.trainable = prototype_update == "learnable"
 

@@ -123,25 +123,12 @@ class GMMpVAE(BaseVAE):
         self.pseudo_stddev = pseudo_stddev
 
         separate = component_encoder == "separate"
-        self.encoder = self.network.encoder(
-            self.input_shape,
-            latent_dim if separate else num_components * latent_dim,
-            num_components=num_components if separate else 1,
-            num_classes=0,
-            scores=False,
-            **self._network_arguments("encoder"),
-        )
-        self.sub_decoder = self.network.sub_decoder(
-            latent_dim,
-            num_components=1,
-            num_classes=0,
-            **self._network_arguments("sub_decoder"),
-        )
-        *sides, channels = self.input_shape
-        channels *= self.likelihood.channels_per_channel
-        self.mix_decoder = self.network.mix_decoder(
-            (*sides, channels), **self._network_arguments("mix_decoder")
-        )
+        if separate:
+            self.encoder = self.make_encoder(num_components)
+        else:
+            self.encoder = self.make_encoder(1, num_components * latent_dim)
+        self.sub_decoder = self.make_sub_decoder(num_components=1)
+        self.mix_decoder = self.make_mix_decoder()
         self.latent_prior = self._make_prior()
 
     def _make_prior(self):

@@ -95,7 +95,7 @@ class HVAE(BaseVAE):
             units,
             linear,
             self.network.initializer,
-            **self._network_arguments(name),
+            **self._named(name),
         )
 
     # === The four Gaussians ===

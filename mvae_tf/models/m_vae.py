@@ -89,7 +89,7 @@ class MixtureOfVAEs(MixtureVAE):
         self.prior_stddevs = _numbers("prior_stddevs", prior_stddevs, num_components)
         if prior_stddevs is not None and min(self.prior_stddevs) <= 0:
             raise ValueError(f"Expected prior_stddevs > 0, got {prior_stddevs}.")
-        self.mix_decoder = self._make_mix_decoder(num_components=num_components)
+        self.mix_decoder = self.make_mix_decoder(num_components)
 
     def prior_moments(self):
         def column(values, default):

@@ -91,29 +91,8 @@ class MixtureVAE(BaseVAE):
         self.dirichlet_weight = dirichlet_weight
         self.independence_weight = independence_weight
         self.kl_reduction = choice(kl_reduction, ("mean", "sum"), "kl_reduction")
-        self.encoder = self.network.encoder(
-            self.input_shape,
-            latent_dim,
-            num_components=num_components,
-            num_classes=num_classes or 0,
-            scores=True,
-            **self._network_arguments("encoder"),
-        )
-        self.sub_decoder = self.network.sub_decoder(
-            latent_dim,
-            num_components=num_components,
-            num_classes=num_classes or 0,
-            **self._network_arguments("sub_decoder"),
-        )
-
-    def _make_mix_decoder(self, num_components):
-        *sides, channels = self.input_shape
-        channels *= self.likelihood.channels_per_channel
-        return self.network.mix_decoder(
-            (*sides, channels),
-            num_components=num_components,
-            **self._network_arguments("mix_decoder"),
-        )
+        self.encoder = self.make_encoder(num_components, scores=True)
+        self.sub_decoder = self.make_sub_decoder(num_components)
 
     # === Hooks of BaseVAE ===
 

@@ -73,27 +73,9 @@ class MSVI(BaseVAE):
             seed=seed,
             **kwargs,
         )
-        *sides, channels = self.input_shape
-        channels *= self.likelihood.channels_per_channel
-        self.encoder = self.network.encoder(
-            self.input_shape,
-            latent_dim,
-            num_components=num_components,
-            num_classes=num_classes or 0,
-            scores=False,
-            **self._network_arguments("encoder"),
-        )
-        self.sub_decoder = self.network.sub_decoder(
-            latent_dim,
-            num_components=num_components,
-            num_classes=num_classes or 0,
-            **self._network_arguments("sub_decoder"),
-        )
-        self.mix_decoder = self.network.mix_decoder(
-            (*sides, channels),
-            num_components=num_components,
-            **self._network_arguments("mix_decoder"),
-        )
+        self.encoder = self.make_encoder(num_components)
+        self.sub_decoder = self.make_sub_decoder(num_components)
+        self.mix_decoder = self.make_mix_decoder(num_components)
 
     # === Hooks of BaseVAE ===
 

@@ -104,7 +104,7 @@ class MVAE(MixtureVAE):
                 initializer=keras.initializers.Constant(mask.initial),
                 dtype="float32",
             )
-        self.mix_decoder = self._make_mix_decoder(num_components=None)
+        self.mix_decoder = self.make_mix_decoder()
 
     def dropout_rate(self):
         """Dropout rate p of the components, a float; None without a mask."""

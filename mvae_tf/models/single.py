@@ -63,26 +63,9 @@ class SingleVAE(BaseVAE):
             seed=seed,
             **kwargs,
         )
-        classes = num_classes or 0
-        *sides, channels = self.input_shape
-        channels *= self.likelihood.channels_per_channel
-        self.encoder = self.network.encoder(
-            self.input_shape,
-            latent_dim,
-            num_components=1,
-            num_classes=classes,
-            scores=False,
-            **self._network_arguments("encoder"),
-        )
-        self.sub_decoder = self.network.sub_decoder(
-            latent_dim,
-            num_components=1,
-            num_classes=classes,
-            **self._network_arguments("sub_decoder"),
-        )
-        self.mix_decoder = self.network.mix_decoder(
-            (*sides, channels), **self._network_arguments("mix_decoder")
-        )
+        self.encoder = self.make_encoder(num_components=1)
+        self.sub_decoder = self.make_sub_decoder(num_components=1)
+        self.mix_decoder = self.make_mix_decoder()
         self.prior = make_prior(self)
 
     def add_terms(self, terms, posterior, latents, noise):
