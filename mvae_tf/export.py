@@ -163,7 +163,7 @@ def _endpoints(model):
     ]
     seed = batch_of("seed", 2, dtype=tf.int32)
     pair = [image("x0"), image("x1"), batch_of("position")]
-    conditional = model.num_classes is not None
+    conditional = model.conditional
     label = [batch_of("label", dtype=tf.int32)] if conditional else []
     return {
         "serving_default": _Endpoint(reconstruct, [image("x"), *label]),

@@ -326,6 +326,25 @@ np.testing.assert_allclose(images, model.reconstruct(x), rtol=0, atol=1e-6)
 """
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("cp_vae", {"num_components": 3}),
+        ("gmmp_vae", {"num_pseudo_inputs": 4}),
+        # Labels are for its training alone.
+        ("cgm", {"num_components": 3, "supervised": True}),
+    ],
+)
+def test_models_with_priors_of_their_own(name, arguments, tmp_path):
+    network = {"name": "mlp", "hidden": 8}
+    model = make(name, network=network, **arguments)
+    served = tf.saved_model.load(str(mvae_tf.export(model, tmp_path)))
+    signature = served.signatures["generate"]
+    assert set(signature.structured_input_signature[1]) == {"seed"}
+    images = signature(seed=tf.constant([[0, 7], [1, 7]]))["images"]
+    np.testing.assert_allclose(images, model.generate(2, seed=7), atol=1e-5)
+
+
 def test_a_model_trained_on_two_replicas(tmp_path):
     result = run_python(MIRRORED, tmp_path)
     assert result.returncode == 0, result.stderr

@@ -112,7 +112,7 @@ def _of_training(history):
 def _traversal(model, x):
     """Of label 5 from 0 to 3 where there are labels, else about the first image."""
     count = model.num_components
-    if model.num_classes is not None:
+    if model.conditional:
         label = min(5, model.num_classes - 1)
         places = [(i, 0) for i in range(count)]
         return images.traversal(model, places, 0.0, 3.0, y=label)

@@ -132,6 +132,11 @@ class BaseVAE(TrainingStep, Inference, keras.Model):
         }
         self.built = True
 
+    @property
+    def conditional(self):
+        """Whether p(x) depends on labels, which are then needed for every answer."""
+        return self.num_classes is not None
+
     def _scalar(self, name, value, dtype="float32"):
         return self.add_weight(
             name=name,

@@ -87,6 +87,7 @@ class CGM(BaseVAE):
     """
 
     no_bound = "an MMD bounds no KL divergence"
+    conditional = False
 
     def __init__(
         self,
