@@ -377,7 +377,7 @@ def test_draw_run_of_a_mixture(tmp_path, mvae, images, labels):
     global_state = dict(matplotlib.rcParams)
     drawn = draw(mvae, images, labels, tmp_path / "figures")
     assert drawn == {*OF_IMAGES, *OF_MIXTURES, *OF_LATENTS, "curves"}
-    assert drawn == set(figures.CAPTIONS)
+    assert drawn == set(figures.CAPTIONS) - {"samples_by_category"}
     assert dict(matplotlib.rcParams) == global_state
     assert pyplot.get_fignums() == []
 
@@ -394,6 +394,19 @@ def test_draw_run_is_repeatable(tmp_path, conditional, images, labels):
 def test_draw_run_of_a_vae(tmp_path, vae, images):
     drawn = draw(vae, images, None, tmp_path)
     assert drawn == {*OF_IMAGES, "latents", "curves"}
+
+
+def test_draw_run_of_a_model_with_categories(tmp_path, images):
+    model = mvae_tf.create(
+        "cp_vae", (8, 8, 1), num_components=12, latent_dim=2, network=NETWORK
+    )
+    model.aggregate.assign(np.arange(12.0) / 66.0)
+    drawn = draw(model, images, None, tmp_path)
+    assert drawn == {*OF_IMAGES, "samples_by_category", "latents", "curves"}
+    figure = figures.samples_by_category(model, columns=3, rows=2)
+    assert row_labels(figure) == ["category 11", "category 10"]
+    drawn = [model.generate(3, component=k, seed=0) for k in (11, 10)]
+    assert_shown(figure, np.stack(drawn))
 
 
 def test_draw_run_of_vectors(tmp_path, images):

@@ -13,6 +13,7 @@ from mvae_tf.figures.images import (
     mismatch_errors,
     reconstructions,
     samples,
+    samples_by_category,
     samples_by_component,
     traversal,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "mismatch_errors",
     "reconstructions",
     "samples",
+    "samples_by_category",
     "samples_by_component",
     "save",
     "save_grid",

@@ -15,6 +15,7 @@ __all__ = [
     "mismatch_errors",
     "reconstructions",
     "samples",
+    "samples_by_category",
     "samples_by_component",
     "traversal",
 ]
@@ -33,7 +34,7 @@ def reconstructions(model, x, y=None):
     """
     rows = {"original": x, "reconstruction": model.reconstruct(x, y)}
     subtitle = "Test images and what the model makes of them."
-    if model.num_components > 1:
+    if model.num_components > 1 and not model.has_categories:
         mean = model.encode(x, y)["mean"]
         rows = {"original": x, "mixture": rows["reconstruction"]}
         for i in range(model.num_components):
@@ -247,6 +248,34 @@ def samples_by_component(model, columns=12, y=None, seed=0):
         "Samples by component",
         "Each column is one draw from the prior, decoded by every component alone.",
         column_labels=None if y is None else [str(label) for label in y],
+    )
+
+
+def samples_by_category(model, columns=12, rows=10, seed=0):
+    """Images from the prior of each category, the most frequent first.
+
+    Args:
+        model: a model of images, K > 1, whose categories or components have a prior
+            each.
+        columns: number of draws of each.
+        rows: number of categories; those that the model's q(c) favours.
+        seed: int.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    word = "category" if model.has_categories else "component"
+    equal = np.zeros(model.num_components)
+    frequency = np.asarray(getattr(model, "aggregate", equal))
+    chosen = np.argsort(-frequency, kind="stable")[:rows]
+    return _table(
+        model,
+        {
+            f"{word} {k}": model.generate(columns, component=int(k), seed=seed)
+            for k in chosen
+        },
+        f"Samples by {word}",
+        f"Each row is drawn from the prior of one {word}.",
     )
 
 

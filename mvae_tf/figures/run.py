@@ -19,6 +19,8 @@ CAPTIONS = {
     "samples": "What the model makes of its prior, without any image to start from.",
     "samples_by_component": "As Fig 17. A column has equal images where components "
     "have learned the same code.",
+    "samples_by_category": "The most frequent categories. Rows that look alike share "
+    "their images; blank ones are not used.",
     "interpolation": "As Fig 6. Frames should change gradually and look like images of "
     "the data set.",
     "interpolation_mismatched": "As Fig 7. Frames look wrong where encoders and "
@@ -78,6 +80,8 @@ def _of_images(model, x, y):
     yield "samples", images.samples(model)
     if mixture:
         yield "samples_by_component", images.samples_by_component(model)
+    elif model.num_components > 1:
+        yield "samples_by_category", images.samples_by_category(model)
     first, last = _pairs(x, y if model.num_classes else None)
     if len(first):
         pairs = x[first], x[last], None if y is None else y[first]

@@ -60,11 +60,14 @@ class BaseVAE(TrainingStep, Inference, keras.Model):
         no_bound: why the model has no evidence lower bound; None where it has one.
         reads_pixels: whether `decode_outputs` takes the image, `x=`, for decoders that
             predict each pixel from those before it.
+        has_categories: whether the K axis counts categories that share one encoder
+            and decoder, rather than components with networks of their own.
     """
 
     registry_name = None
     no_bound = None
     reads_pixels = False
+    has_categories = False
 
     def __init__(
         self,

@@ -85,6 +85,7 @@ class CategoricalVAE(BaseVAE):
         aggregate: variable `[K]`, the proportions of the categories in `generate`.
     """
 
+    has_categories = True
     posterior_uses_c = False
     prior_uses_c = False
 

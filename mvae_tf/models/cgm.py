@@ -88,6 +88,7 @@ class CGM(BaseVAE):
 
     no_bound = "an MMD bounds no KL divergence"
     conditional = False
+    has_categories = True
 
     def __init__(
         self,
