@@ -133,8 +133,11 @@ def _variants():
 
 
 STRATIFIED = {"gmmp_vae", "msvi"}
+# Those whose step differs from that of a compiled one by a weight or a density alone.
+EAGER = {"beta_vae", "cb_vae", "wwae", "mog_vae", "vamp_vae", "hvae"}
+EAGER |= {"indq_vae", "indp_vae", "indqp_vae"}
 CASES = [
-    Case(name, name, graph=True, stratified=name in STRATIFIED)
+    Case(name, name, graph=name not in EAGER, stratified=name in STRATIFIED)
     for name in mvae_tf.names()
 ] + _variants()
 
@@ -417,7 +420,7 @@ def check_eager_and_graph(case):
 def check_learning(case):
     """The objective falls on a mixture of prototypes."""
     x, y = case.data(num=32)
-    model = case.compiled(learning_rate=1e-2, run_eagerly=False)
+    model = case.compiled(learning_rate=1e-2, run_eagerly=not case.graph)
     history = model.fit(dataset(x, y, 32), epochs=40, verbose=0).history
     assert np.all(np.isfinite(history["loss"]))
     assert np.mean(history["loss"][-5:]) < np.mean(history["loss"][:2]) - 1.0

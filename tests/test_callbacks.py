@@ -135,7 +135,8 @@ def _classes():
 
 def _attributes(base):
     """Names that an instance of a Keras class has, those of its constructor too."""
-    instance = base()
+    required = {keras.layers.Conv2D: {"filters": 1, "kernel_size": 1}}
+    instance = base(**required.get(base, {}))
     if hasattr(instance, "build"):
         variables = [keras.Variable([0.0])]
         optimizer = isinstance(instance, keras.optimizers.Optimizer)
