@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from mvae_tf.networks.base import ComponentNetwork, Network, layer_seed
+from mvae_tf.networks.dense import DenseStack, Encoder, MixDecoder, SubDecoder, Trunk
 from mvae_tf.parts import choice
 
 __all__ = ["INITIALIZERS", "ComponentLinear", "GatedMLP", "GatedStack", "clipped_head"]
@@ -109,7 +110,7 @@ class ComponentLinear(ComponentNetwork):
         self.bias.assign(tf.gather(source.bias, kept))
 
 
-class GatedStack(ComponentNetwork):
+class GatedStack(DenseStack):
     """Gated layers in a row, and a linear one at the end if `linear`.
 
     Args:
@@ -139,28 +140,12 @@ class GatedStack(ComponentNetwork):
         ]
         self.built = True
 
-    def run(self, x):
-        """`[B, I]` or `[K, B, I]` -> `[K, B, O]`."""
-        for layer in self.layers_in_order:
-            x = layer(x)
-        return x
 
-    def copy_components(self, source, kept):
-        for layer, original in zip(
-            self.layers_in_order, source.layers_in_order, strict=True
-        ):
-            layer.copy_components(original, kept)
-
-
-class GatedTrunk(GatedStack):
+class GatedTrunk(Trunk, GatedStack):
     """Features `[B, hidden]` of images, before any head."""
 
-    def call(self, x, noise=None, training=False):
-        del noise, training
-        return tf.squeeze(self.run(_flat(x)), axis=0)
 
-
-class GatedEncoder(GatedStack):
+class GatedEncoder(Encoder, GatedStack):
     """K encoders on flattened images; labels are appended to the pixels."""
 
     def __init__(self, latent_dim, scores, deviations=True, **kwargs):
@@ -169,43 +154,16 @@ class GatedEncoder(GatedStack):
         self.scores = scores
         self.deviations = deviations
 
-    def call(self, x, labels=None, noise=None, training=False):
-        del noise, training
-        x = _flat(x)
-        if labels is not None:
-            x = tf.concat([x, tf.cast(labels, x.dtype)], axis=-1)
-        features = tf.transpose(self.run(x), [1, 0, 2])
+    def head(self, features):
         return clipped_head(features, self.latent_dim, self.scores, self.deviations)
 
 
-class GatedSubDecoder(GatedStack):
+class GatedSubDecoder(SubDecoder, GatedStack):
     """K sub-decoders; labels are appended to each component's latents."""
 
-    def call(self, z, labels=None, noise=None, training=False):
-        del noise, training
-        z = tf.transpose(z, [1, 0, 2])
-        if labels is not None:
-            labels = tf.cast(labels, z.dtype)[tf.newaxis]
-            labels = tf.repeat(labels, tf.shape(z)[0], axis=0)
-            z = tf.concat([z, labels], axis=-1)
-        return self.run(z)
 
-
-class GatedMixDecoder(GatedStack):
+class GatedMixDecoder(MixDecoder, GatedStack):
     """Decoder from features to the image, shared (K = 1 inside) or one a component."""
-
-    def __init__(self, output_shape, shared, **kwargs):
-        super().__init__(linear=True, **kwargs)
-        self.target_shape = tuple(output_shape)
-        self.shared = shared
-
-    def call(self, features, noise=None, training=False):
-        del noise, training
-        if self.shared:
-            features = tf.expand_dims(features, 0)
-        outputs = self.run(features)
-        leading = tf.shape(outputs)[1:2] if self.shared else tf.shape(outputs)[:2]
-        return tf.reshape(outputs, tf.concat([leading, self.target_shape], 0))
 
 
 class GatedMLP(Network):
@@ -274,10 +232,7 @@ class GatedMLP(Network):
             shared=num_components is None,
             num_components=num_components or 1,
             units=[self.hidden, self.hidden, math.prod(output_shape)],
+            linear=True,
             initializer=self.initializer,
             **kwargs,
         )
-
-
-def _flat(x):
-    return tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])

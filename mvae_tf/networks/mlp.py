@@ -17,6 +17,7 @@ from mvae_tf.networks.base import (
     layer_seed,
     stateless_dropout,
 )
+from mvae_tf.networks.dense import DenseStack, Encoder, MixDecoder, SubDecoder, Trunk
 
 __all__ = ["MLP", "ComponentDense"]
 
@@ -64,7 +65,7 @@ class ComponentDense(ComponentNetwork):
         self.bias.assign(tf.gather(source.bias, kept))
 
 
-class _Stack(ComponentNetwork):
+class _Stack(DenseStack):
     """Dense layers in a row, with dropout after each but the last `plain` ones."""
 
     def __init__(
@@ -87,7 +88,7 @@ class _Stack(ComponentNetwork):
         ]
         self.built = True
 
-    def run(self, x, noise, training):
+    def run(self, x, noise=None, training=False):
         for i, layer in enumerate(self.layers_in_order):
             x = layer(x)
             if i < self.num_dropped:
@@ -95,22 +96,12 @@ class _Stack(ComponentNetwork):
                 x = stateless_dropout(x, self.dropout, name, noise, training)
         return x
 
-    def copy_components(self, source, kept):
-        for layer, original in zip(
-            self.layers_in_order, source.layers_in_order, strict=True
-        ):
-            layer.copy_components(original, kept)
 
-
-class MLPTrunk(_Stack):
+class MLPTrunk(Trunk, _Stack):
     """Features `[B, hidden]` of images, before any head."""
 
-    def call(self, x, noise=None, training=False):
-        x = tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
-        return tf.squeeze(self.run(x, noise, training), axis=0)
 
-
-class MLPEncoder(_Stack):
+class MLPEncoder(Encoder, _Stack):
     """K encoders on flattened images; labels are appended to the pixels."""
 
     def __init__(self, latent_dim, deviations=True, **kwargs):
@@ -118,40 +109,16 @@ class MLPEncoder(_Stack):
         self.latent_dim = latent_dim
         self.deviations = deviations
 
-    def call(self, x, labels=None, noise=None, training=False):
-        x = tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
-        if labels is not None:
-            x = tf.concat([x, tf.cast(labels, x.dtype)], axis=-1)
-        features = tf.transpose(self.run(x, noise, training), [1, 0, 2])
+    def head(self, features):
         return gaussian_head(features, self.latent_dim, self.deviations)
 
 
-class MLPSubDecoder(_Stack):
+class MLPSubDecoder(SubDecoder, _Stack):
     """K sub-decoders; labels are appended to each component's latents."""
 
-    def call(self, z, labels=None, noise=None, training=False):
-        z = tf.transpose(z, [1, 0, 2])
-        if labels is not None:
-            labels = tf.cast(labels, z.dtype)[tf.newaxis]
-            labels = tf.repeat(labels, tf.shape(z)[0], axis=0)
-            z = tf.concat([z, labels], axis=-1)
-        return self.run(z, noise, training)
 
-
-class MLPMixDecoder(_Stack):
+class MLPMixDecoder(MixDecoder, _Stack):
     """Decoder from features to the image, shared (K = 1 inside) or one a component."""
-
-    def __init__(self, output_shape, shared, **kwargs):
-        super().__init__(**kwargs)
-        self.target_shape = tuple(output_shape)
-        self.shared = shared
-
-    def call(self, features, noise=None, training=False):
-        if self.shared:
-            features = tf.expand_dims(features, 0)
-        outputs = self.run(features, noise, training)
-        leading = tf.shape(outputs)[1:2] if self.shared else tf.shape(outputs)[:2]
-        return tf.reshape(outputs, tf.concat([leading, self.target_shape], 0))
 
 
 class MLP(Network):
