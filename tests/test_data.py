@@ -26,16 +26,6 @@ from scipy import stats
 from mvae_tf import data
 from mvae_tf.data.pipeline import IndexedExamples, Splits
 
-REAL = Path(
-    os.environ.get("MVAE_TF_TEST_DATA", Path(__file__).parents[2] / "shared/data")
-)
-
-
-def real(name):
-    if not (REAL / name).is_file():
-        pytest.skip(f"no {name} in the folder MVAE_TF_TEST_DATA ({REAL})")
-    return str(REAL / name)
-
 
 def numbered(size, batch_size, seed=0, binarize=None, grey=0.5):
     """Splits whose labels are the row numbers."""
@@ -409,11 +399,11 @@ def test_frey_faces(tmp_path):
         ("omniglot_small.npz", (28, 28, 1), None, (2448, 272, 3120)),
     ],
 )
-def test_real_files(name, shape, classes, sizes):
-    splits = data.load(f"npz:{real(name)}")
+def test_real_files(real_data, name, shape, classes, sizes):
+    splits = data.load(f"npz:{real_data / name}")
     assert splits.input_shape == shape
     assert (splits.num_train, splits.num_validation, splits.num_test) == sizes
-    with np.load(real(name)) as file:
+    with np.load(real_data / name) as file:
         x, y = collect(splits.test)
         np.testing.assert_array_equal(
             (x * 255).round().reshape(-1), file["x_test"].flat
@@ -424,8 +414,8 @@ def test_real_files(name, shape, classes, sizes):
         )
 
 
-def test_real_frey_faces():
-    splits = data.load(f"frey_faces:{real('frey_faces.npz')}")
+def test_real_frey_faces(real_data):
+    splits = data.load(f"frey_faces:{real_data / 'frey_faces.npz'}")
     assert (splits.num_train, splits.num_validation, splits.num_test) == (
         1565,
         200,
