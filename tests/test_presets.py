@@ -9,6 +9,7 @@ import pytest
 
 from mvae_tf import data, evaluation, models, presets
 from mvae_tf.config import RunConfig
+from mvae_tf.models import registry
 
 DATASETS = (
     "mnist",
@@ -85,7 +86,27 @@ def test_every_variant_has_a_preset_on_every_dataset(variant, dataset, suffix):
     assert mask == {"gs": "gumbel", "gau": "gaussian", "fixed": None}[variant]
 
 
-@pytest.mark.parametrize("name", presets.names())
+def distinct():
+    """Names of presets that differ in more than numbers of components."""
+    found = {}
+    for name in presets.names():
+        preset = presets.get(name)
+        numbers = {k for k in preset.arguments if k.startswith("num_")}
+        rest = {k: v for k, v in preset.arguments.items() if k not in numbers}
+        shape = SHAPES[kind(preset)]
+        key = json.dumps([preset.model, sorted(numbers), rest, shape], sort_keys=True)
+        found.setdefault(key, name)
+    return list(found.values())
+
+
+def test_arguments_are_those_of_the_model():
+    for name in presets.names():
+        preset = presets.get(name)
+        known = registry.arguments(registry.get(preset.model))
+        assert set(preset.arguments) <= {*known} - {"seed", "input_shape"}, name
+
+
+@pytest.mark.parametrize("name", distinct())
 def test_preset_makes_a_model_of_its_data(name):
     preset = presets.get(name)
     shape = SHAPES[kind(preset)]
