@@ -108,21 +108,22 @@ class MixturePrior(Prior):
 class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
     """K trained diagonal Gaussians of equal weight; log-variances stay in [-6, 2].
 
-    Means start from N(0, I), for equal ones would never part, and variances from 1.
+    Means start apart, for equal ones would never part, and variances from 1.
 
     Args:
         num_components: K.
         latent_dim: Z.
         seed: int that decides the initial means.
+        spread: stddev of the initial means.
     """
 
-    def __init__(self, num_components, latent_dim, seed):
+    def __init__(self, num_components, latent_dim, seed, spread=1.0):
         super().__init__(name="prior", dtype="float32")
         shape = (num_components, latent_dim)
         self.means = self.add_weight(
             name="means",
             shape=shape,
-            initializer=keras.initializers.RandomNormal(stddev=1.0, seed=seed),
+            initializer=keras.initializers.RandomNormal(stddev=spread, seed=seed),
         )
         self.log_variances = self.add_weight(
             name="log_variances", shape=shape, initializer="zeros"

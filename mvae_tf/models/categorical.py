@@ -133,7 +133,11 @@ class CategoricalVAE(BaseVAE):
         self.sub_decoder = self.make_sub_decoder(1, num_classes=classes)
         self.mix_decoder = self.make_mix_decoder()
         if self.prior_uses_c:
-            self.prior = priors.ConditionalGaussian(num_components, latent_dim, seed)
+            # Means as far apart as N(0, I) makes them give all images to one category
+            # within an epoch, and none comes back.
+            self.prior = priors.ConditionalGaussian(
+                num_components, latent_dim, seed, spread=0.1
+            )
         self.aggregate = self.add_weight(
             name="aggregate",
             shape=(num_components,),
