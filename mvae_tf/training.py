@@ -393,16 +393,6 @@ class _Progress(keras.callbacks.Callback):
         _write_history(self.output, self.history)
 
 
-def _first_images(splits):
-    """Images `[n, ...]`, about a thousand, and labels or None of the first epoch."""
-    batches = splits.train_from(0).take(min(splits.steps_per_epoch, _LOOKED_AT_BATCHES))
-    x, y = zip(
-        *(keras.utils.unpack_x_y_sample_weight(batch)[:2] for batch in batches),
-        strict=True,
-    )
-    return tf.concat(x, 0), None if y[0] is None else tf.concat(y, 0)
-
-
 def _fit(model, config, splits, output, progress, verbose):
     """The rest of an interrupted epoch, then the epochs that are left."""
     logs = output / "logs"
@@ -427,7 +417,8 @@ def _fit(model, config, splits, output, progress, verbose):
         )
 
     if progress.step == 0:
-        model.before_training(*_first_images(splits))
+        batches = min(splits.steps_per_epoch, _LOOKED_AT_BATCHES)
+        model.before_training(splits.train_from(0).take(batches))
     steps, epochs = splits.steps_per_epoch, config.training.epochs
     epoch, done = divmod(progress.step, steps)
     if done:

@@ -272,8 +272,8 @@ class BaseVAE(TrainingStep, Inference, keras.Model):
         """`LossTerms` of a batch."""
         raise NotImplementedError
 
-    def before_training(self, x, y=None):
-        """What a run does with some training images before its first step: nothing."""
+    def before_training(self, dataset):
+        """What a run does with some training batches before its first step: nothing."""
 
     def after_training(self, dataset):
         """What a run does with its training images after its last step: nothing."""

@@ -308,10 +308,11 @@ class CGM(BaseVAE):
             centers = kmeans.fit(codes).cluster_centers_
         self.prior.means.assign(centers)
 
-    def before_training(self, x, y=None):
+    def before_training(self, dataset):
         """Places the prototypes of CGM1; labels pull at all of CGM2's."""
         if not self.supervised:
-            self.initialize_prototypes(x)
+            x = [keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in dataset]
+            self.initialize_prototypes(tf.concat(x, 0))
 
     def codes(self, x):
         """Codes r of images, `[B, Z]`."""
