@@ -82,6 +82,7 @@ def _parser():
         _add_interpolate,
         _add_export,
         _add_report,
+        _add_reproduce,
     ):
         add(subparsers)
     return parser
@@ -271,6 +272,56 @@ def _add_export(subparsers):
 def _add_report(subparsers):
     summary = "draw the figures of a run and write its report.html"
     _add(subparsers, "report", commands.report, summary)
+
+
+_REPRODUCE_EXAMPLES = """
+examples:
+  mvae-tf reproduce list
+  mvae-tf reproduce mvae-table-6 --scale smoke --data npz:mnist.npz --output results
+  mvae-tf reproduce mvae-table-4 --scale reduced --data mnist=npz:mnist.npz \\
+      --data cifar10=npz:cifar10.npz --output results
+"""
+
+
+def _add_reproduce(subparsers):
+    summary = "make tables and figures of the papers: train, measure, compare, draw"
+    parser = _add(
+        subparsers,
+        "reproduce",
+        commands.reproduce,
+        summary,
+        run=False,
+        epilog=_REPRODUCE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="+",
+        help="names of tables and figures; `list` shows all",
+    )
+    parser.add_argument(
+        "--scale",
+        metavar="SCALE",
+        default="reduced",
+        help="smoke: a few steps, to see that it works; reduced: hours on two cores; "
+        "full: the paper's protocol (default reduced)",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="[NAME=]SOURCE",
+        action="append",
+        default=[],
+        help="where a data set of the papers comes from, such as "
+        "cifar10=npz:cifar10.npz, see `mvae-tf list datasets`; without NAME=, where "
+        "there is but one; may be given again",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        help="folder of all results; what it holds already is not made again",
+    )
 
 
 def _add_picture_options(parser, seed):

@@ -4,7 +4,6 @@ import dataclasses
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 
 import mvae_tf
@@ -13,6 +12,7 @@ from mvae_tf.audit import audit as run_audit
 from mvae_tf.audit import averaged_sample_bound, suspects
 from mvae_tf.config import RunConfig
 from mvae_tf.models import registry
+from mvae_tf.parts import choice
 
 __all__ = [
     "audit",
@@ -23,6 +23,7 @@ __all__ = [
     "list_names",
     "reconstruct",
     "report",
+    "reproduce",
     "train",
 ]
 
@@ -196,6 +197,53 @@ def report(options):
     print(f"Written: {write_report(options.run)}")
 
 
+def reproduce(options):
+    """Tables and figures of the papers."""
+    # Matplotlib takes a while to import.
+    from mvae_tf import reproduce as papers
+
+    if options.names == ["list"]:
+        width = max(len(name) for name in papers.names())
+        for name in papers.names():
+            print(f"{name:{width}}  {papers.get(name)[1].title}")
+        return
+    if options.output is None:
+        raise ValueError("Expected --output DIR, got none.")
+    scale = choice(options.scale, papers.SCALES, "scale")
+    # Names and sources first: a slip in the last must not cost the work of the first.
+    chosen = [papers.get(name) for name in options.names]
+    sources = [_sources(options.data, e.name, e.datasets(scale)) for _, e in chosen]
+    failures = []
+    for (paper, experiment), found in zip(chosen, sources, strict=True):
+        arguments = paper, experiment, scale, found, options.output, _verbose()
+        try:
+            written = papers.reproduce(*arguments)
+        except papers.Incomplete as error:
+            failures.append(str(error))
+        else:
+            print(f"Written: {', '.join(str(path) for path in written)}")
+    if failures:
+        raise ValueError("; ".join(failures))
+
+
+def _sources(given, experiment, needed):
+    """Sources of the data sets that an experiment needs, by name."""
+    sources = {}
+    for text in given:
+        name, equals, source = text.partition("=")
+        if not equals or ":" in name:
+            if len(needed) > 1:
+                raise ValueError(
+                    f"Expected --data NAME=SOURCE for {experiment}, which needs "
+                    f"{', '.join(needed)}, got {text!r}."
+                )
+            name, source = needed[0], text
+        sources[name] = _absolute(source)
+    for name in sources:
+        choice(name, presets.datasets(), "data set")
+    return {name: sources[name] for name in needed if name in sources}
+
+
 # === What commands share ===
 
 
@@ -213,16 +261,8 @@ def _test_images(splits, indices):
         raise ValueError(
             f"Expected test images by index in 0..{splits.num_test - 1}, got {indices}."
         )
-    batches, found = [], 0
-    for batch in splits.test:
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        batches.append((x.numpy(), None if y is None else y.numpy()))
-        found += len(x)
-        if found > max(indices):
-            break
-    x, y = zip(*batches, strict=True)
-    labels = None if y[0] is None else np.concatenate(y)[indices]
-    return np.concatenate(x)[indices], labels
+    x, y = data.leading(splits.test, max(indices) + 1)
+    return x[indices], None if y is None else y[indices]
 
 
 def _check_image_file(path):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mvae_tf.data import arrays, images, synthetic, toy
 from mvae_tf.data.folder import read_folder
-from mvae_tf.data.pipeline import Splits
+from mvae_tf.data.pipeline import Splits, leading
 from mvae_tf.data.tfds_source import SETS, read_tfds
 
-__all__ = ["Splits", "load", "sources", "synthetic", "toy"]
+__all__ = ["Splits", "leading", "load", "sources", "synthetic", "toy"]
 
 _SOURCES = {
     "digits": "1,797 handwritten 8x8 digits that scikit-learn ships (no download)",

@@ -8,9 +8,11 @@ pipeline can start at any step and give what an undisturbed run would have seen.
 import dataclasses
 from collections.abc import Callable
 
+import keras
+import numpy as np
 import tensorflow as tf
 
-__all__ = ["IndexedExamples", "Splits", "StreamedExamples"]
+__all__ = ["IndexedExamples", "Splits", "StreamedExamples", "leading"]
 
 # Examples that are shuffled together when they cannot be read in any order.
 SHUFFLE_BLOCK = 16384
@@ -225,6 +227,34 @@ class Splits:
         # Folding hashes the seed into the first element, and leaves data in the second.
         zero = tf.zeros([], tf.int64)
         return tf.random.experimental.stateless_fold_in(seed, zero)[0]
+
+
+def leading(dataset, num=None):
+    """Leading examples of a data set of batches, as arrays.
+
+    Args:
+        dataset: `tf.data.Dataset` of batches `x` or `(x, y)`.
+        num: how many at most; None for all.
+
+    Returns:
+        `(x, y)`, `[N, ...]` and `[N]`; y is None where there are no labels.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    parts, found = [], 0
+    for batch in dataset:
+        batch = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        parts.append((np.asarray(x), None if y is None else np.asarray(y)))
+        found += len(x)
+        if num is not None and found >= num:
+            break
+    if not found:
+        raise ValueError("Expected a data set of at least one image, got none.")
+    x, y = zip(*parts, strict=True)
+    labels = None if y[0] is None else np.concatenate(y)[:num]
+    return np.concatenate(x)[:num], labels
 
 
 def _counted_epoch():

@@ -4,9 +4,9 @@ import itertools
 import math
 from pathlib import Path
 
-import keras
 import numpy as np
 
+from mvae_tf.data import leading
 from mvae_tf.figures import images, plots
 from mvae_tf.figures.style import save
 
@@ -61,7 +61,7 @@ def draw_run(model, splits, history, folder):
     Raises:
         ValueError: on a test part without an image.
     """
-    x, y = _first_images(splits.test, _SCATTERED)
+    x, y = leading(splits.test, _SCATTERED)
     drawn = itertools.chain(
         _of_images(model, x, y), _of_numbers(model, x, y), _of_training(history)
     )
@@ -142,19 +142,3 @@ def _pairs(x, y, num=6):
 
 def _leading(x, y, num):
     return x[:num], None if y is None else y[:num]
-
-
-def _first_images(dataset, num):
-    parts, kept = [], 0
-    for batch in dataset:
-        batch = batch if isinstance(batch, tuple | list) else (batch,)
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(batch))
-        parts.append((np.asarray(x), None if y is None else np.asarray(y)))
-        kept += len(x)
-        if kept >= num:
-            break
-    if not kept:
-        raise ValueError("Expected a test part of at least one image, got none.")
-    x, y = zip(*parts, strict=True)
-    labels = None if y[0] is None else np.concatenate(y)
-    return _leading(np.concatenate(x), labels, num)

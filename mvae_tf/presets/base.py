@@ -14,10 +14,7 @@ class Reported:
     """A number that a paper reports.
 
     Attributes:
-        metric: name in `mvae_tf.evaluation.UNITS`; or "rmse", the square root of the
-            squared error summed over an image and averaged over images, of drawn
-            latents; "inception_score", of reconstructions; or "accuracy", percent of
-            test labels that a classifier named in `row` finds from the latents.
+        metric: name in `mvae_tf.evaluation.UNITS`.
         value: the number.
         source: paper and table.
         row: row and column of the table.
@@ -50,6 +47,11 @@ class Preset:
     training: Training
     source: str
     paper: tuple[Reported, ...] = ()
+
+    @property
+    def dataset(self):
+        """Name of its data set: the source, without a user's file."""
+        return self.data["source"].partition(":")[0]
 
     def config(self):
         """`RunConfig` of a run of this preset."""

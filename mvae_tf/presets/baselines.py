@@ -112,4 +112,4 @@ def _accuracy(row, dataset):
     if row not in ACCURACIES.get(dataset, {}):
         return ()
     value, images = ACCURACIES[dataset][row], dataset.upper()
-    return (Reported("accuracy", value, f"{SOURCE}, Table IV", f"{images}, {row}"),)
+    return (Reported("accuracy_mlp", value, f"{SOURCE}, Table IV", f"{images}, {row}"),)

@@ -1,0 +1,51 @@
+"""Every table and figure of the five papers as a command.
+
+A paper is one file: its tables and figures say which presets they need and how they are
+drawn, and its scales how much is trained. `runner.reproduce` does the rest.
+"""
+
+import difflib
+
+from mvae_tf.reproduce import m_vae, mvae
+from mvae_tf.reproduce.base import SCALES, Figure, Paper, Run, Table, Trained
+from mvae_tf.reproduce.runner import Incomplete, reproduce
+
+__all__ = [
+    "SCALES",
+    "Figure",
+    "Incomplete",
+    "Paper",
+    "Run",
+    "Table",
+    "Trained",
+    "get",
+    "names",
+    "reproduce",
+]
+
+_FOUND = {
+    experiment.name: (module.PAPER, experiment)
+    for module in (mvae, m_vae)
+    for experiment in module.PAPER.experiments
+}
+
+
+def names():
+    """Names of all tables and figures."""
+    return list(_FOUND)
+
+
+def get(name):
+    """`(paper, experiment)` by name.
+
+    Raises:
+        ValueError: on an unknown name, with the nearest ones.
+    """
+    if name not in _FOUND:
+        near = difflib.get_close_matches(name, _FOUND, 3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(
+            f"Unknown table or figure {name!r}: expected one that `mvae-tf reproduce "
+            f"list` shows.{hint}"
+        )
+    return _FOUND[name]

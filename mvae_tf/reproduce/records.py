@@ -1,0 +1,138 @@
+"""Numbers of a table, ours beside the paper's, as CSV and as Markdown."""
+
+import csv
+import io
+from pathlib import Path
+
+from mvae_tf import storage
+from mvae_tf.evaluation import UNITS
+
+__all__ = ["command", "records", "write_csv", "write_markdown"]
+
+
+def records(table, trained):
+    """One dict a number.
+
+    Args:
+        table: `mvae_tf.reproduce.Table`.
+        trained: list of `mvae_tf.reproduce.Trained`.
+
+    Returns:
+        list of dicts with "row", as the paper names it, or the run where the paper has
+        no such number; "metric", a name of `mvae_tf.evaluation.UNITS`; "paper", "ours"
+        and their "difference", None where one is missing; and what it took: "run",
+        "data", "images" (for training), "epochs", "seed" and "changes" of the preset.
+    """
+    found = []
+    for one in trained:
+        metrics = one.metrics
+        entries = [(e.row, e.metric, e.value) for e in table.reported(one.run)]
+        entries += [(one.label, metric, None) for metric in table.also]
+        for row, metric, paper in entries:
+            ours = metrics.get(metric)
+            if paper is None and ours is None:
+                continue
+            both = paper is not None and ours is not None
+            number = {
+                "row": row,
+                "metric": metric,
+                "paper": paper,
+                "ours": ours,
+                "difference": ours - paper if both else None,
+            }
+            found.append(number | _circumstances(one))
+    return found
+
+
+def _circumstances(trained):
+    return {
+        "run": trained.label,
+        "data": _file_name(trained.config.data["source"]),
+        "images": trained.splits.num_train,
+        "epochs": len(trained.history),
+        "seed": trained.config.seed,
+        "changes": " ".join(trained.changes),
+    }
+
+
+def _file_name(source):
+    """The source without the folders of its file, which are of one machine."""
+    kind, colon, path = source.partition(":")
+    return f"{kind}{colon}{Path(path).name}"
+
+
+def command(experiment, scale, sources):
+    """The command line that makes an experiment."""
+    data = "".join(f" --data {n}={_file_name(s)}" for n, s in sources.items())
+    return (
+        f"python -m mvae_tf reproduce {experiment.name} --scale {scale}{data} "
+        "--output results"
+    )
+
+
+def write_csv(path, rows):
+    """Writes the records of a table."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    storage.write_text(path, text.getvalue())
+
+
+def write_markdown(path, experiment, paper, scale, sources, trained, rows=()):
+    """Writes what was run, with the numbers of a table."""
+    lines = [
+        f"# {experiment.name}: {experiment.title}",
+        "",
+        f"{paper.title}. Scale: {scale}.",
+        "",
+        "```bash",
+        command(experiment, scale, sources),
+        "```",
+        "",
+    ]
+    if experiment.remark:
+        lines += [experiment.remark, ""]
+    if rows:
+        lines += [*_numbers(rows), "", *_units(rows), ""]
+    lines += [*_runs(trained), ""]
+    storage.write_text(path, "\n".join(lines))
+
+
+def _numbers(rows):
+    yield "| row of the paper | metric | paper | ours | difference | run |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        own = row["paper"] is None
+        cells = [
+            "" if own else row["row"],
+            f"`{row['metric']}`",
+            _text(row["paper"]),
+            _text(row["ours"]),
+            _text(row["difference"], "+"),
+            f"`{row['run']}`",
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _text(value, sign=""):
+    if value is None:
+        return ""
+    return f"{value:{sign}.2f}" if isinstance(value, float) else str(value)
+
+
+def _units(rows):
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        yield f"- `{metric}`: {UNITS[metric]}"
+
+
+def _runs(trained):
+    yield "| run | training images | data | epochs | seed | beside the preset |"
+    yield "|---|---|---|---|---|---|"
+    for one in trained:
+        found = _circumstances(one)
+        changes = f"`{found['changes']}`" if found["changes"] else ""
+        yield (
+            f"| `{one.label}` | {found['images']:,} | `{found['data']}` | "
+            f"{found['epochs']} | {found['seed']} | {changes} |"
+        )
