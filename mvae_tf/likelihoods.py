@@ -49,6 +49,13 @@ class Likelihood(Part):
         """Log-density of each image in nats, `[B]`."""
         raise NotImplementedError
 
+    def is_mass(self, x):
+        """Whether `log_prob` is the log of a probability of images x, not a density.
+
+        Only then are its nats bits of the pixels, too.
+        """
+        return False
+
     def mean(self, outputs):
         """Mean image, in the pixel scale of x."""
         raise NotImplementedError
@@ -99,6 +106,10 @@ class Bernoulli(Likelihood):
             tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=outputs)
         )
 
+    def is_mass(self, x):
+        """Whether all pixels are 0 or 1."""
+        return bool(tf.reduce_all((x == 0.0) | (x == 1.0)))
+
     def mean(self, outputs):
         return tf.sigmoid(outputs)
 
@@ -123,6 +134,9 @@ class ContinuousBernoulli(Bernoulli):
 
     def log_prob(self, x, outputs):
         return _sum_pixels(tfd.ContinuousBernoulli(logits=outputs).log_prob(x))
+
+    def is_mass(self, x):
+        return False
 
     def mean(self, outputs):
         return tfd.ContinuousBernoulli(logits=outputs).mean()
@@ -231,6 +245,9 @@ class DiscretizedLogistic(Likelihood):
             inside = tf.where(edge <= 0.0, to_left, inside)
             inside = tf.where(edge >= 1.0 - 1.0 / bins, to_right, inside)
         return _sum_pixels(inside)
+
+    def is_mass(self, x):
+        return True
 
     def mean(self, outputs):
         return tf.split(outputs, 2, axis=-1)[0]

@@ -31,6 +31,22 @@ class CategoryTable(NamedTuple):
 
     rows: dict
 
+    @classmethod
+    def of(cls, probabilities, labels, top=5):
+        """Table of images of known q(c given x).
+
+        Args:
+            probabilities: `[B, K]`.
+            labels: `[B]` integers.
+            top: categories listed for each label, at most K.
+        """
+        rows = {}
+        for label in np.unique(labels):
+            mean = probabilities[labels == label].mean(axis=0)
+            best = np.argsort(-mean, kind="stable")[:top]
+            rows[int(label)] = [(int(k), float(mean[k])) for k in best]
+        return cls(rows)
+
     @property
     def distinct(self):
         """Number of categories in the table."""
@@ -364,12 +380,7 @@ class CategoricalVAE(BaseVAE):
         if not 1 <= top <= self.num_components:
             raise ValueError(f"Expected top in 1..{self.num_components}, got {top}.")
         probabilities = self.category_probabilities(x).numpy()
-        rows = {}
-        for label in np.unique(labels):
-            mean = probabilities[labels == label].mean(axis=0)
-            best = np.argsort(-mean, kind="stable")[:top]
-            rows[int(label)] = [(int(k), float(mean[k])) for k in best]
-        return CategoryTable(rows)
+        return CategoryTable.of(probabilities, labels, top)
 
 
 class CategoryGate(ComponentLinear):

@@ -344,37 +344,6 @@ class CGM(BaseVAE):
         right = classifier.score(self.codes(test_x).numpy(), np.asarray(test_y))
         return 100.0 * (1.0 - right)
 
-    def effective_sample_size(self, x, num_samples, seed=None):
-        """Draws of `log_likelihood` that count: (sum w)^2 / sum w^2 of their weights.
-
-        Args:
-            x: `[B, ...]` images.
-            num_samples: draws of the latents for each image.
-            seed: int; None is the model's own seed.
-
-        Returns:
-            `[B]`, in 1..num_samples; where it is a few, so is what the likelihood of
-            the image rests on.
-        """
-        if num_samples < 1:
-            raise ValueError(f"Expected num_samples >= 1, got {num_samples}.")
-        x, _ = self._images(x)
-        seeds = self._fill_seed(len(x), seed)
-        draws = [
-            self._in_chunks(
-                self._log_weight_batch,
-                x,
-                None,
-                seeds,
-                tf.fill([len(x)], np.int32(start)),
-                draws=1,
-            )
-            for start in range(num_samples)
-        ]
-        log_weights = tf.stack(draws)
-        log_sum = tf.reduce_logsumexp(log_weights, axis=0)
-        return tf.exp(2.0 * log_sum - tf.reduce_logsumexp(2.0 * log_weights, axis=0))
-
     def denoise(self, x, seed=None):
         """Images under the noise of `input_noise`, and what becomes of them (Fig 6).
 

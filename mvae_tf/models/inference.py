@@ -7,6 +7,7 @@ graph code on one batch; exports serve these.
 
 import functools
 import random
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,10 +16,24 @@ from mvae_tf.models.checks import Checks
 from mvae_tf.networks.pixel import in_raster_order
 from mvae_tf.noise import RowNoise, check_seed, content_seeds, index_seeds
 
-__all__ = ["Inference"]
+__all__ = ["ImportanceSampling", "Inference"]
 
 _ROWS = 256
 _SAMPLES_AT_ONCE = 50
+
+
+class ImportanceSampling(NamedTuple):
+    """What importance sampling says of log p(x), for each image.
+
+    Attributes:
+        log_likelihood: `[B]` nats, the log of the mean weight of the draws.
+        effective_sample_size: `[B]`, (sum w)^2 / sum w^2 of the weights, in
+            1..num_samples: the draws that count. Where it is a few, so is what the
+            likelihood rests on.
+    """
+
+    log_likelihood: tf.Tensor
+    effective_sample_size: tf.Tensor
 
 
 class _GraphFunctions:
@@ -229,11 +244,40 @@ class Inference(Checks):
         Returns:
             `[B]` nats; in expectation a lower bound that grows with `num_samples`.
         """
+        return self.importance_sampling(x, num_samples, y, seed).log_likelihood
+
+    def effective_sample_size(self, x, num_samples, y=None, seed=None):
+        """Draws of `log_likelihood` that count, see `ImportanceSampling`.
+
+        Args:
+            x: `[B, ...]` images.
+            num_samples: draws of the latents for each image.
+            y: labels of a conditional model.
+            seed: int; None is the model's own seed.
+
+        Returns:
+            `[B]`, in 1..num_samples.
+        """
+        return self.importance_sampling(x, num_samples, y, seed).effective_sample_size
+
+    def importance_sampling(self, x, num_samples, y=None, seed=None):
+        """Both of `log_likelihood` and `effective_sample_size`, from the same draws.
+
+        Args:
+            x: `[B, ...]` images.
+            num_samples: draws of the latents for each image.
+            y: labels of a conditional model.
+            seed: int; None is the model's own seed.
+
+        Returns:
+            `ImportanceSampling`.
+        """
         if num_samples < 1:
             raise ValueError(f"Expected num_samples >= 1, got {num_samples}.")
         x, y = self._images(x, y)
         seeds = self._fill_seed(len(x), seed)
-        total = tf.fill([len(x)], -np.inf)
+        # Logs of the sums of the weights and of their squares.
+        sums = tf.fill([len(x), 2], -np.inf)
         for start in range(0, num_samples, _SAMPLES_AT_ONCE):
             draws = min(_SAMPLES_AT_ONCE, num_samples - start)
             part = self._in_chunks(
@@ -245,8 +289,12 @@ class Inference(Checks):
                 rows=64,
                 draws=draws,
             )
-            total = tf.reduce_logsumexp(tf.stack([total, part]), axis=0)
-        return total - tf.math.log(float(num_samples))
+            sums = tf.reduce_logsumexp(tf.stack([sums, part]), axis=0)
+        log_sum, log_sum_of_squares = tf.unstack(sums, axis=1)
+        return ImportanceSampling(
+            log_sum - tf.math.log(float(num_samples)),
+            tf.exp(2.0 * log_sum - log_sum_of_squares),
+        )
 
     def kl_monte_carlo(self, x, num_samples, y=None, seed=None):
         """Unbiased estimate of KL(q(latents given x) || p(latents)), from draws alone.
@@ -357,7 +405,10 @@ class Inference(Checks):
         return mean, tf.sqrt(variance / (draws - 1.0))
 
     def _log_weight_batch(self, x, y, seed, start, draws):
-        """Log of the sum of `draws` importance weights, from draw `start` on, `[B]`."""
+        """Logs of sums of importance weights and of their squares, `[B, 2]`.
+
+        The sums are over `draws` draws, from draw `start` on.
+        """
         seeds = content_seeds(x, seed) + tf.stack([tf.zeros_like(start), start], 1)
         posterior = tf.nest.map_structure(
             lambda value: tf.repeat(value, draws, axis=0), self.infer(x, y)
@@ -366,7 +417,9 @@ class Inference(Checks):
         y = None if y is None else tf.repeat(y, draws, axis=0)
         latents = self.draw_proposal(posterior, RowNoise(seeds, draws))
         log_weights = self.log_importance_weight(x, posterior, latents, y)
-        return tf.reduce_logsumexp(tf.reshape(log_weights, [-1, draws]), axis=1)
+        log_weights = tf.reshape(log_weights, [-1, draws])
+        powers = tf.stack([log_weights, 2.0 * log_weights], axis=1)
+        return tf.reduce_logsumexp(powers, axis=2)
 
 
 def _uniform_pixels(seed, like):

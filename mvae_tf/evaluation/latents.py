@@ -1,0 +1,40 @@
+"""Components and latents: which of them a model uses, and how they depend."""
+
+import numpy as np
+
+from mvae_tf.evaluation.task import latent_means
+
+__all__ = ["components", "latents"]
+
+_ACTIVE_VARIANCE = 0.01
+
+
+def components(task):
+    """Use and dependence of the components of a mixture, on the leading images."""
+    model, (x, y) = task.model, task.leading
+    if model.num_components == 1 or not hasattr(model, "selected_components"):
+        return {}
+    selected = model.selected_components(x, y=y)
+    usage = np.mean(model.encode(x, y)["weights"], axis=0)
+    values = {
+        "selected_components": selected.mean,
+        "selected_components_expected": selected.closed_form,
+        "component_usage": usage.tolist(),
+        "dhsic": model.dependence_matrix(x, y, seed=task.seed).numpy().tolist(),
+    }
+    if getattr(model, "mask", None) is not None:
+        values["dropout_rate"] = model.dropout_rate()
+    return values
+
+
+def latents(task):
+    """Active units of the leading images.
+
+    Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders" (ICLR 2016).
+    """
+    means = latent_means(task.model, *task.leading)
+    active = np.var(means, axis=0, dtype=np.float64) > _ACTIVE_VARIANCE
+    values = {"active_units": int(active.sum())}
+    if len(active) > 1:
+        values["active_units_components"] = active.sum(axis=1).tolist()
+    return values

@@ -1,0 +1,114 @@
+"""Inception score and Frechet distance, in the eyes of any classifier of images."""
+
+import math
+
+import numpy as np
+
+__all__ = ["frechet_distance", "inception_score", "lacks_classifier", "scores"]
+
+_SPLITS = 10
+
+
+def inception_score(probabilities, num_splits=_SPLITS):
+    """Inception score exp E KL(p(label given x) || p(label)), MVAE Eq 37.
+
+    Salimans et al., "Improved Techniques for Training GANs" (NeurIPS 2016). Images are
+    split in their order; p(label) is the mean over a split. Few images score low.
+
+    Args:
+        probabilities: `[B, L]`, p(label given x) of a classifier, rows summing to 1.
+        num_splits: number of parts to score on their own.
+
+    Returns:
+        `(mean, stddev)` over the parts, floats; the mean is in 1..L.
+
+    Raises:
+        ValueError: on fewer than 2 images a part.
+    """
+    from scipy.special import rel_entr
+
+    probabilities = np.asarray(probabilities, np.float64)
+    if len(probabilities) < 2 * num_splits:
+        raise ValueError(
+            f"Expected at least {2 * num_splits} images for an inception score of "
+            f"{num_splits} splits, got {len(probabilities)}."
+        )
+    values = []
+    for part in np.array_split(probabilities, num_splits):
+        divergence = rel_entr(part, part.mean(axis=0)).sum(axis=1)
+        values.append(math.exp(divergence.mean()))
+    return float(np.mean(values)), float(np.std(values))
+
+
+def frechet_distance(features_a, features_b):
+    """Squared Frechet distance between Gaussians fitted to two sets of features.
+
+    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) with means m and covariances C
+    (Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local
+    Nash Equilibrium", NeurIPS 2017). With C = R^T R, the trace of the root is the sum
+    of the singular values of R_a R_b^T, which needs no inverse and no root of a matrix:
+    covariances may be singular, as those of fewer images than features are.
+
+    Args:
+        features_a: `[A, F]`.
+        features_b: `[B, F]`.
+
+    Returns:
+        float, 0 or more; biased upwards where images are few.
+
+    Raises:
+        ValueError: on fewer than 2 images, or features of two sizes.
+    """
+    a, b = (np.asarray(values, np.float64) for values in (features_a, features_b))
+    if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
+        raise ValueError(
+            "Expected features of at least 2 images each, of one size, got "
+            f"{list(a.shape)} and {list(b.shape)}."
+        )
+    (mean_a, root_a), (mean_b, root_b) = _moments(a), _moments(b)
+    squared = np.sum((mean_a - mean_b) ** 2) + np.sum(root_a**2) + np.sum(root_b**2)
+    common = np.linalg.norm(root_a @ root_b.T, "nuc")
+    return max(0.0, float(squared - 2.0 * common))
+
+
+def _moments(features):
+    """Mean `[F]`, and R with a covariance of R^T R."""
+    mean = features.mean(axis=0)
+    root = np.linalg.qr(features - mean, mode="r") / math.sqrt(len(features) - 1)
+    return mean, root
+
+
+def lacks_classifier(task):
+    """Why there is nothing to score with, or None."""
+    if task.classifier is None:
+        return "Expected a classifier for scores, see `mvae_tf.evaluation.inception`."
+    return task.classifier.misfit(task.model.input_shape)
+
+
+def scores(task):
+    """Scores of reconstructions, of samples and of all images themselves."""
+    model, classify = task.model, task.classifier.probabilities_and_features
+    of_data, of_reconstructions = [], []
+    for x, y in task.batches("scores"):
+        of_data.append(classify(x))
+        of_reconstructions.append(classify(model.reconstruct(x, y, seed=task.seed)))
+    data, features_of_data = _joined(of_data)
+    reconstructions, features = _joined(of_reconstructions)
+    score, stddev = inception_score(reconstructions)
+    drawn = model.generate(len(data), seed=task.seed)
+    samples, features_of_samples = classify(drawn)
+    return {
+        "classifier": task.classifier.name,
+        "inception_score": score,
+        "inception_score_stddev": stddev,
+        "inception_score_samples": inception_score(samples)[0],
+        "inception_score_data": inception_score(data)[0],
+        "frechet_distance": frechet_distance(features, features_of_data),
+        "frechet_distance_samples": frechet_distance(
+            features_of_samples, features_of_data
+        ),
+    }
+
+
+def _joined(parts):
+    return [np.concatenate(values) for values in zip(*parts, strict=True)]

@@ -1,0 +1,88 @@
+"""What the numbers of `evaluate` mean: their units and which way is better."""
+
+__all__ = ["UNITS"]
+
+_ERRORS = {
+    "sse": "squared error summed over an image's pixels, in the pixel scale of the "
+    "likelihood; posterior means and expected weights, no mask; lower is better",
+    "sse_sampled": "as sse, with latents, weights and mask drawn, as in training",
+    "sse_unmasked": "as sse_sampled, with the mask left out",
+    "rmse": "square root of sse_sampled, the RMSE of the MVAE and M-VAE tables: not "
+    "divided by the number of pixels",
+    "rmse_per_pixel": "square root of sse over the number of pixel values",
+}
+
+_BOUNDS = {
+    "elbo": "evidence lower bound, nats an image, every KL in full; higher is better",
+    "elbo_reconstruction": "-E[log p(x given z)] of the bound, nats an image",
+    "elbo_kl": "KL of all latents of the bound, nats an image",
+    "log_likelihood": "importance-sampled log p(x), nats an image; higher is better",
+    "log_likelihood_ess": "effective sample size of log_likelihood, mean over images: "
+    "of its draws, those that count; where it is a few, do not trust the likelihood",
+    "log_likelihood_images": "number of images behind log_likelihood",
+    "log_likelihood_samples": "draws an image behind log_likelihood",
+    "bits_per_dim": "-log_likelihood in bits a pixel value, where p(x) is a "
+    "probability of discrete pixels (Likelihood.is_mass); lower is better",
+    "audit": "inequalities that valid numbers fulfil, see mvae_tf.audit",
+}
+
+_COMPONENTS = {
+    "selected_components": "mean number of components that the mask keeps",
+    "selected_components_expected": "its closed form, K P(m >= threshold)",
+    "dropout_rate": "dropout rate p of the components",
+    "component_usage": "expected mixing weight of each component",
+    "dhsic": "pairwise dHSIC (square root) of the components' drawn latents, K x K",
+    "active_units": "number of latent dimensions, of all components, whose posterior "
+    "mean has a variance over images above 0.01 (Burda et al. 2016)",
+    "active_units_components": "active_units of each component, a list",
+}
+
+_CLUSTERING = {
+    "cluster_accuracy": "percent of images whose most probable category is the one "
+    "matched to their label, one to one, as well as can be (Hungarian method); low by "
+    "construction where there are more categories than labels; higher is better",
+    "cluster_purity": "percent of images with the most frequent label of their most "
+    "probable category; grows with the number of categories; higher is better",
+    "cluster_nmi": "normalised mutual information of label and most probable "
+    "category, 0 to 1; higher is better",
+    "cluster_ari": "adjusted Rand index of the two, 0 by chance, 1 at most; higher is "
+    "better",
+    "categories_used": "fraction of the K categories with a mean of q(c given x) over "
+    "images above 1/K",
+    "top_categories_distinct": "distinct categories in the table of the 5 most "
+    "probable of each label (CP-VAE Tables 2, A1); 5 times the labels at most",
+    "top_categories_shared": "categories of that table under more than one label; "
+    "lower is better",
+}
+
+_CLASSIFICATION = {
+    "accuracy_mlp": "percent of test labels right: a network of 100 ReLU on the "
+    "posterior means of all components; higher is better",
+    "accuracy_svm": "as accuracy_mlp, with a linear SVM (C = 1)",
+    "accuracy_knn": "as accuracy_mlp, with 5 nearest neighbours",
+    "accuracy_mlp_component_0": "as accuracy_mlp, on the first component alone; _1, "
+    "_2, ... are the others",
+    "accuracy_svm_component_0": "as accuracy_svm, on the first component alone; _1, "
+    "_2, ... are the others",
+    "accuracy_knn_component_0": "as accuracy_knn, on the first component alone; _1, "
+    "_2, ... are the others",
+    "classification_error": "percent of test labels wrong: CGM's own classifier of "
+    "codes, 128 ReLU (CGM Table I); lower is better",
+    "classification_images": "number of training images behind these",
+}
+
+_SCORES = {
+    "classifier": "name of the classifier behind the scores, which only compare with "
+    "those of the same one",
+    "inception_score": "exp E KL(p(label given x) || p(label)) of reconstructions with "
+    "drawn latents, mean over 10 splits; 1 up to the number of labels, higher is "
+    "better",
+    "inception_score_stddev": "standard deviation of inception_score over the splits",
+    "inception_score_samples": "as inception_score, of images drawn from the prior",
+    "inception_score_data": "as inception_score, of the test images themselves",
+    "frechet_distance": "squared Frechet distance between Gaussians of the "
+    "classifier's features of reconstructions and of test images; lower is better",
+    "frechet_distance_samples": "as frechet_distance, of images drawn from the prior",
+}
+
+UNITS = _ERRORS | _BOUNDS | _COMPONENTS | _CLUSTERING | _CLASSIFICATION | _SCORES
