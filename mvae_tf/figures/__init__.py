@@ -1,12 +1,20 @@
 """Figures of trained models, as the papers show them.
 
-Each function takes a model and arrays and returns a `matplotlib.figure.Figure`, drawn
-without `pyplot`; `save` writes it, and `draw_run` draws all that apply to a model.
+Each function takes models, arrays or numbers and returns a `matplotlib.figure.Figure`,
+drawn without `pyplot`; `save` writes it, and `draw_run` draws all that apply to a
+model. Those that compare models take dicts from labels to what each has.
 
 Example:
     >>> figures.save(figures.reconstructions(model, x_test[:12]), "figure.png")
 """
 
+from mvae_tf.figures.comparisons import comparison, histories
+from mvae_tf.figures.distributions import (
+    category_posteriors,
+    densities,
+    likelihood_histogram,
+)
+from mvae_tf.figures.galleries import grids, reconstruction_rows
 from mvae_tf.figures.images import (
     interpolation,
     mismatch,
@@ -24,14 +32,21 @@ from mvae_tf.figures.tiles import save_grid
 
 __all__ = [
     "CAPTIONS",
+    "category_posteriors",
+    "comparison",
     "curves",
+    "densities",
     "dependence",
     "draw_run",
+    "grids",
+    "histories",
     "interpolation",
     "latents",
     "latents_by_component",
+    "likelihood_histogram",
     "mismatch",
     "mismatch_errors",
+    "reconstruction_rows",
     "reconstructions",
     "samples",
     "samples_by_category",

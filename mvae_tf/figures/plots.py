@@ -12,6 +12,7 @@ from mvae_tf.figures.style import (
     SMALL_SIZE,
     TEXT_SIZE,
     heat_map,
+    level_lines,
     name_panel,
     new_plot,
 )
@@ -178,8 +179,7 @@ def curves(history):
             axes.legend(frameon=False, fontsize=SMALL_SIZE, labelcolor=INK)
         name_panel(axes, title, "epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.grid(axis="y", color="#eceff2", linewidth=0.8)
-        axes.set_axisbelow(True)
+        level_lines(axes)
     return figure
 
 

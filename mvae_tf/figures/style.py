@@ -16,7 +16,11 @@ __all__ = [
     "GREY",
     "INK",
     "MARGIN",
+    "PALE",
+    "SMALL_SIZE",
+    "TEXT_SIZE",
     "heat_map",
+    "level_lines",
     "name_panel",
     "new_figure",
     "new_plot",
@@ -144,6 +148,12 @@ def quiet_axes(axes):
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(PALE)
     axes.tick_params(length=0, labelsize=SMALL_SIZE, labelcolor=GREY, pad=4)
+
+
+def level_lines(axes, direction="y"):
+    """Pale lines behind the data, across one direction of axes."""
+    axes.grid(axis=direction, color="#eceff2", linewidth=0.8)
+    axes.set_axisbelow(True)
 
 
 def heat_map(axes, values, text_format, vmin, vmax):

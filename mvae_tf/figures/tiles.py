@@ -15,7 +15,7 @@ from mvae_tf.figures.style import (
     text_width,
 )
 
-__all__ = ["image_table", "save_grid", "scaled"]
+__all__ = ["image_table", "mosaic", "save_grid", "scaled"]
 
 _CELL = 84
 _GAP = 3
@@ -95,7 +95,7 @@ def image_table(
     Returns:
         `matplotlib.figure.Figure`, whose first axes hold the table.
     """
-    picture, row_middles, column_middles = _mosaic(tiles, row_breaks, column_breaks)
+    picture, row_middles, column_middles = mosaic(tiles, row_breaks, column_breaks)
     height, width = picture.shape[:2]
     margin = _GAP if title is None else MARGIN
     labels = [text_width(label, TEXT_SIZE) for label in row_labels or []]
@@ -116,11 +116,21 @@ def image_table(
     return figure
 
 
-def _mosaic(tiles, row_breaks, column_breaks):
-    """RGB picture on white, and the middles of its rows and columns in pixels."""
+def mosaic(tiles, row_breaks=(), column_breaks=(), side=_CELL):
+    """Picture of a table of images, side by side on white.
+
+    Args:
+        tiles: `[R, C, H, W, 1 or 3]` in [0, 1].
+        row_breaks: indices of rows with a wider gap after them.
+        column_breaks: indices of columns with a wider gap after them.
+        side: pixels that the longer side of an image takes, at least.
+
+    Returns:
+        uint8 RGB picture, and the middles of its rows and columns in pixels.
+    """
     tiles = np.rint(255 * np.asarray(tiles)).astype(np.uint8)
     tiles = np.broadcast_to(tiles, (*tiles.shape[:-1], 3))
-    scale = math.ceil(_CELL / max(tiles.shape[2:4]))
+    scale = math.ceil(side / max(tiles.shape[2:4]))
     tiles = tiles.repeat(scale, axis=2).repeat(scale, axis=3)
     rows, columns, cell_height, cell_width = tiles.shape[:4]
     tops = _offsets(rows, cell_height, row_breaks)

@@ -1,0 +1,152 @@
+"""Figures of distributions: samples, likelihoods and categories, a panel a model."""
+
+import numpy as np
+from matplotlib.ticker import PercentFormatter
+
+from mvae_tf.figures.style import COLOURS, INK, level_lines, name_panel, new_plot
+
+__all__ = ["category_posteriors", "densities", "likelihood_histogram"]
+
+_BINS = 60
+
+
+def densities(samples, density, title, subtitle="", limits=(0.0, 1.0)):
+    """Histograms of drawn numbers under the density that they should have.
+
+    Figures 3 and 4 of Lavda, Gregorova and Kalousis (Entropy 2020).
+
+    Args:
+        samples: dict from a label to numbers `[N]`.
+        density: function from points `[n]` to the true density there.
+        title: line in bold.
+        subtitle: what is seen.
+        limits: the ends of the axis; a panel names the share beyond them, if any.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: on no samples, or numbers that are not finite.
+    """
+    samples = _checked(samples, "samples")
+    edges = np.linspace(*limits, _BINS + 1)
+    points = np.linspace(*limits, 400)
+    figure, panels = _panels(samples, title, subtitle, width=330, height=230)
+    for axes, (label, numbers) in zip(panels, samples.items(), strict=True):
+        # Numbers beyond the limits count: the bars are those of all.
+        per_bin = 1.0 / (len(numbers) * (edges[1] - edges[0]))
+        counts, _ = np.histogram(numbers, edges)
+        axes.stairs(counts * per_bin, edges, fill=True, color=COLOURS[0], alpha=0.75)
+        axes.plot(points, density(points), color=INK, linewidth=1.2)
+        beyond = 1.0 - counts.sum() / len(numbers)
+        note = f" ({beyond:.1%} beyond)" if beyond > 0.0005 else ""
+        name_panel(axes, f"{label}{note}", None)
+        axes.set_xlim(*limits)
+        axes.locator_params(nbins=4)
+    return figure
+
+
+def category_posteriors(probabilities, title, subtitle=""):
+    """Probabilities of the K categories as bars, with a line at 1/K.
+
+    Figures 9 to 12 of Lavda, Gregorova and Kalousis (Entropy 2020).
+
+    Args:
+        probabilities: dict from a label to `[K]`, which sum to 1, such as the mean of
+            `category_probabilities` over images.
+        title: line in bold.
+        subtitle: what is seen.
+
+    Returns:
+        `matplotlib.figure.Figure`; the name of a panel counts the categories above
+        1/K.
+
+    Raises:
+        ValueError: on no probabilities, or some that do not sum to 1.
+    """
+    probabilities = _checked(probabilities, "probabilities")
+    for label, values in probabilities.items():
+        if abs(values.sum() - 1.0) > 1e-3 or values.min() < 0:
+            raise ValueError(
+                f"Expected probabilities that sum to 1, got {values.sum():.4g} for "
+                f"{label!r}."
+            )
+    figure, panels = _panels(probabilities, title, subtitle, width=380, height=210)
+    for axes, (label, values) in zip(panels, probabilities.items(), strict=True):
+        num = len(values)
+        axes.bar(np.arange(num), values, width=0.8, color=COLOURS[0])
+        axes.axhline(1.0 / num, color=COLOURS[2], linewidth=1.0)
+        above = int(np.sum(values > 1.0 / num))
+        name_panel(axes, f"{label}: {above} of {num} above 1/K", None)
+        axes.set_xlim(-0.6, num - 0.4)
+        axes.locator_params(nbins=6, axis="x", integer=True)
+        axes.locator_params(nbins=4, axis="y")
+        level_lines(axes)
+    return figure
+
+
+def likelihood_histogram(values, title, subtitle=""):
+    """Histograms of log-likelihoods of images, one line of panels a model.
+
+    Figure 10 of Guo et al. (IEEE Access 2020). Panels share their axes, which leave out
+    the outermost 0.2% of all images.
+
+    Args:
+        values: dict from a label to nats `[N]`, one an image.
+        title: line in bold.
+        subtitle: what is seen.
+
+    Returns:
+        `matplotlib.figure.Figure`, with a line at the mean of each.
+
+    Raises:
+        ValueError: on no values, or values that are not finite.
+    """
+    values = _checked(values, "values")
+    low, high = np.quantile(np.concatenate(list(values.values())), (0.001, 0.999))
+    edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)
+    figure, panels = new_plot(760, 150 * len(values) + 50, title, subtitle, len(values))
+    for i, (axes, (label, nats)) in enumerate(zip(panels, values.items(), strict=True)):
+        share = np.histogram(nats, edges)[0] / len(nats)
+        axes.stairs(share, edges, fill=True, color=COLOURS[i % len(COLOURS)])
+        axes.axvline(nats.mean(), color=INK, linewidth=1.2)
+        last = i == len(values) - 1
+        name_panel(
+            axes,
+            f"{label}: mean {nats.mean():.2f}, {len(nats):,} images".replace("-", "−"),
+            "log-likelihood, nats" if last else None,
+        )
+        axes.sharex(panels[0])
+        axes.sharey(panels[0])
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.tick_params(labelbottom=last)
+        axes.locator_params(nbins=3, axis="y")
+    panels[0].set_xlim(edges[0], edges[-1])
+    return figure
+
+
+def _checked(named, what):
+    """Float64 vectors of a dict."""
+    if not named:
+        raise ValueError(f"Expected {what} of at least one model, got none.")
+    arrays = {label: np.asarray(v, np.float64) for label, v in named.items()}
+    for label, array in arrays.items():
+        if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+            raise ValueError(
+                f"Expected finite {what} [N] for {label!r}, got shape "
+                f"{list(array.shape)} with {np.sum(~np.isfinite(array))} not finite."
+            )
+    return arrays
+
+
+def _panels(named, title, subtitle, width, height, across=5):
+    """Figure and one axes for each name, in lines of about equal length."""
+    num = len(named)
+    lines = -(-num // across)
+    columns = -(-num // lines)
+    figure, axes = new_plot(
+        max(600, columns * width), lines * height, title, subtitle, lines, columns
+    )
+    for unused in axes[num:]:
+        unused.set_axis_off()
+    return figure, axes[:num]
