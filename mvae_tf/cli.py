@@ -172,7 +172,15 @@ def _add_evaluate(subparsers):
         metavar="GROUP",
         nargs="+",
         choices=evaluation.GROUPS,
-        help=f"groups among {', '.join(evaluation.GROUPS)} (default all)",
+        help=f"groups among {', '.join(evaluation.GROUPS)} (default all but "
+        "classification and scores, which take long)",
+    )
+    parser.add_argument(
+        "--classifier",
+        choices=("inception", "data"),
+        default="inception",
+        help="of the scores: InceptionV3 of Keras, which it downloads, or a small "
+        "network trained on the data of the run (default inception)",
     )
     parser.add_argument(
         "--num-samples",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import mvae_tf
-from mvae_tf import data, models, overrides, presets, storage, training
+from mvae_tf import data, evaluation, models, overrides, presets, storage, training
 from mvae_tf.audit import audit as run_audit
 from mvae_tf.audit import averaged_sample_bound, suspects
 from mvae_tf.config import RunConfig
@@ -90,6 +90,13 @@ def _absolute(source):
 def evaluate(options):
     """Measures a run on its test images."""
     config, splits, model = _open(options.run)
+    classifier = None
+    if options.metrics and "scores" in options.metrics:
+        classifier = (
+            evaluation.inception()
+            if options.classifier == "inception"
+            else evaluation.train_classifier(splits.train, splits.test, splits.name)
+        )
     values = training.evaluate_run(
         options.run,
         model,
@@ -97,6 +104,7 @@ def evaluate(options):
         splits,
         metrics=options.metrics,
         num_samples=options.num_samples,
+        classifier=classifier,
         verbose=_verbose(),
     )
     results = values["test"]
@@ -108,7 +116,7 @@ def evaluate(options):
             value = np.array2string(np.array(value), precision=4, separator=" ")
             print(f"{name}:\n{value}")
         else:
-            text = "none" if value is None else f"{value:.6g}"
+            text = f"{value:.6g}" if isinstance(value, int | float) else value
             print(f"{name}: {text}{mark}")
     _print_checks(checks)
     print(f"Written: {options.run / 'metrics.json'}")

@@ -176,7 +176,14 @@ def load_data(config):
 
 
 def evaluate_run(
-    folder, model, config, splits, metrics=None, num_samples=100, verbose=1
+    folder,
+    model,
+    config,
+    splits,
+    metrics=None,
+    num_samples=100,
+    classifier=None,
+    verbose=1,
 ):
     """Evaluates a model on the test part and writes `metrics.json`.
 
@@ -188,6 +195,7 @@ def evaluate_run(
         metrics: groups of `mvae_tf.evaluation.GROUPS`; None for all. Numbers of other
             groups that the file holds for the same step are kept.
         num_samples: importance samples an image.
+        classifier: `mvae_tf.evaluation.Classifier`, for the group "scores".
         verbose: 1 shows progress bars.
 
     Returns:
@@ -201,6 +209,8 @@ def evaluate_run(
         num_samples=num_samples,
         seed=config.seed,
         verbose=verbose,
+        train=splits.train_from(0).take(splits.steps_per_epoch),
+        classifier=classifier,
     )
     step = int(model.step.numpy())
     known = storage.read_json(path) if path.exists() else {}

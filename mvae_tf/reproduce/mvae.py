@@ -40,7 +40,7 @@ SCORED = {
     "groups": ("reconstruction", "components", "scores"),
     "also": ("rmse_per_pixel", "inception_score_samples", "frechet_distance"),
     "remark": "As in the authors' scripts, the RMSE is the square root of the squared "
-    "error summed over an image, of drawn latents, and the score is of reconstructions. "
+    "error summed over an image, of drawn latents; the score is of reconstructions. "
     "Below the scale full, the classifier is one trained on the data, so that its "
     "scores compare with each other and not with the paper's. The weights, sizes and "
     "training of the baselines are not in the paper.",

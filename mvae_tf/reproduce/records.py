@@ -2,12 +2,13 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 from mvae_tf import storage
 from mvae_tf.evaluation import UNITS
 
-__all__ = ["command", "records", "write_csv", "write_markdown"]
+__all__ = ["command", "number_table", "records", "write_csv", "write_markdown"]
 
 
 def records(table, trained):
@@ -94,12 +95,13 @@ def write_markdown(path, experiment, paper, scale, sources, trained, rows=()):
     if experiment.remark:
         lines += [experiment.remark, ""]
     if rows:
-        lines += [*_numbers(rows), "", *_units(rows), ""]
+        lines += [*number_table(rows), "", *_units(rows), ""]
     lines += [*_runs(trained), ""]
     storage.write_text(path, "\n".join(lines))
 
 
-def _numbers(rows):
+def number_table(rows):
+    """Lines of the Markdown table of records."""
     yield "| row of the paper | metric | paper | ours | difference | run |"
     yield "|---|---|---|---|---|---|"
     for row in rows:
@@ -122,7 +124,8 @@ def _text(value, sign=""):
 
 
 def _units(rows):
-    for metric in dict.fromkeys(row["metric"] for row in rows):
+    documented = (re.sub(r"_\d+$", "_0", row["metric"]) for row in rows)
+    for metric in dict.fromkeys(documented):
         yield f"- `{metric}`: {UNITS[metric]}"
 
 

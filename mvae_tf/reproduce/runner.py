@@ -11,6 +11,8 @@ from mvae_tf.reproduce.records import records, write_csv, write_markdown
 
 __all__ = ["Incomplete", "reproduce"]
 
+CLASSIFIER_EPOCHS = 20
+
 
 class Incomplete(ValueError):
     """A table or a figure of which something could not be computed."""
@@ -87,7 +89,9 @@ def _classifier(trained, scale, known):
         known[key] = (
             evaluation.inception()
             if scale == "full"
-            else evaluation.train_classifier(data.train, data.test)
+            else evaluation.train_classifier(
+                data.train, data.test, data.name, epochs=CLASSIFIER_EPOCHS
+            )
         )
     return known[key]
 
