@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import operator
 from typing import Any
 
 import keras
@@ -30,7 +31,7 @@ class Task:
 
     def batches(self, title):
         """NumPy batches `(x, y)` of all images, counted on a progress bar."""
-        bar = self.bar(title, len(self.dataset) if self._counted else None)
+        bar = self.bar(title, operator.length_hint(self.dataset) or None)
         found = False
         for batch in self.dataset:
             x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
@@ -39,10 +40,6 @@ class Task:
             bar.add(1)
         if not found:
             raise ValueError("Expected a data set of at least one image, got none.")
-
-    @property
-    def _counted(self):
-        return hasattr(self.dataset, "__len__")
 
     def bar(self, title, size):
         """Progress bar of `size` steps."""
