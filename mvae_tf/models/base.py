@@ -2,7 +2,8 @@
 
 A model writes `infer`, `decode_outputs`, `draw`, `draw_prior`, `log_density_ratio`,
 `kl_nats` and `loss_terms`; training is in `step.py`, and what can be asked of a trained
-model in `inference.py`. Models of one Gaussian latent find all of these in `single.py`.
+model in `inference.py` and `evidence.py`. Models of one Gaussian latent find all of
+these in `single.py`.
 """
 
 import math

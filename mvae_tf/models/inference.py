@@ -7,33 +7,17 @@ graph code on one batch; exports serve these.
 
 import functools
 import random
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.models.checks import Checks
+from mvae_tf.models.evidence import Evidence
 from mvae_tf.networks.pixel import in_raster_order
 from mvae_tf.noise import RowNoise, check_seed, content_seeds, index_seeds
 
-__all__ = ["ImportanceSampling", "Inference"]
+__all__ = ["Inference"]
 
 _ROWS = 256
-_SAMPLES_AT_ONCE = 50
-
-
-class ImportanceSampling(NamedTuple):
-    """What importance sampling says of log p(x), for each image.
-
-    Attributes:
-        log_likelihood: `[B]` nats, the log of the mean weight of the draws.
-        effective_sample_size: `[B]`, (sum w)^2 / sum w^2 of the weights, in
-            1..num_samples: the draws that count. Where it is a few, so is what the
-            likelihood rests on.
-    """
-
-    log_likelihood: tf.Tensor
-    effective_sample_size: tf.Tensor
 
 
 class _GraphFunctions:
@@ -53,8 +37,8 @@ class _GraphFunctions:
         return self.functions[key]
 
 
-class Inference(Checks):
-    """Encoding, decoding, sampling and likelihoods, on top of a model's hooks."""
+class Inference(Evidence):
+    """Encoding, decoding and sampling, on top of a model's hooks."""
 
     # === Chunks ===
 
@@ -191,129 +175,6 @@ class Inference(Checks):
         ]
         return tf.stack(frames, axis=1)
 
-    def elbo(self, x, y=None, seed=None):
-        """Evidence lower bound of each image from one draw of the latents.
-
-        All KL terms count in full, whatever the weights of the training objective.
-
-        Args:
-            x: `[B, ...]` images.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
-
-        Returns:
-            `[B]` nats.
-
-        Raises:
-            ValueError: the model has no bound; the message says why.
-        """
-        terms = self.elbo_terms(x, y, seed)
-        return -(terms["reconstruction"] + terms["kl"])
-
-    def elbo_terms(self, x, y=None, seed=None):
-        """The two parts of -ELBO, from one draw of the latents.
-
-        Args:
-            x: `[B, ...]` images.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
-
-        Returns:
-            dict of `[B]` tensors in nats: `reconstruction`, -log p(x given z), and
-            `kl`, the KL of all latents.
-
-        Raises:
-            ValueError: the model has no bound; the message says why.
-        """
-        if self.no_bound:
-            raise ValueError(
-                f"{type(self).__name__} has no evidence lower bound: {self.no_bound}."
-            )
-        x, y = self._images(x, y)
-        return self._in_chunks(self._elbo_batch, x, y, self._fill_seed(len(x), seed))
-
-    def log_likelihood(self, x, num_samples, y=None, seed=None):
-        """Importance-sampled log p(x), with the posterior as the proposal.
-
-        Args:
-            x: `[B, ...]` images.
-            num_samples: draws of the latents for each image.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
-
-        Returns:
-            `[B]` nats; in expectation a lower bound that grows with `num_samples`.
-        """
-        return self.importance_sampling(x, num_samples, y, seed).log_likelihood
-
-    def effective_sample_size(self, x, num_samples, y=None, seed=None):
-        """Draws of `log_likelihood` that count, see `ImportanceSampling`.
-
-        Args:
-            x: `[B, ...]` images.
-            num_samples: draws of the latents for each image.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
-
-        Returns:
-            `[B]`, in 1..num_samples.
-        """
-        return self.importance_sampling(x, num_samples, y, seed).effective_sample_size
-
-    def importance_sampling(self, x, num_samples, y=None, seed=None):
-        """Both of `log_likelihood` and `effective_sample_size`, from the same draws.
-
-        Args:
-            x: `[B, ...]` images.
-            num_samples: draws of the latents for each image.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
-
-        Returns:
-            `ImportanceSampling`.
-        """
-        if num_samples < 1:
-            raise ValueError(f"Expected num_samples >= 1, got {num_samples}.")
-        x, y = self._images(x, y)
-        seeds = self._fill_seed(len(x), seed)
-        # Logs of the sums of the weights and of their squares.
-        sums = tf.fill([len(x), 2], -np.inf)
-        for start in range(0, num_samples, _SAMPLES_AT_ONCE):
-            draws = min(_SAMPLES_AT_ONCE, num_samples - start)
-            part = self._in_chunks(
-                self._log_weight_batch,
-                x,
-                y,
-                seeds,
-                tf.fill([len(x)], np.int32(start)),
-                rows=64,
-                draws=draws,
-            )
-            sums = tf.reduce_logsumexp(tf.stack([sums, part]), axis=0)
-        log_sum, log_sum_of_squares = tf.unstack(sums, axis=1)
-        return ImportanceSampling(
-            log_sum - tf.math.log(float(num_samples)),
-            tf.exp(2.0 * log_sum - log_sum_of_squares),
-        )
-
-    def kl_monte_carlo(self, x, num_samples, y=None, seed=None):
-        """Unbiased estimate of KL(q(latents given x) || p(latents)), from draws alone.
-
-        Args:
-            x: `[B, ...]` images.
-            num_samples: draws of the latents for each image, at least 2.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
-
-        Returns:
-            `(mean, standard_error)`, each `[B]` nats.
-        """
-        if num_samples < 2:
-            raise ValueError(f"Expected num_samples >= 2, got {num_samples}.")
-        x, y = self._images(x, y)
-        seeds = self._fill_seed(len(x), seed)
-        return self._in_chunks(self._kl_batch, x, y, seeds, rows=8, draws=num_samples)
-
     # === Graph code on one batch ===
 
     def call(self, x, y=None, training=False):
@@ -386,40 +247,6 @@ class Inference(Checks):
             return weights
         index = tf.fill(tf.shape(weights)[:1], component)
         return tf.one_hot(index, self.num_components)
-
-    def _elbo_batch(self, x, y, seed):
-        posterior = self.infer(x, y)
-        latents = self.draw(posterior, RowNoise(content_seeds(x, seed)))
-        return {
-            "reconstruction": -self.log_prob_given(x, latents, y),
-            "kl": self.kl_nats(posterior, latents),
-        }
-
-    def _kl_batch(self, x, y, seed, draws):
-        posterior = tf.nest.map_structure(
-            lambda value: tf.repeat(value, draws, axis=0), self.infer(x, y)
-        )
-        latents = self.draw(posterior, RowNoise(content_seeds(x, seed), draws))
-        ratios = self.log_density_ratio(posterior, latents)
-        mean, variance = tf.nn.moments(tf.reshape(-ratios, [-1, draws]), axes=1)
-        return mean, tf.sqrt(variance / (draws - 1.0))
-
-    def _log_weight_batch(self, x, y, seed, start, draws):
-        """Logs of sums of importance weights and of their squares, `[B, 2]`.
-
-        The sums are over `draws` draws, from draw `start` on.
-        """
-        seeds = content_seeds(x, seed) + tf.stack([tf.zeros_like(start), start], 1)
-        posterior = tf.nest.map_structure(
-            lambda value: tf.repeat(value, draws, axis=0), self.infer(x, y)
-        )
-        x = tf.repeat(x, draws, axis=0)
-        y = None if y is None else tf.repeat(y, draws, axis=0)
-        latents = self.draw_proposal(posterior, RowNoise(seeds, draws))
-        log_weights = self.log_importance_weight(x, posterior, latents, y)
-        log_weights = tf.reshape(log_weights, [-1, draws])
-        powers = tf.stack([log_weights, 2.0 * log_weights], axis=1)
-        return tf.reduce_logsumexp(powers, axis=2)
 
 
 def _uniform_pixels(seed, like):
