@@ -32,7 +32,19 @@ setup(
         "scikit-learn",
     ],
     extras_require={
-        "test": ["hypothesis", "pytest>=8", "pytest-timeout", "pytest-xdist", "ruff"]
+        "test": [
+            "hypothesis",
+            "ipykernel",
+            "jupytext",
+            "nbclient",
+            "nbformat",
+            "psutil",
+            "pytest>=8",
+            "pytest-timeout",
+            "pytest-xdist",
+            "ruff",
+            "tensorflow-serving-api",
+        ]
     },
     entry_points={"console_scripts": ["mvae-tf = mvae_tf.cli:main"]},
     classifiers=[

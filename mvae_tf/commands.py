@@ -93,7 +93,7 @@ def evaluate(options):
     classifier = None
     if options.metrics and "scores" in options.metrics:
         classifier = (
-            evaluation.inception()
+            evaluation.inception(splits.value_range)
             if options.classifier == "inception"
             else evaluation.train_classifier(splits.train, splits.test, splits.name)
         )
@@ -116,7 +116,7 @@ def evaluate(options):
             value = np.array2string(np.array(value), precision=4, separator=" ")
             print(f"{name}:\n{value}")
         else:
-            text = f"{value:.6g}" if isinstance(value, int | float) else value
+            text = f"{value:.6g}" if isinstance(value, int | float) else value or "none"
             print(f"{name}: {text}{mark}")
     _print_checks(checks)
     print(f"Written: {options.run / 'metrics.json'}")

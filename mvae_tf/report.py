@@ -3,13 +3,12 @@
 import base64
 import html
 import json
-import math
 import shlex
 from pathlib import Path
 
 from mvae_tf import checkpoint, presets, storage, training
 from mvae_tf.audit import suspects
-from mvae_tf.evaluation import UNITS
+from mvae_tf.evaluation import meaning
 from mvae_tf.figures import CAPTIONS, draw_run
 
 __all__ = ["write_report"]
@@ -112,11 +111,6 @@ def _numbers(folder, config):
         return _section("Test numbers", _note(note))
     values = dict(storage.read_json(path)["test"])
     reported = _reported(config)
-    if "sse_sampled" in values and any(item.metric == "rmse" for item in reported):
-        sse = values["sse_sampled"]
-        values["rmse"] = None if sse is None else math.sqrt(sse)
-    units = UNITS | {"rmse": "square root of sse_sampled, as in the paper's tables"}
-
     checks = values.pop("audit", {})
     doubtful = suspects({"audit": checks})
     rows = []
@@ -127,7 +121,7 @@ def _numbers(folder, config):
             if item.metric == name
         ]
         mark = " (!)" if name in doubtful else ""
-        row = [name, _format(value) + mark, units.get(name, "")]
+        row = [name, _format(value) + mark, meaning(name)]
         rows.append([*row, "\n".join(paper)] if reported else row)
     header = ["name", "value", "meaning"] + (["paper"] if reported else [])
     parts = [_table(header, rows), *_audit(checks)]

@@ -10,7 +10,7 @@ The values behind the average of `log_likelihood`, for a histogram over images
 from mvae_tf.evaluation.classifiers import Classifier, inception, train_classifier
 from mvae_tf.evaluation.groups import GROUPS, evaluate
 from mvae_tf.evaluation.scores import frechet_distance, inception_score
-from mvae_tf.evaluation.units import UNITS
+from mvae_tf.evaluation.units import UNITS, meaning
 
 __all__ = [
     "GROUPS",
@@ -20,5 +20,6 @@ __all__ = [
     "frechet_distance",
     "inception",
     "inception_score",
+    "meaning",
     "train_classifier",
 ]

@@ -1,6 +1,8 @@
 """What the numbers of `evaluate` mean: their units and which way is better."""
 
-__all__ = ["UNITS"]
+import re
+
+__all__ = ["UNITS", "meaning"]
 
 _ERRORS = {
     "sse": "squared error summed over an image's pixels, in the pixel scale of the "
@@ -86,3 +88,12 @@ _SCORES = {
 }
 
 UNITS = _ERRORS | _BOUNDS | _COMPONENTS | _CLUSTERING | _CLASSIFICATION | _SCORES
+
+
+def meaning(name):
+    """What `UNITS` says of a number; of any component for that of the first.
+
+    Args:
+        name: name of a number; one that is not documented has the meaning "".
+    """
+    return UNITS.get(re.sub(r"(_component)_\d+$", r"\1_0", name), "")

@@ -3,6 +3,8 @@
 What stands behind `Figure.draw`: functions of a list of `mvae_tf.reproduce.Trained`.
 """
 
+import functools
+
 from mvae_tf import figures
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
 def each(draw):
     """Makes a function that draws one run draw each of several, by their names."""
 
+    @functools.wraps(draw)
     def draw_all(trained):
         if len(trained) == 1:
             return draw(trained[0])

@@ -2,11 +2,10 @@
 
 import csv
 import io
-import re
 from pathlib import Path
 
 from mvae_tf import storage
-from mvae_tf.evaluation import UNITS
+from mvae_tf.evaluation import meaning
 
 __all__ = ["command", "number_table", "records", "write_csv", "write_markdown"]
 
@@ -124,9 +123,11 @@ def _text(value, sign=""):
 
 
 def _units(rows):
-    documented = (re.sub(r"_\d+$", "_0", row["metric"]) for row in rows)
-    for metric in dict.fromkeys(documented):
-        yield f"- `{metric}`: {UNITS[metric]}"
+    first = {}
+    for row in rows:
+        first.setdefault(meaning(row["metric"]), row["metric"])
+    for text, metric in first.items():
+        yield f"- `{metric}`: {text}"
 
 
 def _runs(trained):

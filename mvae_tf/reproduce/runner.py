@@ -87,7 +87,7 @@ def _classifier(trained, scale, known):
     if key not in known:
         data = trained.splits
         known[key] = (
-            evaluation.inception()
+            evaluation.inception(data.value_range)
             if scale == "full"
             else evaluation.train_classifier(
                 data.train, data.test, data.name, epochs=CLASSIFIER_EPOCHS
