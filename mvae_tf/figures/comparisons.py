@@ -219,7 +219,7 @@ def histories(series, key, title, subtitle="", ylabel=None, xlabel="epoch"):
             color=COLOURS[i % len(COLOURS)],
             linestyle=("-", "--", ":")[i // len(COLOURS) % 3],
             linewidth=1.6,
-            marker="o" if len(epochs) < 3 else None,
+            marker="o" if len(epochs) < 15 else None,
         )
     name_panel(axes, None, xlabel, key if ylabel is None else ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

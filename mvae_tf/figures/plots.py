@@ -32,7 +32,8 @@ def latents(model, x, y=None):
     """Posterior means of each component, coloured by class (Fig 11).
 
     Latents of more than two dimensions are projected onto their two principal axes,
-    found for each component on its own.
+    found for each component on its own. A model with categories has one panel, with
+    the latents of the most probable category of each image.
 
     Args:
         model: a model of this library, Z >= 2.
@@ -42,14 +43,14 @@ def latents(model, x, y=None):
     Returns:
         `matplotlib.figure.Figure` with one panel a component.
     """
-    mean = np.asarray(model.encode(x, y)["mean"])
-    count = model.num_components
+    mean = _means(model, x, y)
+    count = mean.shape[1]
     lines = -(-count // 5)
     columns = -(-count // lines)
     flat = mean.shape[-1] == 2
     y = _class_indices(y)
     # Given labels, the latents of all classes lie in one place.
-    named = y is not None and not model.num_classes and len(np.unique(y)) <= _NAMED
+    named = y is not None and not model.conditional and len(np.unique(y)) <= _NAMED
     figure, panels = new_plot(
         max(600, columns * _PANEL + 90),
         lines * (_PANEL + 30),
@@ -181,6 +182,16 @@ def curves(history):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         level_lines(axes)
     return figure
+
+
+def _means(model, x, y):
+    """Posterior means `[N, K, Z]`, with K = 1 where there are categories."""
+    posterior = model.encode(x, y)
+    mean = np.asarray(posterior["mean"])
+    if not model.has_categories:
+        return mean
+    best = np.argmax(posterior["weights"], axis=1)
+    return np.take_along_axis(mean, best[:, np.newaxis, np.newaxis], axis=1)
 
 
 def _class_indices(y):

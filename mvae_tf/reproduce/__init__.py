@@ -6,7 +6,7 @@ drawn, and its scales how much is trained. `runner.reproduce` does the rest.
 
 import difflib
 
-from mvae_tf.reproduce import m_vae, mvae
+from mvae_tf.reproduce import cgm, cp_vae, gmmp_vae, m_vae, mvae
 from mvae_tf.reproduce.base import SCALES, Figure, Paper, Run, Table, Trained
 from mvae_tf.reproduce.runner import Incomplete, reproduce
 
@@ -25,7 +25,7 @@ __all__ = [
 
 _FOUND = {
     experiment.name: (module.PAPER, experiment)
-    for module in (mvae, m_vae)
+    for module in (mvae, m_vae, gmmp_vae, cp_vae, cgm)
     for experiment in module.PAPER.experiments
 }
 
