@@ -58,9 +58,11 @@ def _parse(text):
 def _set(config, key, value):
     head, dot, tail = key.partition(".")
     training = dataclasses.asdict(config.training)
-    arguments = _model_defaults(config.model) | config.arguments
+    arguments = registry.arguments(registry.get(config.model)) | config.arguments
+    del arguments["seed"]
     if dot and head == "data":
-        known = _defaults(data.load, "batch_size")
+        known = inspect.signature(data.load).parameters
+        known = [name for name in known if name not in ("batch_size", "seed")]
         choice(tail, known, "argument of the data,")
         return dataclasses.replace(config, data=config.data | {tail: value})
     if dot and head in _PARTS and head in arguments:
@@ -77,24 +79,6 @@ def _set(config, key, value):
         return dataclasses.replace(config, training=changed)
     value = _checked(key, arguments.get(key), value)
     return dataclasses.replace(config, arguments=config.arguments | {key: value})
-
-
-def _defaults(function, *left_out):
-    """Arguments of a function or a class with their defaults, less the seed."""
-    return {
-        key: item.default
-        for key, item in inspect.signature(function).parameters.items()
-        if key not in ("seed", "kwargs", *left_out)
-    }
-
-
-def _model_defaults(name):
-    """Arguments of a model with their defaults, those of its parents included."""
-    defaults = {}
-    for parent in registry.get(name).__mro__:
-        if vars(parent).get("registry_name") is not None:
-            defaults = _defaults(parent) | defaults
-    return defaults
 
 
 def _checked(key, old, new):

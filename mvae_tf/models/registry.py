@@ -38,19 +38,20 @@ def get(name):
 
 
 def arguments(cls):
-    """Names of a model's arguments, with those that `**kwargs` hands to its parent.
+    """A model's arguments and their defaults, with those that go to its parent.
 
     Arguments by keyword alone are what a class fixes for its parent.
     """
-    found = []
+    found = {}
     for parent in cls.__mro__:
         if not hasattr(parent, "registry_name"):
             break
         parameters = inspect.signature(parent).parameters.values()
-        found += [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        named = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        found = {p.name: p.default for p in named} | found
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break
-    return list(dict.fromkeys(found))
+    return found
 
 
 def create(name, input_shape=(28, 28, 1), **settings):

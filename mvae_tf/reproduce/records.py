@@ -26,8 +26,10 @@ def records(table, trained):
     found = []
     for one in trained:
         metrics = one.metrics
-        entries = [(e.row, e.metric, e.value) for e in table.reported(one.run)]
-        entries += [(one.label, metric, None) for metric in table.also]
+        reported = table.reported(one.run)
+        entries = [(e.row, e.metric, e.value) for e in reported]
+        known = {e.metric for e in reported}
+        entries += [(one.label, name, None) for name in table.also if name not in known]
         for row, metric, paper in entries:
             ours = metrics.get(metric)
             if paper is None and ours is None:
