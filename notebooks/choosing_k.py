@@ -1,0 +1,156 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How many components? Dropout and pruning
+#
+# [![Open in Colab][badge]][colab]
+#
+# [badge]: https://colab.research.google.com/assets/colab-badge.svg
+# [colab]: https://colab.research.google.com/github/your--account/mvae_tf/blob/main/notebooks/choosing_k.ipynb
+#
+# MVAE starts with more components than it may need. A mask drops them at random while
+# training, its dropout rate p is trained with the weights, and what the mask keeps on
+# average is the number of *selected components* (Ye and Bors, TNNLS 2022, Sec III-C and
+# V-G, Fig 15 and 16). Then the model is pruned to that size. About two minutes on one
+# CPU core.
+
+# %%
+# Colab has everything but this package, and its TensorFlow stays as it is.
+import importlib.util
+
+if importlib.util.find_spec("mvae_tf") is None:
+    print("Installing mvae_tf")
+    # %pip install -q --no-deps git+https://github.com/your--account/mvae_tf
+
+# %%
+import os
+
+import numpy as np
+from IPython.display import display
+from matplotlib.figure import Figure
+
+import mvae_tf
+from mvae_tf import figures
+
+# %matplotlib inline
+
+# %%
+FAST = bool(os.environ.get("MVAE_TF_FAST"))  # seconds instead of minutes
+EPOCHS = 2 if FAST else 100
+K = 3 if FAST else 6
+
+# %%
+digits = mvae_tf.data.load("digits", batch_size=128)
+x_test, y_test = map(np.asarray, next(iter(digits.test.unbatch().batch(300))))
+arguments = mvae_tf.presets.get("mvae-gs-digits").arguments | {"num_components": K}
+model = mvae_tf.create("mvae", digits.input_shape, **arguments)
+model.compile(optimizer=mvae_tf.optimizers.FusedAdam(2e-3))
+history = model.fit(digits.train, epochs=EPOCHS, verbose=0).history
+
+# %% [markdown]
+# ## What training does to p
+#
+# MVAE-GS pays -H(p) for its mask (Eq 24), which pulls p towards 1/2; the reconstruction
+# pushes back, for dropped components cost accuracy. Starting at 0.1, p grows over the
+# epochs and has not come to rest at the end: the number of selected components is one
+# of a training time, too.
+
+# %%
+rows = [
+    {"epoch": i + 1} | {name: values[i] for name, values in history.items()}
+    for i in range(EPOCHS)
+]
+display(figures.curves(rows))
+
+# %% [markdown]
+# ## How many are selected
+#
+# A component counts as selected where its mask reaches a threshold (0.1). `mean` counts
+# drawn masks, `closed_form` is their expectation, K P(m ≥ threshold).
+
+# %%
+selected = model.selected_components(x_test)
+print(f"dropout rate p = {model.dropout_rate():.3f}")
+print(f"selected of {model.num_components}: {selected}")
+
+# %% [markdown]
+# ## Prune
+#
+# All components share the one p, so it says how many are kept, not which. `prune` keeps
+# those with the largest usage, the expected mixing weight averaged over images. Where
+# usage is as even as here, the choice hardly matters.
+
+# %%
+small = model.prune(x_test)
+print("usage:", np.mean(model.encode(x_test)["weights"], axis=0).round(3))
+print("kept components:", small.kept_components)
+
+
+# %%
+def describe(name, model):
+    """Prints the size of a model and its errors on the test images."""
+    error = np.square(model.reconstruct(x_test) - x_test).sum() / len(x_test)
+    drawn = np.square(model.reconstruct(x_test, seed=0) - x_test).sum() / len(x_test)
+    bound = np.mean(model.elbo(x_test, seed=0))
+    print(
+        f"{name:>7}: {model.num_components} components, "
+        f"{model.count_params():,} parameters, squared error {error:.2f} "
+        f"(drawn: {drawn:.2f}), bound {bound:.1f} nats"
+    )
+
+
+describe("before", model)
+describe("after", small)
+
+# %% [markdown]
+# The error rises a little, parameters fall. The bound *rises*, because it counts the KL
+# of every component in full and there are fewer; bounds of mixtures of different K are
+# no measure of which K is right. The pictures can hardly be told apart:
+
+# %%
+mixed = {
+    "before": model.reconstruct(x_test[:12]),
+    "after": small.reconstruct(x_test[:12]),
+}
+tiles = np.stack([x_test[:12], *mixed.values()])
+display(figures.tiles.image_table(tiles, ["original", *mixed]))
+
+# %% [markdown]
+# ## What another K would have cost
+#
+# A threshold on usage keeps any number of components. Each point below is the same
+# trained model, cut to its n most used components, without training it again.
+
+# %%
+usage = np.sort(np.mean(model.encode(x_test)["weights"], axis=0))[::-1]
+errors = []
+for n in range(1, model.num_components + 1):
+    cut = model.prune(x_test, threshold=usage[n - 1])
+    reconstructed = cut.reconstruct(x_test)
+    errors.append(np.square(reconstructed - x_test).sum() / len(x_test))
+
+figure = Figure(figsize=(6, 3.2), layout="constrained")
+axes = figure.subplots()
+axes.plot(range(1, len(errors) + 1), errors, marker="o")
+axes.axvline(selected.closed_form, color="grey", linestyle="dashed")
+axes.set(
+    xlabel="components kept (dashed: selected)",
+    ylabel="squared error of an image",
+    ylim=(0, 1.1 * max(errors)),
+)
+display(figure)
+
+# %% [markdown]
+# Most of the gain comes with the second component; each one after it adds a little. An
+# average over more components keeps getting better, so there is no K at which the error
+# stops falling. Dropout picks a point on the flat part.
