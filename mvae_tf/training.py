@@ -37,7 +37,7 @@ _SHOWN = 8
 _LOOKED_AT_BATCHES = 10
 
 
-def train(config, output, resume=False, verbose="auto"):
+def train(config, output, resume=False, verbose="auto", metrics=None):
     """Trains a model into a run folder, evaluates it and writes its report.
 
     TensorFlow's op determinism is switched on, which lasts until the process ends: the
@@ -51,6 +51,8 @@ def train(config, output, resume=False, verbose="auto"):
             that it was started with (see `read_config`), but for more epochs, which
             extend the run.
         verbose: as in `keras.Model.fit`.
+        metrics: groups of `mvae_tf.evaluation.GROUPS` to measure in the end; None for
+            all that do not take long.
 
     Returns:
         The trained model.
@@ -76,7 +78,7 @@ def train(config, output, resume=False, verbose="auto"):
     if config.training.patience and splits.validation is None:
         raise ValueError("Expected data with a validation part for training.patience.")
     checkpoints = Checkpoints(output / "checkpoints", model)
-    step, history, metrics = checkpoints.restore()
+    step, history, state = checkpoints.restore()
     best_epoch, stopped = early_stopping(history, config.training)
     total = config.training.epochs * splits.steps_per_epoch
     if step > total:
@@ -99,7 +101,7 @@ def train(config, output, resume=False, verbose="auto"):
         checkpoints,
         config.training,
         splits.steps_per_epoch,
-        state=(step, history, metrics),
+        state=(step, history, state),
     )
     if not stopped:
         _fit(model, config, splits, output, progress, verbose)
@@ -108,7 +110,8 @@ def train(config, output, resume=False, verbose="auto"):
     model.after_training(splits.train)
     with storage.write(output / "model.keras") as temporary:
         model.save(temporary)
-    evaluate_run(output, model, config, splits, verbose=int(verbose in (1, "auto")))
+    shown = int(verbose in (1, "auto"))
+    evaluate_run(output, model, config, splits, metrics, verbose=shown)
     _write_report(output)
     return model
 

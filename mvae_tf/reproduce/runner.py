@@ -49,7 +49,8 @@ def reproduce(paper, experiment, scale, sources, output, verbose="auto"):
         folder = output / "runs" / run.name
         try:
             resume = (folder / "config.json").exists()
-            training.train(config, folder, resume, verbose)
+            # What the experiment needs is measured below.
+            training.train(config, folder, resume, verbose, metrics=())
             trained = Trained(run, changes, folder)
             _measure(experiment, trained, scale, classifiers)
             found.append(trained)
