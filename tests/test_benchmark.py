@@ -70,6 +70,7 @@ def test_ratios_are_taken_round_by_round(benchmark):
     assert benchmark.ratio(blocks, "a", "b") == "0.50 [0.50 0.50]"
 
 
+@pytest.mark.extra
 def test_quick_run_prints_its_table(benchmark, tmp_path, capsys):
     path = tmp_path / "found.json"
     benchmark.main(["--quick", "--models", "mlp", "--json", str(path)])

@@ -345,6 +345,7 @@ def test_models_with_priors_of_their_own(name, arguments, tmp_path):
     np.testing.assert_allclose(images, model.generate(2, seed=7), atol=1e-5)
 
 
+@pytest.mark.extra
 def test_a_model_trained_on_two_replicas(tmp_path):
     result = run_python(MIRRORED, tmp_path)
     assert result.returncode == 0, result.stderr

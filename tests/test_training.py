@@ -61,6 +61,7 @@ def undisturbed(tmp_path_factory):
     return end_state(folder)
 
 
+@pytest.mark.extra
 def test_run_killed_again_and_again_ends_the_same(undisturbed, tmp_path):
     folder = tmp_path / "run"
     # As config.json appears, between the checkpoint and the history of an epoch, in the
@@ -95,6 +96,7 @@ def test_run_with_a_damaged_checkpoint_ends_the_same(undisturbed, tmp_path):
     assert end_state(folder) == undisturbed
 
 
+@pytest.mark.extra
 def test_two_devices_resume_inside_an_epoch(tmp_path):
     config = dataclasses.replace(killed_runs.CONFIG, devices=2)
     assert_ends(killed_runs.start(tmp_path / "undisturbed", config))

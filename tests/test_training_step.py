@@ -367,7 +367,7 @@ def fixed_noise(seed, rows=None):
     return lambda name, sampler, *parameters: 0.9 * parameters[0] + 0.1 * len(name)
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 @pytest.mark.parametrize("label", ["m_vae", "conv"])
 def test_xla_takes_the_steps_of_the_eager_model(label, monkeypatch):
     monkeypatch.setattr("mvae_tf.models.step.BatchNoise", fixed_noise)
@@ -383,7 +383,7 @@ def test_xla_takes_the_steps_of_the_eager_model(label, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 def test_mixture_trains_under_xla_on_its_own_random_stream():
     model = make("gumbel")
     step = tf.function(model.train_step, jit_compile=True, autograph=False)

@@ -54,7 +54,7 @@ PAPER = Paper(
             "CIFAR10",
             "IPTA 2020, Table III",
             groups=("reconstruction", "scores"),
-            also=("rmse_per_pixel", "inception_score_samples", "frechet_distance"),
+            also=("inception_score_samples", "frechet_distance"),
             remark="Below the scale full, the classifier is one trained on the data.",
         ),
         Figure("m-vae-figure-1", "Reconstructions", drawings.reconstructions, K4),

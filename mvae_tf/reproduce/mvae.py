@@ -51,7 +51,7 @@ MNIST_ROWS = (
 
 SCORED = {
     "groups": ("reconstruction", "components", "scores"),
-    "also": ("rmse_per_pixel", "inception_score_samples", "frechet_distance"),
+    "also": ("inception_score_samples", "frechet_distance"),
     "remark": "As in the authors' scripts, the RMSE is the square root of the squared "
     "error summed over an image, of drawn latents; the score is of reconstructions. "
     "Below the scale full, the classifier is one trained on the data, so that its "

@@ -7,7 +7,16 @@ from pathlib import Path
 from mvae_tf import storage
 from mvae_tf.evaluation import meaning
 
-__all__ = ["command", "number_table", "records", "write_csv", "write_markdown"]
+__all__ = [
+    "command",
+    "number_table",
+    "pictured",
+    "records",
+    "write_csv",
+    "write_markdown",
+]
+
+_PANELS = 6
 
 
 def records(table, trained):
@@ -70,6 +79,24 @@ def command(experiment, scale, sources):
         f"python -m mvae_tf reproduce {experiment.name} --scale {scale}{data} "
         "--output results"
     )
+
+
+def pictured(rows):
+    """Records as `mvae_tf.figures.comparison` takes them: few panels, a line a run.
+
+    Where there are more metrics than panels fit, those of one kind, such as accuracies,
+    share a panel, and lines are the rows of the paper.
+    """
+    if len({row["metric"] for row in rows}) > _PANELS:
+        return [row | {"metric": row["metric"].split("_")[0]} for row in rows]
+    found, seen = [], set()
+    for row in rows:
+        line = row["run"]
+        if (line, row["metric"]) in seen:
+            line = f"{line}: {row['row']}"
+        seen.add((line, row["metric"]))
+        found.append(row | {"row": line})
+    return found
 
 
 def write_csv(path, rows):

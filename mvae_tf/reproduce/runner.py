@@ -7,7 +7,12 @@ import keras
 
 from mvae_tf import evaluation, figures, training
 from mvae_tf.reproduce.base import Table, Trained
-from mvae_tf.reproduce.records import records, write_csv, write_markdown
+from mvae_tf.reproduce.records import (
+    pictured,
+    records,
+    write_csv,
+    write_markdown,
+)
 
 __all__ = ["Incomplete", "reproduce"]
 
@@ -103,7 +108,7 @@ def _write(paper, experiment, scale, sources, output, found):
     if isinstance(experiment, Table):
         rows = records(experiment, found)
         write_csv(base.with_suffix(".csv"), rows)
-        drawn = {"": figures.comparison(rows, experiment.title)}
+        drawn = {"": figures.comparison(pictured(rows), experiment.title)}
         written = [base.with_suffix(".csv")]
     else:
         drawn = experiment.draw(found)
