@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from mvae_tf import presets, reproduce
+from mvae_tf import presets, reproduce, training
 from mvae_tf.cli import main
-from mvae_tf.reproduce import Run, Table, drawings, mvae
+from mvae_tf.reproduce import Run, Table, drawings, mvae, records
 
 SHAPES = {"mnist": (8, 8)}
 
@@ -27,6 +27,16 @@ def sources(tmp_path_factory):
         np.savez(path, x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
         found[name] = f"npz:{path}"
     return found
+
+
+@pytest.fixture(autouse=True)
+def no_reports(monkeypatch):
+    """Runs whose reports, which have tests of their own, are empty."""
+
+    def write(output):
+        (output / "report.html").touch()
+
+    monkeypatch.setattr(training, "_write_report", write)
 
 
 @pytest.fixture
@@ -130,6 +140,19 @@ def test_rows_that_can_be_had_stay(sources, tmp_path, capsys, monkeypatch):
     assert rows[0]["metric"] == "accuracy_mlp"
     # Two classes, one of them far brighter: no latents of a working model miss that.
     assert float(rows[0]["ours"]) > 80.0
+
+
+def test_picture_has_a_line_a_run_or_few_panels():
+    def row(metric, name="a", run="r"):
+        return {"row": name, "metric": metric, "run": run}
+
+    few = [row("sse"), row("elbo"), row("elbo", "b"), row("elbo", "a", "s")]
+    shown = [(r["row"], r["metric"]) for r in records.pictured(few)]
+    assert shown == [("r", "sse"), ("r", "elbo"), ("r: b", "elbo"), ("s", "elbo")]
+
+    many = [row(f"accuracy_mlp_component_{i}", f"MLP, {i}") for i in range(7)]
+    shown = [(r["row"], r["metric"]) for r in records.pictured(many)]
+    assert shown == [(f"MLP, {i}", "accuracy") for i in range(7)]
 
 
 def test_figures_share_their_runs(sources, tmp_path):

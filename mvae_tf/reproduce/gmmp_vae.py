@@ -213,7 +213,7 @@ PAPER = Paper(
             4,
             "frey_faces",
             None,
-            also=("log_likelihood", "bits_per_dim"),
+            also=("elbo", "log_likelihood", "bits_per_dim"),
             more=tuple(Run(f"gmmp-vae-mlp-m{m}-k500-frey_faces") for m in (1, 2)),
         ),
         Figure(
