@@ -26,8 +26,14 @@ class Part:
         }
 
 
-def choice(value, options, what):
+def choice(value, options, what, listed=None):
     """The value itself, when it is one of the options.
+
+    Args:
+        value: what was given.
+        options: what is known.
+        what: what it is, for the error.
+        listed: where the options are listed, where they are too many for a line.
 
     Raises:
         ValueError: naming the options, and the nearest one.
@@ -36,7 +42,7 @@ def choice(value, options, what):
         return value
     near = difflib.get_close_matches(str(value), [str(o) for o in options], 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    names = ", ".join(str(option) for option in options)
+    names = listed or ", ".join(str(option) for option in options)
     raise ValueError(f"Unknown {what} {value!r}: expected one of {names}.{hint}")
 
 

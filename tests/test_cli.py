@@ -189,7 +189,7 @@ def test_help_names_every_option(command, options, capsys):
         (["train", "--model=vae"], "required: --output"),
         (["train", "--model=va", "--output=RUN"], "Unknown model 'va'"),
         (["train", "--model=vae", "--preset=x", "--output=RUN"], "not allowed with"),
-        (["train", "--preset=mvae-gs-digit", "--output=RUN"], "Did you mean mvae-gs-"),
+        (["train", "--preset=mvae-gs-digit", "--output=RUN"], "Did you mean 'mvae-gs-"),
         (["train", "--model=vae", "--data=mnst", "--output=RUN"], "did you mean mnist"),
         (["train", "--model=vae", "--epochs=0", "--output=RUN"], "epochs an integer"),
         (["train", "--model=vae", "--epochs=x", "--output=RUN"], "invalid int value"),

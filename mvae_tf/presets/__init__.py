@@ -4,8 +4,7 @@ Names are `<model>-<variant>-<dataset>`. A name alone follows the papers where t
 sound; with `@code` it follows the authors' scripts.
 """
 
-import difflib
-
+from mvae_tf.parts import choice
 from mvae_tf.presets import baselines, cgm, cp_vae, gmmp_vae, m_vae, mvae
 from mvae_tf.presets.base import Preset, Reported
 
@@ -29,12 +28,6 @@ def get(name):
     """Preset by name.
 
     Raises:
-        ValueError: on an unknown name, with the nearest ones.
+        ValueError: on an unknown name, with the nearest one.
     """
-    if name not in _PRESETS:
-        near = difflib.get_close_matches(name, _PRESETS, 3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise ValueError(
-            f"Unknown preset {name!r}: expected one of mvae_tf.presets.names().{hint}"
-        )
-    return _PRESETS[name]
+    return _PRESETS[choice(name, _PRESETS, "preset", "mvae_tf.presets.names()")]

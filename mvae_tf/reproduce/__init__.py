@@ -4,8 +4,7 @@ A paper is one file: its tables and figures say which presets they need and how 
 drawn, and its scales how much is trained. `runner.reproduce` does the rest.
 """
 
-import difflib
-
+from mvae_tf.parts import choice
 from mvae_tf.reproduce import cgm, cp_vae, gmmp_vae, m_vae, mvae
 from mvae_tf.reproduce.base import SCALES, Figure, Paper, Run, Table, Trained
 from mvae_tf.reproduce.runner import Incomplete, reproduce
@@ -39,13 +38,7 @@ def get(name):
     """`(paper, experiment)` by name.
 
     Raises:
-        ValueError: on an unknown name, with the nearest ones.
+        ValueError: on an unknown name, with the nearest one.
     """
-    if name not in _FOUND:
-        near = difflib.get_close_matches(name, _FOUND, 3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise ValueError(
-            f"Unknown table or figure {name!r}: expected one that `mvae-tf reproduce "
-            f"list` shows.{hint}"
-        )
-    return _FOUND[name]
+    listed = "those that `mvae-tf reproduce list` shows"
+    return _FOUND[choice(name, _FOUND, "table or figure", listed)]
