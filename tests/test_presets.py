@@ -269,5 +269,6 @@ def test_reported_metrics_are_known_and_say_where_they_stand():
 
 
 def test_unknown_name_brings_the_nearest_ones():
-    with pytest.raises(ValueError, match=r"'mvae-gs-mnst'.*Did you mean 'mvae-gs-mnist'"):
+    hint = r"'mvae-gs-mnst'.*Did you mean 'mvae-gs-mnist'"
+    with pytest.raises(ValueError, match=hint):
         presets.get("mvae-gs-mnst")

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from mvae_tf import presets, reproduce, training
+from mvae_tf import evaluation, presets, reproduce, training
 from mvae_tf.cli import main
 from mvae_tf.reproduce import Run, Table, drawings, mvae, records
 
@@ -140,6 +140,24 @@ def test_rows_that_can_be_had_stay(sources, tmp_path, capsys, monkeypatch):
     assert rows[0]["metric"] == "accuracy_mlp"
     # Two classes, one of them far brighter: no latents of a working model miss that.
     assert float(rows[0]["ours"]) > 80.0
+
+
+def test_numbers_that_can_be_had_stay(sources, two_rows, tmp_path, capsys, monkeypatch):
+    paper, table = reproduce.get(two_rows)
+    groups = {"groups": ("scores", "reconstruction"), "also": ("inception_score",)}
+    table = dataclasses.replace(table, reduced=("vae-mnist",), **groups)
+    monkeypatch.setitem(reproduce._FOUND, table.name, (paper, table))
+
+    def refuse(*_, **__):
+        raise ValueError("Expected images to learn from.")
+
+    monkeypatch.setattr(evaluation, "train_classifier", refuse)
+    command = ["reproduce", table.name, "--scale", "smoke", "--output", str(tmp_path)]
+    assert main([*command, "--data", sources["mnist"]]) == 2
+    assert "vae-mnist: Expected images to learn from." in capsys.readouterr().err
+    (row,) = read(tmp_path / "smoke" / f"{table.name}.csv")
+    assert (row["metric"], row["paper"]) == ("sse_sampled", "9.07")
+    assert float(row["ours"]) > 0.0
 
 
 def test_picture_has_a_line_a_run_or_few_panels():

@@ -18,6 +18,8 @@ __all__ = ["Incomplete", "reproduce"]
 
 CLASSIFIER_EPOCHS = 20
 
+_ERRORS = (ValueError, OSError, FloatingPointError)
+
 
 class Incomplete(ValueError):
     """A table or a figure of which something could not be computed."""
@@ -48,6 +50,12 @@ def reproduce(paper, experiment, scale, sources, output, verbose="auto"):
     """
     output = Path(output) / scale
     found, failures, classifiers = [], {}, {}
+
+    def fail(run, error):
+        message = " ".join(str(error).split())
+        failures.setdefault(message, []).append(run.name)
+        print(f"mvae-tf: {run.name}: {message}", file=sys.stderr)
+
     for run in experiment.runs(scale):
         changes = (*paper.changes(run.dataset, scale), *run.changes)
         config = run.config(changes, sources.get(run.dataset))
@@ -57,12 +65,17 @@ def reproduce(paper, experiment, scale, sources, output, verbose="auto"):
             # What the experiment needs is measured below.
             training.train(config, folder, resume, verbose, metrics=())
             trained = Trained(run, changes, folder)
-            _measure(experiment, trained, scale, classifiers)
+        except _ERRORS as error:
+            fail(run, error)
+            continue
+        for group in _unmeasured(experiment, trained):
+            try:
+                _measure(group, trained, scale, classifiers)
+            except _ERRORS as error:
+                fail(run, error)
+        # A table can do without a number, a figure cannot.
+        if isinstance(experiment, Table) or not _unmeasured(experiment, trained):
             found.append(trained)
-        except (ValueError, OSError, FloatingPointError) as error:
-            message = " ".join(str(error).split())
-            failures.setdefault(message, []).append(run.name)
-            print(f"mvae-tf: {run.name} left out: {message}", file=sys.stderr)
         keras.backend.clear_session()
     written = _write(paper, experiment, scale, sources, output, found) if found else []
     if failures:
@@ -72,18 +85,24 @@ def reproduce(paper, experiment, scale, sources, output, verbose="auto"):
     return written
 
 
-def _measure(experiment, trained, scale, classifiers):
-    """Adds to `metrics.json` what is needed and the file does not hold."""
-    if experiment.wanted(trained.run).issubset(trained.metrics):
-        return
-    scored = "scores" in experiment.groups
+def _unmeasured(experiment, trained):
+    """Groups to measure, if `metrics.json` lacks a number that is wanted of the run."""
+    known = experiment.wanted(trained.run).issubset(trained.metrics)
+    return () if known else experiment.groups
+
+
+def _measure(group, trained, scale, classifiers):
+    """Adds a group of numbers to `metrics.json`."""
+    classifier = None
+    if group == "scores":
+        classifier = _classifier(trained, scale, classifiers)
     training.evaluate_run(
         trained.folder,
         trained.model,
         trained.config,
         trained.splits,
-        metrics=experiment.groups,
-        classifier=_classifier(trained, scale, classifiers) if scored else None,
+        metrics=[group],
+        classifier=classifier,
     )
 
 
