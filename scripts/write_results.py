@@ -37,19 +37,15 @@ def _block(folder, match):
     if not source.is_file():
         print(f"left alone: {name}")
         return match[0]
-    # The page has a heading of its own.
-    body = source.read_text(encoding="utf-8").split("\n", 2)[2].strip()
+    text = source.read_text(encoding="utf-8")
+    # The page has headings of its own.
+    body = text[text.index("```bash") :].strip()
     pictures = sorted(folder.glob(f"{name}.png")) + sorted(folder.glob(f"{name}-*.png"))
-    for old in [FILES / f"{name}.csv", *FILES.glob(f"{name}.png")]:
-        old.unlink(missing_ok=True)
     for path in [*folder.glob(f"{name}.csv"), *pictures]:
         shutil.copyfile(path, FILES / path.name)
     links = [f"![{p.stem}](docs/results/{p.name})" for p in pictures]
-    return (
-        "\n\n".join([f"<!-- begin {name} -->", *links, body, f"<!-- end {name} -->"])
-        .replace(" -->\n\n", " -->\n", 1)
-        .replace("\n\n<!-- end", "\n<!-- end")
-    )
+    content = "\n\n".join([*links, body])
+    return f"<!-- begin {name} -->\n{content}\n<!-- end {name} -->"
 
 
 if __name__ == "__main__":
