@@ -48,9 +48,8 @@ EPOCHS = 2 if FAST else 100
 
 # %% [markdown]
 # Four components, so that the pictures stay small; the other arguments are those of the
-# preset, which weights the KL terms by `kl_weight=0.5` and `dirichlet_weight=5`. With
-# the paper's 1 for both, one component takes most of the mixing weight on so few
-# images: try it, and see the pictures below change.
+# preset, which weights the KL terms by `kl_weight=0.5` and `dirichlet_weight=5` where
+# the paper has 1 for both.
 
 # %%
 digits = mvae_tf.data.load("digits", batch_size=128)

@@ -102,8 +102,8 @@ for picture in sorted(RESULT.parent.glob(f"{NAME}*.png")):
     display(Image(picture, width=900))
 
 # %% [markdown]
-# After four steps, our errors are several times those of the paper, as they should be:
-# no model has learned anything yet. Set `SCALE = "reduced"` for a comparison that means
+# After four steps, our errors are far above those of the paper, as they should be: no
+# model has learned anything yet. Set `SCALE = "reduced"` for a comparison that means
 # something, and see `RESULTS.md` for ours, which says first what does not hold.
 #
 # Each run is a folder of its own, with the trained model, its history and figures, and
