@@ -36,8 +36,8 @@ REDUCED = {
     ),
 }
 
-# Without the quoted CB-VAE, without MSVI, whose six deep decoders make a step about five
-# times as long, and with one of the authors' three scripts.
+# Without the quoted CB-VAE, without MSVI, whose six deep decoders make a step about
+# five times as long, and with one of the authors' three scripts.
 CIFAR10_ROWS = (
     *(f"mvae-{variant}-cifar10" for variant in ("gs", "gau", "fixed")),
     "mvae-gs-cifar10@code",
