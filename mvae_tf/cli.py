@@ -173,7 +173,7 @@ def _add_evaluate(subparsers):
         nargs="+",
         choices=evaluation.GROUPS,
         help=f"groups among {', '.join(evaluation.GROUPS)} (default all but "
-        "classification and scores, which take long)",
+        "those of classification and scores, which take long)",
     )
     parser.add_argument(
         "--classifier",

@@ -156,7 +156,12 @@ def test_every_documented_number_is_measured_of_some_model(mvae, of_mvae, images
         train=dataset,
         classifier=Halves(),
     )
-    of_components = evaluate(mvae, dataset, ["classification"], train=dataset)
+    of_components = evaluate(
+        mvae,
+        dataset,
+        ["classification", "component_classification"],
+        train=dataset,
+    )
     assert of_components["classification_images"] == 74
     assert of_cgm["classifier"] == "halves"
     measured = {*of_mvae, *of_cgm, *of_components}

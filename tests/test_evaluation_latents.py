@@ -148,7 +148,7 @@ def test_labels_are_read_from_the_component_that_holds_them():
     results = evaluate(
         model_of(means),
         numbered(60, labels[180:], start=180),
-        ["classification"],
+        ["classification", "component_classification"],
         train=numbered(180, labels[:180]),
         num_train=150,
     )
@@ -165,7 +165,7 @@ def test_one_latent_has_no_components_and_a_seed_decides_all():
         evaluate(
             model_of(means[:, 1:]),
             numbered(30, labels[90:], start=90),
-            ["classification"],
+            ["classification", "component_classification"],
             train=numbered(90, labels[:90]),
         )
         for _ in range(2)

@@ -8,7 +8,12 @@ import numpy as np
 from mvae_tf.data import leading
 from mvae_tf.evaluation.task import integer_labels, latent_means
 
-__all__ = ["accuracies", "classification", "lacks_labels"]
+__all__ = [
+    "accuracies",
+    "classification",
+    "component_classification",
+    "lacks_labels",
+]
 
 _IMAGES_SEEN = 10 * 60_000
 _NEIGHBOURS = 5
@@ -26,31 +31,47 @@ def lacks_labels(task):
 
 
 def classification(task):
-    """Accuracy of classifiers trained on the latents of training images.
+    """Accuracy of classifiers trained on the latents of all components together.
 
     The features are posterior means as they are, not standardised.
     """
-    model = task.model
-    train_x, train_y = leading(task.train, task.num_train)
-    if train_y is None:
-        raise ValueError("Expected train with labels for classification, got none.")
-    train_y = integer_labels(train_y)
-    _check_labels(train_y)
-    images, means, labels = [], [], []
-    own = hasattr(model, "classification_error")
-    for x, y in task.batches("codes"):
-        means.append(latent_means(model, x))
-        labels.append(integer_labels(y))
-        if own:
-            images.append(x)
-    labels = np.concatenate(labels)
-    train_means, test_means = latent_means(model, train_x), np.concatenate(means)
-    results = _of_components(train_means, train_y, test_means, labels, task.seed)
-    if own:
-        results["classification_error"] = model.classification_error(
-            train_x, train_y, np.concatenate(images), labels
-        )
+    (train_x, train, train_y), (x, test, y) = _latents(task)
+    results = accuracies(_joined(train), train_y, _joined(test), y, task.seed)
+    if hasattr(task.model, "classification_error"):
+        error = task.model.classification_error(train_x, train_y, x, y)
+        results["classification_error"] = error
     return results | {"classification_images": len(train_x)}
+
+
+def component_classification(task):
+    """As `classification`, of each component alone; nothing where there is but one."""
+    results = {}
+    if task.model.num_components == 1 or task.model.has_categories:
+        return results
+    (_, train, train_y), (_, test, y) = _latents(task)
+    for i in range(train.shape[1]):
+        own = accuracies(train[:, i], train_y, test[:, i], y, task.seed)
+        results |= {f"{key}_component_{i}": value for key, value in own.items()}
+    return results
+
+
+def _latents(task):
+    """Images, posterior means `[B, K, Z]` and labels, for training and for the test."""
+    x, y = leading(task.train, task.num_train)
+    if y is None:
+        raise ValueError("Expected train with labels for classification, got none.")
+    y = integer_labels(y)
+    _check_labels(y)
+    batches = [
+        (images, latent_means(task.model, images), integer_labels(labels))
+        for images, labels in task.batches("codes")
+    ]
+    test = tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return (x, latent_means(task.model, x), y), test
+
+
+def _joined(means):
+    return means.reshape(len(means), -1)
 
 
 def _check_labels(labels):
@@ -60,21 +81,6 @@ def _check_labels(labels):
             f"Expected at least {_NEIGHBOURS} training images, of 2 classes or more, "
             f"to classify, got {len(labels)} of {num_classes}."
         )
-
-
-def _of_components(train_means, train_labels, test_means, labels, seed):
-    """Accuracies on means `[B, K, Z]`: of all components, and of each of several."""
-
-    def score(train, test):
-        train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
-        return accuracies(train, train_labels, test, labels, seed)
-
-    results = score(train_means, test_means)
-    num_components = train_means.shape[1]
-    for i in range(num_components if num_components > 1 else 0):
-        own = score(train_means[:, i], test_means[:, i])
-        results |= {f"{key}_component_{i}": value for key, value in own.items()}
-    return results
 
 
 def accuracies(train, train_labels, test, test_labels, seed=0):

@@ -42,6 +42,11 @@ _GROUPS = {
     "classification": Group(
         classification.classification, classification.lacks_labels, by_default=False
     ),
+    "component_classification": Group(
+        classification.component_classification,
+        classification.lacks_labels,
+        by_default=False,
+    ),
     "scores": Group(scores.scores, scores.lacks_classifier, by_default=False),
     "audit": Group(bounds.audit, bounds.lacks_bound),
 }
@@ -67,7 +72,7 @@ def evaluate(
         dataset: `tf.data.Dataset` of batches `x` or `(x, y)`, in the same order
             whenever it is read.
         metrics: names among `GROUPS`; None for all that model and data have, but for
-            "classification" and "scores", which take long.
+            "classification", "component_classification" and "scores", which take long.
         num_samples: importance samples an image.
         num_images: number of leading images that the likelihood, the components and
             the latents are measured on, and the first 100 of them the audit; all else

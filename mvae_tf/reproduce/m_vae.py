@@ -47,7 +47,7 @@ PAPER = Paper(
             "m-vae-table-2",
             "Classes from the latents of each component and of all, MNIST",
             "IPTA 2020, Table II",
-            groups=("classification",),
+            groups=("classification", "component_classification"),
         ),
         Table(
             "m-vae-table-3",
