@@ -84,7 +84,10 @@ TABLES = (
         "Classes from the latents of all components",
         "TNNLS 2022, Table IV",
         groups=("classification",),
-        reduced=(*MNIST_ROWS, *CIFAR10_ROWS),
+        # With a KL weight of 1e-5 latents are too large for the SVM to end in minutes.
+        reduced=tuple(
+            row for row in (*MNIST_ROWS, *CIFAR10_ROWS) if row != "mvae-gs-cifar10@code"
+        ),
         remark="The paper does not say how its classifier of two layers is trained.",
     ),
     Table(
