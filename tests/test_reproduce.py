@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mvae_tf import evaluation, presets, reproduce, training
 from mvae_tf.cli import main
@@ -30,8 +31,12 @@ def sources(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def no_reports(monkeypatch):
-    """Runs whose reports, which have tests of their own, are empty."""
+def short_runs(monkeypatch):
+    """Runs without a report, which has tests of its own, and without op determinism.
+
+    The latter would outlast these tests.
+    """
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
 
     def write(output):
         (output / "report.html").touch()
