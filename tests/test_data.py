@@ -127,6 +127,7 @@ def test_replicas_share_every_batch(tmp_path):
     assert [y.numpy().tolist() for _, y in distributed] == expected
 
 
+@pytest.mark.extra
 def test_op_determinism_changes_nothing(tmp_path):
     for i in range(20):
         write_image(tmp_path / f"images/{i % 2}/{i}.png", pixels(8, 8, 1))

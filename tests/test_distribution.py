@@ -44,12 +44,10 @@ MODELS = {
     "vae": ("vae", MLP),
     "gumbel": ("mvae", MIXTURE),
     "gaussian": ("mvae", MIXTURE | {"mask": "gaussian", "num_classes": 3}),
-    "m_vae": ("m_vae", MIXTURE),
     "conv": ("mvae", CONV),
     # Terms and draws that belong to the whole batch.
     "info_vae": ("info_vae", MLP | {"mmd_weight": 5.0}),
     "cgm": ("cgm", MLP | {"num_components": 3, "mmd_weight": 5.0}),
-    "gmmp_vae": ("gmmp_vae", MLP | {"num_pseudo_inputs": 4}),
 }
 EVALUATED = ("gaussian", "conv")
 BATCH = 16

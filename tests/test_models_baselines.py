@@ -80,6 +80,7 @@ def test_bound_is_that_of_the_vae_whatever_the_objective(name):
     np.testing.assert_array_equal(make(name).elbo(X), make("vae").elbo(X))
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize(
     ("name", "arguments"), [("info_vae", {"unbiased": True}), ("mae", {}), ("wwae", {})]
 )

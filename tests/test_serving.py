@@ -63,6 +63,7 @@ def test_the_demo_model_passes_with_32_clients(serving_check, capsys):
     assert multiprocessing.active_children() == processes
 
 
+@pytest.mark.extra
 def test_a_fresh_colour_model_passes(serving_check, tmp_path):
     network = {"name": "mlp", "hidden": 8}
     model = mvae_tf.create(
