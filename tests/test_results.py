@@ -48,7 +48,7 @@ def test_numbers_are_those_of_the_file(name):
 @pytest.mark.parametrize("name", TABLES)
 def test_papers_numbers_are_those_of_the_presets(name):
     table = reproduce.get(name)[1]
-    runs = {", ".join([r.preset, *r.changes]): r for r in table.runs("full")}
+    runs = {run.label: run for run in table.runs("full")}
     for row in rows(name):
         if row["paper"] is None:
             continue

@@ -35,6 +35,11 @@ class Run:
         return "+".join([self.preset, *self.changes])
 
     @property
+    def label(self):
+        """Name for readers: the preset, and what was changed."""
+        return ", ".join([self.preset, *self.changes])
+
+    @property
     def dataset(self):
         """Name of its data set."""
         return presets.get(self.preset).dataset
@@ -182,11 +187,6 @@ class Trained:
         self.folder = Path(folder)
         self.config = training.read_config(folder)
 
-    @property
-    def label(self):
-        """Short name: the preset, and what was changed."""
-        return ", ".join([self.run.preset, *self.run.changes])
-
     @functools.cached_property
     def model(self):
         """The trained model."""
@@ -210,8 +210,3 @@ class Trained:
     def test(self, num=None):
         """Leading test images `[N, ...]` and their labels, or None."""
         return data.leading(self.splits.test, num)
-
-    def train(self, num=None):
-        """Leading training images, in the order of the first epoch, and labels."""
-        epoch = self.splits.train_from(0).take(self.splits.steps_per_epoch)
-        return data.leading(epoch, num)

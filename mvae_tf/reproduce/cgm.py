@@ -33,7 +33,7 @@ def _grids(title, subtitle, **images):
 def _reconstructed_and_generated(one):
     x, _ = one.test(36)
     return _grids(
-        f"Reconstructions and samples, {one.label}",
+        f"Reconstructions and samples, {one.run.label}",
         "Samples are drawn around prototypes, all of which are equally likely.",
         test_images=x,
         reconstructions=one.model.reconstruct(x),
@@ -44,7 +44,7 @@ def _reconstructed_and_generated(one):
 @drawings.each
 def _samples(one):
     return _grids(
-        f"Samples, {one.label}",
+        f"Samples, {one.run.label}",
         "Drawn around prototypes, all of which are equally likely.",
         samples=one.model.generate(72, seed=0),
     )
@@ -55,7 +55,7 @@ def _denoised(one):
     x, _ = one.test(36)
     noisy, restored = one.model.denoise(x, seed=0)
     return _grids(
-        f"Noisy and denoised images, {one.label}",
+        f"Noisy and denoised images, {one.run.label}",
         "Normal noise of variance 0.5 on pixels from 0 to 1.",
         test_images=x,
         noisy=noisy,

@@ -38,7 +38,7 @@ def each(draw):
 def seen(one, num):
     """Model, leading test images, and their labels where the model takes them."""
     x, y = one.test(num)
-    return one.model, x, y if one.model.num_classes else None
+    return one.model, x, y if one.model.conditional else None
 
 
 @each
@@ -106,7 +106,7 @@ def traversal(dimension, high, label=5):
 
 def reconstructions(trained):
     """12 test images of the first run, and what each model makes of them."""
-    models = {one.label: one.model for one in trained}
+    models = {one.run.label: one.model for one in trained}
     _, x, y = seen(trained[0], 12)
     return figures.reconstruction_rows(models, x, y)
 

@@ -38,7 +38,9 @@ def records(table, trained):
         reported = table.reported(one.run)
         entries = [(e.row, e.metric, e.value) for e in reported]
         known = {e.metric for e in reported}
-        entries += [(one.label, name, None) for name in table.also if name not in known]
+        entries += [
+            (one.run.label, name, None) for name in table.also if name not in known
+        ]
         for row, metric, paper in entries:
             ours = metrics.get(metric)
             if paper is None and ours is None:
@@ -57,7 +59,7 @@ def records(table, trained):
 
 def _circumstances(trained):
     return {
-        "run": trained.label,
+        "run": trained.run.label,
         "data": _file_name(trained.config.data["source"]),
         "images": trained.splits.num_train,
         "epochs": len(trained.history),
@@ -166,6 +168,6 @@ def _runs(trained):
         found = _circumstances(one)
         changes = f"`{found['changes']}`" if found["changes"] else ""
         yield (
-            f"| `{one.label}` | {found['images']:,} | `{found['data']}` | "
+            f"| `{one.run.label}` | {found['images']:,} | `{found['data']}` | "
             f"{found['epochs']} | {found['seed']} | {changes} |"
         )
