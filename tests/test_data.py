@@ -193,6 +193,23 @@ def test_validation_size(tmp_path):
     assert (splits.num_train, splits.num_validation) == (40, 0)
 
 
+def test_steps_per_epoch_ends_a_shuffled_epoch_early(tmp_path):
+    source = write_numbered(tmp_path / "x.npz", 40)
+    whole = data.load(source, validation_size=0, batch_size=6)
+    short = data.load(source, validation_size=0, batch_size=6, steps_per_epoch=3)
+    assert (whole.steps_per_epoch, short.steps_per_epoch) == (7, 3)
+    for _ in range(2):
+        labels = collect(short.train)[1]
+        np.testing.assert_array_equal(labels, collect(whole.train)[1][:18])
+    resumed = [y.numpy() for _, y in short.train_from(4).take(3)]
+    first = [y.numpy() for _, y in whole.train_from(8).take(2)]
+    second = next(iter(whole.train_from(14)))[1].numpy()
+    np.testing.assert_array_equal(resumed, [*first, second])
+    assert len(collect(short.test)[1]) == len(collect(whole.test)[1])
+    most = data.load(source, validation_size=0, batch_size=6, steps_per_epoch=100)
+    assert most.steps_per_epoch == 7
+
+
 # Scale
 
 
@@ -395,7 +412,7 @@ def test_frey_faces(tmp_path):
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "sizes"),
     [
-        ("mnist.npz", (28, 28, 1), 10, (20250, 2250, 10000)),
+        ("mnist.npz", (28, 28, 1), 10, (54000, 6000, 10000)),
         ("cifar10_small.npz", (32, 32, 3), 10, (4577, 508, 1017)),
         ("omniglot_small.npz", (28, 28, 1), None, (2448, 272, 3120)),
     ],

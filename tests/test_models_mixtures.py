@@ -10,6 +10,7 @@ from mvae_tf import divergences
 from mvae_tf.noise import BatchNoise
 
 NOISE = BatchNoise(tf.constant([1, 2]))
+SMALL = {"name": "mlp", "hidden": 8}
 SAME = {"rtol": 1e-5, "atol": 1e-6}
 CASES = [
     harness.Case("mvae", "mvae"),
@@ -274,3 +275,38 @@ def test_mixture_of_vaes_mixes_images():
     weights = model.encode(x)["weights"]
     mixed = np.einsum("bk,kb...->b...", weights, images)
     np.testing.assert_allclose(model.reconstruct(x), mixed, rtol=1e-4, atol=1e-5)
+
+
+def test_latent_sources_feed_sub_decoders():
+    model = mvae_tf.create(
+        "mvae", (4, 4, 1), num_components=3, latent_dim=2, network=SMALL
+    )
+    slipped = type(model).from_config(
+        model.get_config() | {"latent_sources": [0, 1, 1]}
+    )
+    slipped.set_weights(model.get_weights())
+    z = np.random.default_rng(0).normal(size=(5, 3, 2)).astype("float32")
+    np.testing.assert_array_equal(slipped.decode(z), model.decode(z[:, [0, 1, 1]]))
+    assert slipped.get_config()["latent_sources"] == [0, 1, 1]
+
+
+def test_pruning_keeps_the_latents_that_sub_decoders_read():
+    model = mvae_tf.create(
+        "mvae",
+        (4, 4, 1),
+        num_components=3,
+        latent_dim=2,
+        network=SMALL,
+        latent_sources=[0, 0, 1],
+    )
+    pruned = model._keep([2])
+    assert pruned.kept_components == (0, 1, 2)
+    pruned = model._keep([1])
+    assert pruned.kept_components == (0, 1)
+    assert pruned.latent_sources == [0, 0]
+
+
+@pytest.mark.parametrize("sources", [[0, 1], [0, 1, 3], [0, 1, -1], [0, 1, 1.0]])
+def test_latent_sources_out_of_range(sources):
+    with pytest.raises(ValueError, match="latent_sources as 3 indices in 0..2"):
+        mvae_tf.create("mvae", (4, 4, 1), num_components=3, latent_sources=sources)

@@ -50,6 +50,7 @@ def load(
     download=False,
     validation_size=None,
     crop_size=None,
+    steps_per_epoch=None,
 ):
     """Training, validation and test pipelines of a data set.
 
@@ -82,6 +83,8 @@ def load(
             no validation part; 0 for none.
         crop_size: Side in pixels of the centred square that is cut out before the
             resize (CelebA: 128).
+        steps_per_epoch: Batches of a training epoch, where it has more: the shuffled
+            epoch ends after as many. None trains on every example in each epoch.
 
     Returns:
         `Splits`.
@@ -99,6 +102,7 @@ def load(
     _check_int("seed", seed, 0, 2**31)
     _check_int("limit", limit, 1, optional=True)
     _check_int("crop_size", crop_size, 1, optional=True)
+    _check_int("steps_per_epoch", steps_per_epoch, 1, optional=True)
     _check_int("validation_size", validation_size, 0, optional=True)
     if binarize not in (None, "dynamic", "static"):
         raise ValueError(
@@ -148,6 +152,7 @@ def load(
         seed=seed,
         value_range=(low, high),
         binarize=binarize,
+        steps_per_epoch=steps_per_epoch,
     )
 
 

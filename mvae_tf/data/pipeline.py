@@ -37,14 +37,16 @@ class IndexedExamples:
         """The first `size` of these examples."""
         return dataclasses.replace(self, size=min(self.size, size))
 
-    def batches(self, epochs, batch_size, seed=None):
-        """Dataset of `(epoch, indices)`, one element a batch.
+    def batches(self, epochs, batch_size, seed=None, steps=-1):
+        """Dataset of `(epoch, indices)`, one element per batch.
 
         Args:
             epochs: Dataset of int64 epoch numbers.
             batch_size: int; the last batch of an epoch may be smaller.
             seed: int that, with the epoch, decides the order; None keeps the examples
                 as they are stored.
+            steps: int, the number of batches of an epoch after which the rest of it
+                is left out; -1 keeps all.
         """
 
         def batch(epoch, start):
@@ -54,7 +56,7 @@ class IndexedExamples:
             return epoch, indices
 
         def one_epoch(epoch):
-            starts = tf.data.Dataset.range(0, self.size, batch_size)
+            starts = tf.data.Dataset.range(0, self.size, batch_size).take(steps)
             return starts.map(lambda start: batch(epoch, start))
 
         return epochs.flat_map(one_epoch)
@@ -84,7 +86,7 @@ class StreamedExamples:
         size = min(self.size, size)
         return dataclasses.replace(self, size=size, records=self.records.take(size))
 
-    def batches(self, epochs, batch_size, seed=None):
+    def batches(self, epochs, batch_size, seed=None, steps=-1):
         """Dataset of `(epoch, records)`, as in `IndexedExamples`."""
 
         def shuffle(epoch, block, records):
@@ -100,7 +102,7 @@ class StreamedExamples:
                 blocks = self.records.batch(SHUFFLE_BLOCK).enumerate()
                 blocks = blocks.map(lambda i, records: shuffle(epoch, i, records))
                 batches = blocks.prefetch(1).rebatch(batch_size)
-            return batches.map(lambda *records: (epoch, records))
+            return batches.take(steps).map(lambda *records: (epoch, records))
 
         return epochs.flat_map(one_epoch)
 
@@ -122,7 +124,7 @@ class Splits:
         num_classes: Number of classes, or None where there are no labels.
         num_train, num_validation, num_test: Numbers of examples.
         batch_size: Examples a batch.
-        steps_per_epoch: Batches in a training epoch.
+        steps_per_epoch: Batches in a training epoch, at most as many as asked for.
         value_range: `(low, high)`, what black and white are mapped to.
         seed: Seed of order and dynamic binarisation.
     """
@@ -138,6 +140,7 @@ class Splits:
         seed,
         value_range,
         binarize,
+        steps_per_epoch=None,
     ):
         self.name = name
         self.input_shape = train.shape
@@ -146,7 +149,8 @@ class Splits:
         self.num_validation = validation.size if validation else 0
         self.num_test = test.size
         self.batch_size = batch_size
-        self.steps_per_epoch = -(-train.size // batch_size)
+        steps = -(-train.size // batch_size)
+        self.steps_per_epoch = min(steps, steps_per_epoch or steps)
         self.value_range = value_range
         self.seed = seed
         self._train_examples = train
@@ -187,9 +191,14 @@ class Splits:
         return self._finite(examples, tf.data.Dataset.range(1), None, split)
 
     def _finite(self, examples, epochs, seed, split):
-        steps = -(-examples.size // self.batch_size)
+        steps = self._steps(examples, split)
         dataset = self._pipeline(examples, epochs, seed, split)
         return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+
+    def _steps(self, examples, split):
+        if split == "train":
+            return self.steps_per_epoch
+        return -(-examples.size // self.batch_size)
 
     def _pipeline(self, examples, epochs, seed, split, skipped=0):
         def finish(epoch, reference):
@@ -206,7 +215,9 @@ class Splits:
             return (x, *y) if y else x
 
         dataset = (
-            examples.batches(epochs, self.batch_size, seed)
+            examples.batches(
+                epochs, self.batch_size, seed, self._steps(examples, split)
+            )
             .skip(skipped)
             .map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .prefetch(tf.data.AUTOTUNE)

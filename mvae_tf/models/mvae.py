@@ -47,6 +47,9 @@ class MVAE(MixtureVAE):
         dirichlet_weight: weight of the KL of the mixing weights.
         independence_weight: beta, weight of the independence term.
         kl_reduction: "mean" (Eq 18, 24) or "sum" (Eq 30-31) over components.
+        latent_sources: list of K indices: sub-decoder i reads the latent of encoder
+            `latent_sources[i]`. None is the identity, as in the paper; the authors'
+            MNIST script of MVAE-Gau with K = 6 has `[0, 1, 2, 3, 3, 3]`.
         seed: int that decides initial weights and all noise.
         **kwargs: `name` and `dtype` of `keras.Model`.
 
@@ -72,6 +75,7 @@ class MVAE(MixtureVAE):
         dirichlet_weight=1.0,
         independence_weight=1.0,
         kl_reduction="mean",
+        latent_sources=None,
         seed=0,
         **kwargs,
     ):
@@ -97,6 +101,7 @@ class MVAE(MixtureVAE):
             **kwargs,
         )
         self.mask = mask
+        self.latent_sources = _sources(latent_sources, num_components)
         if mask is not None:
             self.mask_strength = self.add_weight(
                 name="mask_strength",
@@ -151,6 +156,8 @@ class MVAE(MixtureVAE):
         return tf.exp(log_product)
 
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
+        if self.latent_sources is not None:
+            z = tf.gather(z, self.latent_sources, axis=1)
         features = self.sub_decoder(z, y, noise=noise, training=training)
         shape = tf.concat([tf.shape(features)[:2], [1] * (features.shape.rank - 2)], 0)
         weights = tf.reshape(tf.transpose(weights), shape)
@@ -221,8 +228,35 @@ class MVAE(MixtureVAE):
         return tf.reduce_sum(kept, axis=1)
 
     def _keep(self, kept):
+        if self.latent_sources is not None:
+            # A kept sub-decoder needs the component whose encoder it reads, and so on.
+            found = set()
+            while found != set(kept):
+                found = set(kept)
+                kept = sorted(found | {self.latent_sources[i] for i in kept})
         pruned = super()._keep(kept)
         pruned.mix_decoder.set_weights(self.mix_decoder.get_weights())
         if self.mask is not None:
             pruned.mask_strength.assign(self.mask_strength)
         return pruned
+
+    def _pruned_config(self, kept):
+        config = super()._pruned_config(kept)
+        if self.latent_sources is not None:
+            sources = [kept.index(self.latent_sources[i]) for i in kept]
+            config["latent_sources"] = sources
+        return config
+
+
+def _sources(sources, num):
+    """The indices as a list of ints; None stays None."""
+    if sources is None:
+        return None
+    given = list(sources)
+    if len(given) != num or any(
+        isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < num for i in given
+    ):
+        raise ValueError(
+            f"Expected latent_sources as {num} indices in 0..{num - 1}, got {sources}."
+        )
+    return given

@@ -39,6 +39,8 @@ def presets():
             "script: MixtureGaussian_Dirichlet",
             network={"name": "mlp", "dropout": 0.1},
             mixing=SCRIPT_MIXING,
+            # TensorFlow's old tutorial reader, which the script uses, holds out 5,000.
+            data={"validation_size": 5000},
         ),
         _preset(
             "m-vae-cifar10@code",
@@ -61,7 +63,13 @@ SCRIPT_MIXING = {"name": "dirichlet", "prior": 0.25, "reparameterized": False}
 
 
 def _preset(
-    name, dataset, source="IPTA 2020", model="m_vae", training=None, **arguments
+    name,
+    dataset,
+    source="IPTA 2020",
+    model="m_vae",
+    training=None,
+    data=None,
+    **arguments,
 ):
     setting = SETTINGS[dataset]
     mixture = {"num_components": 4} | setting.mixture
@@ -70,7 +78,7 @@ def _preset(
         name=name,
         model=model,
         arguments=setting.arguments | defaults | arguments,
-        data=setting.data,
+        data=setting.data | (data or {}),
         training=dataclasses.replace(setting.training, **(training or {})),
         source=source,
         paper=REPORTED.get(name.removesuffix("@code"), ()),

@@ -13,12 +13,17 @@ tanh output on CIFAR images in [0, 1].
 
 Slips of the scripts that `@code` leaves out:
 
-- `Dropout_Sinple_6_Gaussian` feeds z_4 to the sub-decoders 5 and 6;
 - `Dropout_Simple_10_Gaussian` and `Dropout_Simple_4_Gaussian_RandomSample` have a mask
   that replaces the encoders' concentrations;
 - the exported CIFAR6_Gaussian graph masks the concentrations 5 and 6 twice;
 - the colour scripts continue from a checkpoint; here, they start from scratch;
-- the last batches of an epoch are dropped there, and 54,912 images of MNIST make one.
+- a step with a NaN destroys the weights there, and is skipped here.
+
+On MNIST and Fashion-MNIST, `@code` trains on all 60,000 images, as the scripts do: an
+epoch is 429 batches of 128, drawn from the images in a new order. The script of
+MVAE-Gau with K = 6 on MNIST, `Dropout_Sinple_6_Gaussian`, feeds the latent of encoder 4
+to the sub-decoders 4, 5 and 6; its preset does so too (`latent_sources`), because the
+errors that Table VI reports for this model are those of a program with this slip.
 """
 
 import dataclasses
@@ -129,7 +134,7 @@ class Script:
             },
             "kl_weight": self.kl_weight,
         }
-        return _preset(
+        preset = _preset(
             f"{_name(self.variant, self.num_components, self.dataset)}@code",
             "mvae",
             self.dataset,
@@ -137,7 +142,15 @@ class Script:
             f"script: {self.source}",
             **self.training,
         )
+        data = SCRIPT_DATA.get(self.dataset, {})
+        return dataclasses.replace(preset, data=preset.data | data)
 
+
+# The scripts hold nothing out for validation, and leave out the rest of an epoch.
+SCRIPT_DATA = {
+    name: {"validation_size": 0, "steps_per_epoch": 429}
+    for name in ("mnist", "fashion_mnist")
+}
 
 GS = {"name": "gumbel", "regularizer_form": "squared_entropy"}
 GS_CONV = GS | {"placement": "concentration"}
@@ -165,12 +178,13 @@ CIFAR_4 = CIFAR | {
 }
 LARGE = {"network": CONV_64 | {"batch_statistics": True}}
 SHORT = {"epochs": 5}
+SLIP = {"latent_sources": [0, 1, 2, 3, 3, 3]}
 
 SCRIPTS = (
     Script("Dropout_Simple_4_Bernoulli", "gs", 4, "mnist", GS),
     Script("Dropout_Simple_4_Gaussian", "gau", 4, "mnist", GAU),
     Script("Dropout_Simple_6_Bernoulli", "gs", 6, "mnist", GS),
-    Script("Dropout_Sinple_6_Gaussian", "gau", 6, "mnist", GAU),
+    Script("Dropout_Sinple_6_Gaussian", "gau", 6, "mnist", GAU, arguments=SLIP),
     Script("Dropout_6_Bernoulli_NoDropout", "fixed", 6, "mnist", None),
     Script("Simple6_..Fashion_Measurment", "gs", 6, "fashion_mnist", GS),
     Script("as Dropout_Sinple_6_Gaussian", "gau", 6, "fashion_mnist", GAU),
