@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from mvae_tf.parts import choice
+from mvae_tf.parts.part import choice
 
 __all__ = ["RunConfig", "Training"]
 

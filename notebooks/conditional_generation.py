@@ -40,7 +40,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import mvae_tf
 from mvae_tf import figures
-from mvae_tf.callbacks import KLWarmup
+from mvae_tf.runs.callbacks import KLWarmup
 
 # %matplotlib inline
 

@@ -40,8 +40,8 @@ from IPython.display import display
 
 import mvae_tf
 from mvae_tf import figures
-from mvae_tf.callbacks import MixtureSummaries
 from mvae_tf.evaluation import UNITS, evaluate
+from mvae_tf.runs.callbacks import MixtureSummaries
 
 # %matplotlib inline
 

@@ -21,9 +21,9 @@ import numpy as np
 import tensorflow as tf
 
 from mvae_tf import presets
-from mvae_tf.mixing import DirichletWeights
 from mvae_tf.models import MVAE, VAE, create
 from mvae_tf.optimizers import FusedAdam
+from mvae_tf.parts.mixing import DirichletWeights
 
 MLP = {"input_shape": (784,), "latent_dim": 50}
 CONV = {

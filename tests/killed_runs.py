@@ -12,8 +12,8 @@ import time
 import keras
 import numpy as np
 
-from mvae_tf import training
 from mvae_tf.config import RunConfig, Training
+from mvae_tf.runs import training
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["mvae_tf.training", "sklearn.datasets"])

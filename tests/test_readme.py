@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mvae_tf import cli, presets
+from mvae_tf import presets
+from mvae_tf.cli import parser as cli
 
 ROOT = Path(__file__).parent.parent
 README = ROOT.joinpath("README.md").read_text("utf-8")

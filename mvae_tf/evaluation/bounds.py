@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from mvae_tf.audit import audit as audit_model
+from mvae_tf.evaluation.audit import audit as audit_model
 from mvae_tf.evaluation.task import mean
 
 __all__ = ["audit", "elbo", "lacks_bound", "likelihood"]

@@ -12,7 +12,7 @@ from mvae_tf.evaluation import (
     scores,
 )
 from mvae_tf.evaluation.task import Task
-from mvae_tf.parts import choice
+from mvae_tf.parts.part import choice
 
 __all__ = ["GROUPS", "evaluate"]
 

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import keras
 
-from mvae_tf import likelihoods, networks
 from mvae_tf.models.inference import Inference
 from mvae_tf.models.registry import arguments
-from mvae_tf.models.step import TrainingStep
+from mvae_tf.models.training_step import TrainingStep
 from mvae_tf.noise import check_seed
-from mvae_tf.parts import Part
+from mvae_tf.parts import likelihoods, networks
+from mvae_tf.parts.part import Part
 
 __all__ = ["BaseVAE", "LossTerms"]
 

@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from mvae_tf import divergences, gaussian, priors
+from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE, LossTerms
-from mvae_tf.networks.base import layer_seed
-from mvae_tf.networks.gated import ComponentLinear, clipped_head
-from mvae_tf.parts import choice
+from mvae_tf.parts import gaussian, priors
+from mvae_tf.parts.networks.base import layer_seed
+from mvae_tf.parts.networks.gated import ComponentLinear, clipped_head
+from mvae_tf.parts.part import choice
 
 __all__ = ["CategoricalVAE", "CategoryTable"]
 

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf import gaussian, priors
 from mvae_tf.models.base import BaseVAE, LossTerms
 from mvae_tf.models.prototypes import (
     mmd_within_categories,
@@ -19,7 +18,8 @@ from mvae_tf.models.prototypes import (
 )
 from mvae_tf.models.registry import register
 from mvae_tf.noise import RowNoise, content_seeds
-from mvae_tf.parts import choice
+from mvae_tf.parts import gaussian, priors
+from mvae_tf.parts.part import choice
 
 __all__ = ["CGM", "rate_variance"]
 

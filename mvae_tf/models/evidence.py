@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.models.checks import Checks
+from mvae_tf.models.inputs import Checks
 from mvae_tf.noise import RowNoise, content_seeds
 
 __all__ = ["Evidence", "ImportanceSampling"]

@@ -17,11 +17,12 @@ import math
 
 import tensorflow as tf
 
-from mvae_tf import divergences, gaussian, priors
+from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE, LossTerms
 from mvae_tf.models.registry import register
 from mvae_tf.noise import RowNoise, content_seeds
-from mvae_tf.parts import choice
+from mvae_tf.parts import gaussian, priors
+from mvae_tf.parts.part import choice
 
 __all__ = ["GMMpVAE"]
 

@@ -9,10 +9,10 @@ import math
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from mvae_tf import gaussian, priors
 from mvae_tf.models.base import BaseVAE, LossTerms
 from mvae_tf.models.registry import register
-from mvae_tf.networks.gated import GatedMLP, GatedStack, clipped_head
+from mvae_tf.parts import gaussian, priors
+from mvae_tf.parts.networks.gated import GatedMLP, GatedStack, clipped_head
 
 __all__ = ["HVAE", "HVampVAE"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from mvae_tf.models.evidence import Evidence
-from mvae_tf.networks.pixel import in_raster_order
 from mvae_tf.noise import RowNoise, check_seed, content_seeds, index_seeds
+from mvae_tf.parts.networks.pixel import in_raster_order
 
 __all__ = ["Inference"]
 

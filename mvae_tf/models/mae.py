@@ -7,9 +7,9 @@ https://github.com/XuezheMax/mae.
 
 import tensorflow as tf
 
-from mvae_tf import priors
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
+from mvae_tf.parts import priors
 
 __all__ = ["MAE"]
 

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf import divergences, gaussian, independence, mixing
+from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE
 from mvae_tf.noise import RowNoise, content_seeds
-from mvae_tf.parts import choice
+from mvae_tf.parts import gaussian, independence, mixing
+from mvae_tf.parts.part import choice
 
 __all__ = ["MixtureVAE", "SelectedComponents"]
 

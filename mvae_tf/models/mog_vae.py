@@ -4,9 +4,9 @@ Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervis
 Learning of Multimodal Data" (Entropy 2020).
 """
 
-from mvae_tf import priors
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
+from mvae_tf.parts import priors
 
 __all__ = ["MoGVAE"]
 

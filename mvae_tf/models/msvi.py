@@ -8,9 +8,10 @@ import math
 
 import tensorflow as tf
 
-from mvae_tf import divergences, gaussian, priors
+from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE, LossTerms
 from mvae_tf.models.registry import register
+from mvae_tf.parts import gaussian, priors
 
 __all__ = ["MSVI"]
 

@@ -7,11 +7,11 @@ Networks and Learning Systems, 2022. Equation numbers are the paper's.
 import keras
 import tensorflow as tf
 
-from mvae_tf import masks
 from mvae_tf.models.base import LossTerms
 from mvae_tf.models.mixture import MixtureVAE, SelectedComponents
 from mvae_tf.models.registry import register
 from mvae_tf.noise import RowNoise, content_seeds
+from mvae_tf.parts import masks
 
 __all__ = ["MVAE"]
 

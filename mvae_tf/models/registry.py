@@ -4,7 +4,7 @@ import inspect
 
 import keras
 
-from mvae_tf.parts import choice
+from mvae_tf.parts.part import choice
 
 __all__ = ["arguments", "create", "get", "names", "register"]
 

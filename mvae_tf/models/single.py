@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from mvae_tf import gaussian, priors
 from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.parts import gaussian, priors
 
 __all__ = ["SingleVAE"]
 

@@ -6,9 +6,9 @@ https://arxiv.org/abs/1705.07120.
 
 import tensorflow as tf
 
-from mvae_tf import priors
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
+from mvae_tf.parts import priors
 
 __all__ = ["VampVAE"]
 

@@ -4,7 +4,7 @@ Names are `<model>-<variant>-<dataset>`. A name alone follows the papers where t
 sound; with `@code` it follows the authors' scripts.
 """
 
-from mvae_tf.parts import choice
+from mvae_tf.parts.part import choice
 from mvae_tf.presets import baselines, cgm, cp_vae, gmmp_vae, m_vae, mvae
 from mvae_tf.presets.base import Preset, Reported
 

@@ -4,7 +4,7 @@ A paper is one file: its tables and figures say which presets they need and how 
 drawn, and its scales how much is trained. `runner.reproduce` does the rest.
 """
 
-from mvae_tf.parts import choice
+from mvae_tf.parts.part import choice
 from mvae_tf.reproduce import cgm, cp_vae, gmmp_vae, m_vae, mvae
 from mvae_tf.reproduce.base import SCALES, Figure, Paper, Run, Table, Trained
 from mvae_tf.reproduce.runner import Incomplete, reproduce

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import mvae_tf
-from mvae_tf import data, overrides, presets, storage, training
+from mvae_tf import data, presets, storage
+from mvae_tf.runs import overrides, training
 
 __all__ = ["SCALES", "Figure", "Paper", "Run", "Table", "Trained"]
 

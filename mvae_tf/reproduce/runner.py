@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from mvae_tf import evaluation, figures, training
+from mvae_tf import evaluation, figures
 from mvae_tf.reproduce.base import Table, Trained
 from mvae_tf.reproduce.records import (
     pictured,
@@ -13,6 +13,7 @@ from mvae_tf.reproduce.records import (
     write_csv,
     write_markdown,
 )
+from mvae_tf.runs import training
 
 __all__ = ["Incomplete", "reproduce"]
 

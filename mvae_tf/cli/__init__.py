@@ -1,0 +1,5 @@
+"""The command line, `python -m mvae_tf`, installed also as `mvae-tf`."""
+
+from mvae_tf.cli.parser import main
+
+__all__ = ["main"]

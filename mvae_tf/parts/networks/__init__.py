@@ -1,0 +1,35 @@
+"""Encoders, sub-decoders and mix-decoders with the component axis inside.
+
+A network is a part (`MLP`, `GatedMLP`, `Conv`, `GatedConv`, `Pixel`, `DCGAN`). Once
+told the shape of the images by `for_images`, it makes three kinds of Keras layer:
+
+- `encoder(K, latent_dim)`: x `[B, ...]` -> mean `[B, K, Z]`, stddev `[B, K, Z]` (None
+  with `deviations=False`) and, for mixtures, positive scores `[B, K]`;
+- `sub_decoder(K)`: z `[B, K, Z]` -> features `[K, B, ...]`, one set a component;
+- `mix_decoder(channels)`: features `[B, ...]` -> likelihood features `[B, H, W, C]`,
+  shared by the components, or `[K, B, ...]` -> `[K, B, H, W, C]` with K sets of
+  weights of its own; that of an `autoregressive` network takes the image, too.
+
+The fully connected ones have a fourth, `trunk()`: x -> features `[B, hidden]`, the
+encoder without its heads, for models that put heads of their own on it.
+
+Layers are called as `layer(inputs, labels=None, noise=None, training=False)`; labels
+are one-hot rows. Dropout draws from the `noise` of the step, never from a state.
+"""
+
+from mvae_tf.parts.networks.conv import Conv
+from mvae_tf.parts.networks.dcgan import DCGAN
+from mvae_tf.parts.networks.gated import GatedMLP
+from mvae_tf.parts.networks.gated_conv import GatedConv
+from mvae_tf.parts.networks.mlp import MLP
+from mvae_tf.parts.networks.pixel import Pixel
+from mvae_tf.parts.part import resolve
+
+__all__ = ["DCGAN", "MLP", "Conv", "GatedConv", "GatedMLP", "Pixel", "get"]
+
+_KINDS = {kind.name: kind for kind in (MLP, GatedMLP, Conv, GatedConv, Pixel, DCGAN)}
+
+
+def get(specification):
+    """A network from its name, its configuration or itself."""
+    return resolve(specification, _KINDS, "network")

@@ -1,0 +1,244 @@
+"""Gated fully connected networks of the VampPrior, GMMpVAE and CP-VAE experiments.
+
+A gated layer is a product of two affine maps, h(x) * sigmoid(g(x)), without any other
+nonlinearity. Encoder: gated 300, gated 300, linear heads. Sub-decoder: gated 300.
+Mix-decoder: gated 300, linear to the pixels. Tomczak and Welling, "VAE with a
+VampPrior" (AISTATS 2018), https://arxiv.org/abs/1705.07120.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from mvae_tf.parts.networks.base import ComponentNetwork, Network, layer_seed
+from mvae_tf.parts.networks.dense import (
+    DenseStack,
+    Encoder,
+    MixDecoder,
+    SubDecoder,
+    Trunk,
+)
+from mvae_tf.parts.part import choice
+
+__all__ = ["INITIALIZERS", "ComponentLinear", "GatedMLP", "GatedStack", "clipped_head"]
+
+_LOG_VARIANCES = (-6.0, 2.0)
+
+# CP-VAE and CGM start from Glorot's uniform numbers, GMMpVAE from He's normal ones.
+INITIALIZERS = {
+    "glorot": keras.initializers.GlorotUniform,
+    "he": lambda seed: keras.initializers.VarianceScaling(
+        2.0, "fan_in", "untruncated_normal", seed=seed
+    ),
+}
+
+
+def clipped_head(features, latent_dim, scores=False, deviations=True):
+    """Mean, standard deviation and scores from `[..., 2 Z]` or `[..., 2 Z + 1]`.
+
+    The second half is the log-variance, which is clipped to [-6, 2]. Without
+    `deviations` the features hold none, and stddev is None.
+
+    Returns:
+        mean `[..., Z]`, stddev `[..., Z]` and scores `[...]` > 0, all float32; scores
+        are None when the features hold none.
+    """
+    features = tf.cast(features, tf.float32)
+    sizes = [latent_dim, latent_dim * deviations, int(scores)]
+    mean, log_variance, score = tf.split(features, sizes, axis=-1)
+    stddev = None
+    if deviations:
+        stddev = tf.exp(0.5 * tf.clip_by_value(log_variance, *_LOG_VARIANCES))
+    if not scores:
+        return mean, stddev, None
+    return mean, stddev, 1e-6 + tf.nn.softplus(tf.squeeze(score, -1))
+
+
+class ComponentLinear(ComponentNetwork):
+    """K linear layers, gated or not, as one batched matrix product.
+
+    Args:
+        num_components: K.
+        input_units, units: sizes of the input and of the output.
+        gated: whether the output is h(x) * sigmoid(g(x)).
+        initializer: "glorot" or "he".
+        seed: int; component i starts from the same weights whatever K is.
+        **kwargs: `name` and `dtype` of the layer.
+    """
+
+    def __init__(
+        self, num_components, input_units, units, gated, initializer, seed, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.gated = gated
+        make = INITIALIZERS[choice(initializer, INITIALIZERS, "initializer")]
+        maps = ("h", "g") if gated else ("h",)
+
+        def draw(shape, dtype=None):
+            def one(component, which):
+                drawn = make(seed=layer_seed(seed, component, which))
+                return drawn((input_units, units), dtype)
+
+            return tf.stack(
+                [
+                    tf.concat([one(i, which) for which in maps], axis=1)
+                    for i in range(shape[0])
+                ]
+            )
+
+        outputs = len(maps) * units
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(num_components, input_units, outputs),
+            initializer=draw,
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(num_components, 1, outputs), initializer="zeros"
+        )
+        self.built = True
+
+    def call(self, x):
+        """`[B, I]` or `[K, B, I]` -> `[K, B, O]`."""
+        kernel = tf.cast(self.kernel, self.compute_dtype)
+        bias = tf.cast(self.bias, self.compute_dtype)
+        return self.activate(tf.matmul(tf.cast(x, self.compute_dtype), kernel) + bias)
+
+    def activate(self, outputs):
+        """The layer's output from those of its affine maps."""
+        if not self.gated:
+            return outputs
+        values, gates = tf.split(outputs, 2, axis=-1)
+        return values * tf.sigmoid(gates)
+
+    def copy_components(self, source, kept):
+        self.kernel.assign(tf.gather(source.kernel, kept))
+        self.bias.assign(tf.gather(source.bias, kept))
+
+
+class GatedStack(DenseStack):
+    """Gated layers in a row, and a linear one at the end if `linear`.
+
+    Args:
+        num_components: K.
+        units: sizes of the input and of each layer's output.
+        linear: whether the last layer has no gate.
+        initializer: "glorot" or "he".
+        seed: int.
+        **kwargs: `name` and `dtype` of the layer.
+    """
+
+    def __init__(self, num_components, units, linear, initializer, seed, **kwargs):
+        super().__init__(**kwargs)
+        last = len(units) - 2
+        self.layers_in_order = [
+            ComponentLinear(
+                num_components,
+                units[i],
+                units[i + 1],
+                gated=not (linear and i == last),
+                initializer=initializer,
+                seed=layer_seed(seed, self.name, i),
+                dtype=self.dtype_policy,
+                name=f"gated_{i}",
+            )
+            for i in range(last + 1)
+        ]
+        self.built = True
+
+
+class GatedTrunk(Trunk, GatedStack):
+    """Features `[B, hidden]` of images, before any head."""
+
+
+class GatedEncoder(Encoder, GatedStack):
+    """K encoders on flattened images; labels are appended to the pixels."""
+
+    def __init__(self, latent_dim, scores, deviations=True, **kwargs):
+        super().__init__(linear=True, **kwargs)
+        self.latent_dim = latent_dim
+        self.scores = scores
+        self.deviations = deviations
+
+    def head(self, features):
+        return clipped_head(features, self.latent_dim, self.scores, self.deviations)
+
+
+class GatedSubDecoder(SubDecoder, GatedStack):
+    """K sub-decoders; labels are appended to each component's latents."""
+
+
+class GatedMixDecoder(MixDecoder, GatedStack):
+    """Decoder from features to the image, shared (K = 1 inside) or one a component."""
+
+
+class GatedMLP(Network):
+    """Gated fully connected networks.
+
+    Args:
+        hidden: units of every hidden layer (300).
+        initializer: "glorot" (CP-VAE) or "he" (GMMpVAE); biases start at 0.
+    """
+
+    name = "gated_mlp"
+
+    def __init__(self, hidden=300, initializer="glorot"):
+        if not isinstance(hidden, int) or hidden < 1:
+            raise ValueError(f"Expected hidden an integer >= 1, got {hidden!r}.")
+        self.hidden = hidden
+        self.initializer = choice(initializer, INITIALIZERS, "initializer")
+
+    def trunk(self, input_shape, **kwargs):
+        """Layer from images to features `[B, hidden]`."""
+        return GatedTrunk(
+            num_components=1,
+            units=[math.prod(input_shape), self.hidden, self.hidden],
+            linear=False,
+            initializer=self.initializer,
+            **kwargs,
+        )
+
+    def encoder(
+        self,
+        input_shape,
+        latent_dim,
+        num_components,
+        num_classes,
+        scores,
+        deviations=True,
+        **kwargs,
+    ):
+        """Encoder layer, with heads of the mixing weights and of the deviations."""
+        pixels = math.prod(input_shape) + num_classes
+        head = latent_dim * (1 + deviations) + int(scores)
+        return GatedEncoder(
+            latent_dim,
+            scores,
+            deviations,
+            num_components=num_components,
+            units=[pixels, self.hidden, self.hidden, head],
+            initializer=self.initializer,
+            **kwargs,
+        )
+
+    def sub_decoder(self, latent_dim, num_components, num_classes, **kwargs):
+        """Sub-decoder layer."""
+        return GatedSubDecoder(
+            num_components=num_components,
+            units=[latent_dim + num_classes, self.hidden],
+            linear=False,
+            initializer=self.initializer,
+            **kwargs,
+        )
+
+    def mix_decoder(self, output_shape, num_components=None, **kwargs):
+        """Mix-decoder layer; `num_components=None` shares one among all components."""
+        return GatedMixDecoder(
+            output_shape,
+            shared=num_components is None,
+            num_components=num_components or 1,
+            units=[self.hidden, self.hidden, math.prod(output_shape)],
+            linear=True,
+            initializer=self.initializer,
+            **kwargs,
+        )

@@ -1,0 +1,284 @@
+"""Priors p(z) over one latent, as objects that know their density and draw from it.
+
+A model with more than a standard normal prior is composed with one of these:
+
+| class                | p(z)                                                          |
+|----------------------|---------------------------------------------------------------|
+| `StandardNormal`     | N(0, I)                                                       |
+| `MixtureOfGaussians` | sum_k N(mean_k, stddev_k^2) / K, trained                      |
+| `ConditionalGaussian`| the same, with the K Gaussians as p(z given c)                |
+| `Prototypes`         | the same with one fixed stddev: K trained points with noise   |
+| `VampPrior`          | average of q(z given u_k) over K trained pseudo-inputs u_k,   |
+|                      | each a Gaussian or a mixture of M                             |
+
+Densities are in nats, stddevs are standard deviations, and noise is stateless
+(`mvae_tf.noise`).
+"""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mvae_tf import divergences
+from mvae_tf.parts import gaussian
+
+__all__ = [
+    "ConditionalGaussian",
+    "MixtureOfGaussians",
+    "MixturePrior",
+    "Prior",
+    "Prototypes",
+    "StandardNormal",
+    "VampPrior",
+]
+
+_LOG_VARIANCES = (-6.0, 2.0)
+
+
+class Prior:
+    """A density over latents `[..., Z]`."""
+
+    def log_prob(self, z):
+        """Log p(z) in nats, `[...]`."""
+        raise NotImplementedError
+
+    def sample(self, like, noise):
+        """Draws z, `[B, Z]`, one for each element of any `[B]` tensor `like`."""
+        raise NotImplementedError
+
+    def kl(self, mean, stddev, z):
+        """KL(N(mean, stddev^2) || p) in nats, `[...]`.
+
+        Where no closed form exists, its unbiased estimate log q(z) - log p(z).
+
+        Args:
+            mean: `[..., Z]`.
+            stddev: `[..., Z]`.
+            z: `[..., Z]`, drawn from N(mean, stddev^2).
+        """
+        return gaussian.log_prob(mean, stddev, z) - self.log_prob(z)
+
+
+class StandardNormal(Prior):
+    """N(0, I).
+
+    Args:
+        latent_dim: Z.
+    """
+
+    def __init__(self, latent_dim):
+        self.latent_dim = latent_dim
+
+    def log_prob(self, z):
+        return gaussian.log_prob(tf.zeros_like(z), tf.ones_like(z), z)
+
+    def sample(self, like, noise):
+        return gaussian.draw_standard(like, self.latent_dim, noise)
+
+    def kl(self, mean, stddev, z):
+        del z
+        return divergences.gaussian_kl(mean, stddev)
+
+
+class MixturePrior(Prior):
+    """A mixture of N diagonal Gaussians."""
+
+    def components(self):
+        """Means `[N, Z]`, stddevs `[N, Z]` and weights `[N]`, which sum to 1."""
+        raise NotImplementedError
+
+    def log_prob(self, z):
+        means, stddevs, weights = self.components()
+        log_weights = tf.math.log(weights)
+        log_probs = component_log_probs(z, means, stddevs)
+        return tf.reduce_logsumexp(log_weights + log_probs, axis=-1)
+
+    def sample(self, like, noise, component=None):
+        """Draws z, `[B, Z]`; from the Gaussian `component` alone if it is given."""
+        means, stddevs, weights = self.components()
+        if component is None:
+            index = draw_index("prior_component", weights, like, noise)
+        else:
+            index = tf.fill(tf.shape(like), component)
+        draws = gaussian.draw_standard(like, means.shape[-1], noise)
+        return tf.gather(means, index) + tf.gather(stddevs, index) * draws
+
+
+class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
+    """K trained diagonal Gaussians of equal weight; log-variances stay in [-6, 2].
+
+    Means start apart, for equal ones would never part, and variances from 1.
+
+    Args:
+        num_components: K.
+        latent_dim: Z.
+        seed: int that decides the initial means.
+        spread: stddev of the initial means.
+    """
+
+    def __init__(self, num_components, latent_dim, seed, spread=1.0):
+        super().__init__(name="prior", dtype="float32")
+        shape = (num_components, latent_dim)
+        self.means = self.add_weight(
+            name="means",
+            shape=shape,
+            initializer=keras.initializers.RandomNormal(stddev=spread, seed=seed),
+        )
+        self.log_variances = self.add_weight(
+            name="log_variances", shape=shape, initializer="zeros"
+        )
+        self.built = True
+
+    def components(self):
+        log_variances = tf.clip_by_value(
+            tf.convert_to_tensor(self.log_variances), *_LOG_VARIANCES
+        )
+        return (
+            tf.convert_to_tensor(self.means),
+            tf.exp(0.5 * log_variances),
+            _equal_weights(self.means.shape[0]),
+        )
+
+
+class ConditionalGaussian(MixtureOfGaussians):
+    """p(z given c) of K categories c; p(z) is their uniform mixture."""
+
+    def log_prob_given(self, z):
+        """Log p(z given c) of every category in nats, `[..., K]`."""
+        means, stddevs, _ = self.components()
+        return component_log_probs(z, means, stddevs)
+
+
+class Prototypes(keras.layers.Layer, MixturePrior):
+    """K trained points, each the mean of a Gaussian of one fixed variance.
+
+    Args:
+        num_components: K.
+        latent_dim: Z.
+        variance: of every dimension.
+        seed: int that decides the initial points, N(0, I).
+    """
+
+    def __init__(self, num_components, latent_dim, variance, seed):
+        super().__init__(name="prior", dtype="float32")
+        self.variance = variance
+        self.means = self.add_weight(
+            name="means",
+            shape=(num_components, latent_dim),
+            initializer=keras.initializers.RandomNormal(stddev=1.0, seed=seed),
+        )
+        self.built = True
+
+    def components(self):
+        means = tf.convert_to_tensor(self.means)
+        stddevs = tf.fill(tf.shape(means), math.sqrt(self.variance))
+        return means, stddevs, _equal_weights(self.means.shape[0])
+
+
+class VampPrior(keras.layers.Layer, MixturePrior):
+    """Average of the posteriors of K trained pseudo-inputs.
+
+    Tomczak and Welling, "VAE with a VampPrior" (AISTATS 2018),
+    https://arxiv.org/abs/1705.07120; with posteriors that are mixtures of M Gaussians,
+    Guo et al. (IEEE Access 2020). The pseudo-inputs are encoded anew at each use, so
+    that gradients reach both them and the encoder; they are clipped to the range of
+    valid pixels, outside of which their gradient is zero.
+
+    Args:
+        num_pseudo_inputs: K.
+        input_shape: shape of an image.
+        encode: function from images `[K, ...]` to means `[K, M, Z]`, stddevs
+            `[K, M, Z]` and weights `[M]`.
+        pixel_range: `(low, high)` of valid pixels.
+        mean, stddev: moments of the initial pixels.
+        seed: int that decides them.
+    """
+
+    def __init__(
+        self, num_pseudo_inputs, input_shape, encode, pixel_range, mean, stddev, seed
+    ):
+        super().__init__(name="prior", dtype="float32")
+        self.encode = encode
+        self.pixel_range = pixel_range
+        self.pixels = self.add_weight(
+            name="pseudo_inputs",
+            shape=(num_pseudo_inputs, *input_shape),
+            initializer=keras.initializers.RandomNormal(mean, stddev, seed=seed),
+        )
+        self.built = True
+
+    def pseudo_inputs(self):
+        """The pseudo-inputs, images `[K, ...]` in the range of valid pixels."""
+        return tf.clip_by_value(tf.convert_to_tensor(self.pixels), *self.pixel_range)
+
+    def mixtures(self):
+        """Means and stddevs `[K, M, Z]` and weights `[M]` of the K posteriors."""
+        return self.encode(self.pseudo_inputs())
+
+    def components(self):
+        means, stddevs, weights = self.mixtures()
+        num, latent_dim = self.pixels.shape[0], means.shape[-1]
+        return (
+            tf.reshape(means, [-1, latent_dim]),
+            tf.reshape(stddevs, [-1, latent_dim]),
+            tf.tile(weights, [num]) / num,
+        )
+
+    def sample_mixture(self, like, noise):
+        """Draws z, `[B, M, Z]`, from each Gaussian of one random pseudo-input a row."""
+        means, stddevs, _ = self.mixtures()
+        weights = _equal_weights(self.pixels.shape[0])
+        index = draw_index("pseudo_input", weights, like, noise)
+        chosen = {"mean": tf.gather(means, index), "stddev": tf.gather(stddevs, index)}
+        return gaussian.draw(chosen, noise)
+
+
+def component_log_probs(z, means, stddevs):
+    """Log N(z; mean_n, stddev_n^2) of N diagonal Gaussians in nats, `[..., N]`.
+
+    One matrix product, so that nothing of `[..., N, Z]` exists, in float64: its terms
+    cancel, and where products are rounded to TF32 nothing would be left of them.
+
+    Args:
+        z: `[..., Z]`.
+        means: `[N, Z]`.
+        stddevs: `[N, Z]`.
+    """
+    wide, means, stddevs = (tf.cast(value, tf.float64) for value in (z, means, stddevs))
+    precisions = tf.square(1.0 / stddevs)
+    powers = tf.concat([tf.square(wide), wide], axis=-1)
+    factors = tf.concat([-0.5 * precisions, means * precisions], axis=-1)
+    constants = tf.reduce_sum(
+        -0.5 * tf.square(means) * precisions
+        - tf.math.log(stddevs)
+        - 0.5 * math.log(2.0 * math.pi),
+        axis=-1,
+    )
+    # Unlike `tf.matmul`, its gradient holds nothing of `[..., N, Z]` either.
+    products = tf.tensordot(powers, factors, [[-1], [-1]])
+    return tf.cast(products + constants, z.dtype)
+
+
+def draw_index(name, weights, like, noise):
+    """Indices drawn with probabilities `weights [N]`, int32 `[B]`.
+
+    Args:
+        name: of the noise.
+        weights: `[N]`, sum to 1.
+        like: any `[B]` tensor.
+        noise: see `mvae_tf.noise`.
+    """
+    uniform = noise(name, _uniform, like)
+    index = tf.searchsorted(tf.cumsum(weights), uniform, side="right")
+    # The sum of the weights may round to less than the uniform number.
+    return tf.minimum(index, tf.shape(weights)[0] - 1)
+
+
+def _equal_weights(num):
+    return tf.constant(np.full(num, 1.0 / num, np.float32))
+
+
+def _uniform(seed, rows):
+    return tf.random.stateless_uniform(tf.shape(rows), seed)

@@ -1,0 +1,229 @@
+"""Tables and figures of the papers as commands."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mvae_tf import evaluation, presets, reproduce
+from mvae_tf.cli.parser import main
+from mvae_tf.reproduce import Run, Table, drawings, mvae, records
+from mvae_tf.runs import training
+
+SHAPES = {"mnist": (8, 8)}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Small files in place of the data sets."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for name, shape in SHAPES.items():
+        path = tmp_path_factory.mktemp("data") / f"{name}.npz"
+        y = np.arange(80) % 2
+        x = rng.integers(0, 80, (80, *shape)) + 170 * y.reshape(-1, 1, 1)
+        x = x.astype(np.uint8)
+        np.savez(path, x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
+        found[name] = f"npz:{path}"
+    return found
+
+
+@pytest.fixture(autouse=True)
+def short_runs(monkeypatch):
+    """Runs without a report, which has tests of its own, and without op determinism.
+
+    The latter would outlast these tests.
+    """
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+
+    def write(output):
+        (output / "report.html").touch()
+
+    monkeypatch.setattr(training, "_write_report", write)
+
+
+@pytest.fixture
+def two_rows(monkeypatch):
+    """Table VI with two of its rows."""
+    paper, table = reproduce.get("mvae-table-6")
+    table = dataclasses.replace(table, reduced=("mvae-gs-k4-mnist", "vae-mnist"))
+    monkeypatch.setitem(reproduce._FOUND, table.name, (paper, table))
+    return table.name
+
+
+def read(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_number_of_the_presets_stands_in_one_table():
+    tables = [reproduce.get(name)[1] for name in reproduce.names()]
+    sources = [table.source for table in tables if isinstance(table, Table)]
+    assert len(set(sources)) == len(sources)
+    numbers = {e.source for name in presets.names() for e in presets.get(name).paper}
+    assert numbers - {"TNNLS 2022, text"} == set(sources)
+
+
+@pytest.mark.parametrize("scale", reproduce.SCALES)
+@pytest.mark.parametrize("name", reproduce.names())
+def test_every_run_has_a_configuration(name, scale):
+    paper, experiment = reproduce.get(name)
+    runs = experiment.runs(scale)
+    assert runs
+    assert len({run.name for run in runs}) == len(runs)
+    for run in runs:
+        changes = (*paper.changes(run.dataset, scale), *run.changes)
+        config = run.config(changes, "npz:own.npz")
+        assert config.data["source"] == "npz:own.npz"
+        full = presets.get(run.preset).training
+        assert (config.training == full) == (scale == "full") or run.changes
+        if scale == "smoke":
+            assert config.training.epochs == 1
+            assert config.data["limit"] == 256
+
+
+def test_rows_are_those_of_the_presets_that_carry_a_number():
+    table = reproduce.get("mvae-table-5")[1]
+    assert [run.preset for run in table.runs("full")] == [
+        "mvae-gs-k4-mnist",
+        "vae-mnist",
+        "mvae-gs-k4-mnist@code",
+    ]
+    numbers = table.reported(Run("vae-mnist"))
+    assert {n.metric: n.value for n in numbers} == {
+        "accuracy_mlp": 97.21,
+        "accuracy_svm": 93.81,
+        "accuracy_knn": 96.51,
+    }
+    assert not table.reported(Run("vae-mnist", ("latent_dim=2",)))
+
+
+def test_table_has_the_papers_numbers_beside_ours(sources, two_rows, tmp_path, capsys):
+    command = ["reproduce", two_rows, "--scale", "smoke", "--output", str(tmp_path)]
+    command += ["--data", sources["mnist"]]
+    assert main(command) == 0
+
+    rows = read(tmp_path / "smoke" / "mvae-table-6.csv")
+    metrics = json.loads(
+        (tmp_path / "smoke/runs/mvae-gs-k4-mnist/metrics.json").read_text()
+    )["test"]
+    (row,) = [r for r in rows if r["metric"] == "selected_components"]
+    assert row["row"] == "GS, 3.07 of 4, selected K"
+    assert float(row["paper"]) == 3.07
+    assert float(row["ours"]) == metrics["selected_components"]
+    assert float(row["difference"]) == metrics["selected_components"] - 3.07
+    assert (row["run"], row["data"]) == ("mvae-gs-k4-mnist", "npz:mnist.npz")
+    assert (row["images"], row["epochs"], row["seed"]) == ("54", "1", "0")
+    assert {r["metric"] for r in rows if not r["paper"]} == {"sse"}
+
+    text = (tmp_path / "smoke" / "mvae-table-6.md").read_text()
+    assert "--data mnist=npz:mnist.npz" in text
+    assert str(tmp_path) not in text
+    assert f"| 3.07 | {metrics['selected_components']:.2f} |" in text
+    assert (tmp_path / "smoke" / "mvae-table-6.png").stat().st_size > 10_000
+
+    models = {p: p.stat().st_mtime_ns for p in tmp_path.glob("smoke/runs/*/*.keras")}
+    assert len(models) == 2
+    assert main(command) == 0
+    assert {p: p.stat().st_mtime_ns for p in models} == models
+
+
+def test_rows_that_can_be_had_stay(sources, tmp_path, capsys, monkeypatch):
+    paper, table = reproduce.get("mvae-table-4")
+    table = dataclasses.replace(table, reduced=("mvae-gs-mnist", "mvae-gs-cifar10"))
+    monkeypatch.setitem(reproduce._FOUND, table.name, (paper, table))
+    command = ["reproduce", table.name, "--scale", "smoke", "--output", str(tmp_path)]
+    command += ["--data", f"mnist={sources['mnist']}", "--data", "cifar10=npz:gone.npz"]
+    assert main(command) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "mvae-table-4 is not complete; mvae-gs-cifar10: " in error
+    assert "gone.npz" in error
+    rows = read(tmp_path / "smoke" / "mvae-table-4.csv")
+    assert [row["run"] for row in rows] == ["mvae-gs-mnist"]
+    assert rows[0]["metric"] == "accuracy_mlp"
+    # Two classes, one of them far brighter: no latents of a working model miss that.
+    assert float(rows[0]["ours"]) > 80.0
+
+
+def test_numbers_that_can_be_had_stay(sources, two_rows, tmp_path, capsys, monkeypatch):
+    paper, table = reproduce.get(two_rows)
+    groups = {"groups": ("scores", "reconstruction"), "also": ("inception_score",)}
+    table = dataclasses.replace(table, reduced=("vae-mnist",), **groups)
+    monkeypatch.setitem(reproduce._FOUND, table.name, (paper, table))
+
+    def refuse(*_, **__):
+        raise ValueError("Expected images to learn from.")
+
+    monkeypatch.setattr(evaluation, "train_classifier", refuse)
+    command = ["reproduce", table.name, "--scale", "smoke", "--output", str(tmp_path)]
+    assert main([*command, "--data", sources["mnist"]]) == 2
+    assert "vae-mnist: Expected images to learn from." in capsys.readouterr().err
+    (row,) = read(tmp_path / "smoke" / f"{table.name}.csv")
+    assert (row["metric"], row["paper"]) == ("sse_sampled", "9.07")
+    assert float(row["ours"]) > 0.0
+
+
+def test_picture_has_a_line_a_run_or_few_panels():
+    def row(metric, name="a", run="r"):
+        return {"row": name, "metric": metric, "run": run}
+
+    few = [row("sse"), row("elbo"), row("elbo", "b"), row("elbo", "a", "s")]
+    shown = [(r["row"], r["metric"]) for r in records.pictured(few)]
+    assert shown == [("r", "sse"), ("r", "elbo"), ("r: b", "elbo"), ("s", "elbo")]
+
+    many = [row(f"accuracy_mlp_component_{i}", f"MLP, {i}") for i in range(7)]
+    shown = [(r["row"], r["metric"]) for r in records.pictured(many)]
+    assert shown == [(f"MLP, {i}", "accuracy") for i in range(7)]
+
+
+def test_figures_share_their_runs(sources, tmp_path):
+    names = ["mvae-figure-2", "mvae-figure-3"]
+    command = ["reproduce", *names, "--scale", "smoke", "--output", str(tmp_path)]
+    assert main([*command, "--data", sources["mnist"]]) == 0
+    assert len(list(tmp_path.glob("smoke/runs/*"))) == 1
+    for name in names:
+        assert (tmp_path / "smoke" / f"{name}.png").stat().st_size > 10_000
+        assert "epochs=1" in (tmp_path / "smoke" / f"{name}.md").read_text()
+
+
+def test_a_figure_of_several_runs_has_a_file_for_each(tmp_path):
+    class Trained:
+        def __init__(self, run):
+            self.run = run
+
+    drawn = drawings.each(lambda one: one.run.name.upper())
+    assert drawn([Trained(Run("a"))]) == "A"
+    assert drawn([Trained(Run("a")), Trained(Run("b", ("k=1",)))]) == {
+        "a": "A",
+        "b+k=1": "B+K=1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mvae-table-7"], "Unknown table or figure 'mvae-table-7'"),
+        (["mvae-table-6", "--scale", "tiny"], "Unknown scale 'tiny'"),
+        (["mvae-table-6", "--data", "mnst=digits"], "Unknown data set 'mnst'"),
+        (["mvae-table-4", "--data", "digits"], "which needs mnist, cifar10, got"),
+    ],
+)
+def test_slips_cost_no_work(arguments, message, tmp_path, capsys):
+    assert main(["reproduce", *arguments, "--output", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_is_needed(capsys):
+    assert main(["reproduce", "mvae-table-6"]) == 2
+    assert "Expected --output DIR, got none." in capsys.readouterr().err
+
+
+def test_list_shows_every_name(capsys):
+    assert main(["reproduce", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == reproduce.names()
+    assert len(lines) >= len(mvae.PAPER.experiments)

@@ -1,0 +1,431 @@
+"""Runs: their folder, and that no kill and no damage changes what they end with."""
+
+import dataclasses
+import json
+import random
+import signal
+import time
+
+import keras
+import killed_runs
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mvae_tf
+from mvae_tf import storage
+from mvae_tf.runs import training
+from mvae_tf.runs.checkpoints import Checkpoints
+from mvae_tf.config import RunConfig, Training
+
+SMALL = {"latent_dim": 2, "network": {"name": "mlp", "hidden": 8}}
+SINGLE = RunConfig(
+    "vae", SMALL, {"source": "digits", "limit": 64}, Training(epochs=2, batch_size=32)
+)
+
+
+def end_state(folder):
+    """Weights, optimiser, history and files at the end of a run, as bytes."""
+    (newest,) = sorted((folder / "checkpoints").glob("step-*.npz"))[-1:]
+    with np.load(newest) as file:
+        state = {key: (file[key].dtype, file[key].tobytes()) for key in file}
+    for name in ("history.csv", "config.json", "metrics.json"):
+        state[name] = (folder / name).read_bytes()
+    weights = mvae_tf.load(folder).get_weights()
+    return state | {"model.keras": [weight.tobytes() for weight in weights]}
+
+
+def assert_dies(process):
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def assert_ends(process):
+    process.join()
+    assert process.exitcode == 0
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+# === Killed runs ===
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """State at the end of an undisturbed run of `killed_runs.CONFIG`."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert_ends(killed_runs.start(folder, killed_runs.CONFIG))
+    return end_state(folder)
+
+
+@pytest.mark.extra
+def test_run_killed_again_and_again_ends_the_same(undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    # As config.json appears, between the checkpoint and the history of an epoch, in the
+    # writing of a checkpoint, and as the next one appears.
+    for kill_at in (3, 10, "checkpoint", 12):
+        assert_dies(killed_runs.start(folder, killed_runs.CONFIG, kill_at))
+    assert_ends(killed_runs.start(folder, killed_runs.CONFIG))
+    assert end_state(folder) == undisturbed
+    assert not list(folder.rglob(".tmp-*"))
+
+
+def test_run_killed_at_a_random_moment_ends_the_same(undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    process = killed_runs.start(folder, killed_runs.CONFIG, slow=0.2)
+    while not list(folder.glob("checkpoints/*.npz")):
+        time.sleep(0.02)
+        assert process.is_alive()
+    time.sleep(random.uniform(0.0, 0.6))
+    process.kill()
+    assert_dies(process)
+    assert_ends(killed_runs.start(folder, killed_runs.CONFIG))
+    assert end_state(folder) == undisturbed
+
+
+def test_run_with_a_damaged_checkpoint_ends_the_same(undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    assert_dies(killed_runs.start(folder, killed_runs.CONFIG, kill_at=10))
+    newest = sorted(folder.glob("checkpoints/*.npz"))[-1]
+    assert newest.name == "step-00000004.npz"
+    flip_a_byte(newest)
+    assert_ends(killed_runs.start(folder, killed_runs.CONFIG))
+    assert end_state(folder) == undisturbed
+
+
+@pytest.mark.extra
+def test_two_devices_resume_inside_an_epoch(tmp_path):
+    config = dataclasses.replace(killed_runs.CONFIG, devices=2)
+    assert_ends(killed_runs.start(tmp_path / "undisturbed", config))
+    assert_dies(killed_runs.start(tmp_path / "killed", config, kill_at=7))
+    (only,) = (tmp_path / "killed" / "checkpoints").glob("step-*.npz")
+    assert only.name == "step-00000003.npz"
+    assert_ends(killed_runs.start(tmp_path / "killed", config))
+    assert end_state(tmp_path / "killed") == end_state(tmp_path / "undisturbed")
+
+
+# === One process ===
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _alone():
+    """Runs of this process end with their training, and leave TensorFlow as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+        for name in ("evaluate", "_write_report", "MixtureSummaries"):
+            patch.setattr(training, name, getattr(training, name))
+        killed_runs.leave_out_what_follows_training()
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Folder of a finished run of `SINGLE`."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    training.train(SINGLE, folder, verbose=0)
+    return folder
+
+
+def test_run_folder_holds_what_the_documentation_says(finished):
+    for name in ("config.json", "history.csv", "model.keras", "metrics.json"):
+        assert storage.verify(finished / name)
+    checkpoints = sorted(path.name for path in finished.glob("checkpoints/*.npz"))
+    assert checkpoints == ["step-00000002.npz", "step-00000004.npz"]
+    assert list((finished / "logs" / "train").iterdir())
+    history = training.read_history(finished)
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert {"loss", "kl", "reconstruction", "val_loss", "val_kl"} <= set(history[0])
+    assert history[1]["loss"] < history[0]["loss"]
+    assert json.loads((finished / "metrics.json").read_text()) == {
+        "test": {},
+        "step": 4,
+    }
+
+
+def test_configuration_on_disk_is_enough_to_repeat_the_run(finished, tmp_path):
+    config = training.read_config(finished)
+    assert set(config.arguments) >= {"input_shape", "likelihood", "kl_weight", "dtype"}
+    assert config.data["value_range"] == [0.0, 1.0]
+    assert set(config.versions) >= {"mvae_tf", "tensorflow", "keras"}
+    training.train(config, tmp_path / "again", verbose=0)
+    assert end_state(tmp_path / "again") == end_state(finished)
+
+
+def test_extended_run_is_a_longer_run(finished, tmp_path):
+    longer = dataclasses.replace(
+        SINGLE, training=dataclasses.replace(SINGLE.training, epochs=3)
+    )
+    training.train(longer, tmp_path / "straight", verbose=0)
+    training.train(SINGLE, tmp_path / "extended", verbose=0)
+    training.train(longer, tmp_path / "extended", resume=True, verbose=0)
+    assert end_state(tmp_path / "extended") == end_state(tmp_path / "straight")
+
+
+def test_folder_with_a_run_is_left_alone(finished):
+    before = end_state(finished)
+    with pytest.raises(FileExistsError, match="holds a run: continue it with --resume"):
+        training.train(SINGLE, finished)
+    assert end_state(finished) == before
+
+
+def test_finished_run_is_not_trained_again(finished, capsys, monkeypatch):
+    monkeypatch.setattr(training, "_fit", None)
+    training.train(training.read_config(finished), finished, resume=True)
+    assert "finished: 2 epochs, 4 steps" in capsys.readouterr().out
+
+
+def test_lost_result_is_written_again_without_training(tmp_path):
+    training.train(SINGLE, tmp_path, verbose=0)
+    before = end_state(tmp_path)
+    flip_a_byte(tmp_path / "model.keras")
+    training.train(SINGLE, tmp_path, resume=True, verbose=0)
+    assert end_state(tmp_path) == before
+
+
+def test_resume_needs_a_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected a run in .*no config.json"):
+        training.train(SINGLE, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, r"Expected seed = 0, as the run was started with, got 1"),
+        (
+            {"arguments": SMALL | {"latent_dim": 3}},
+            r"arguments.latent_dim = 2",
+        ),
+        ({"training": Training(epochs=2, batch_size=16)}, r"training.batch_size = 32"),
+        ({"training": Training(epochs=1, batch_size=32)}, r"at least the 2 epochs"),
+    ],
+)
+def test_resumed_run_is_the_one_that_was_started(finished, change, message):
+    with pytest.raises(ValueError, match=message):
+        training.train(dataclasses.replace(SINGLE, **change), finished, resume=True)
+
+
+def test_other_versions_are_named(finished, capsys):
+    config = training.read_config(finished)
+    older = dataclasses.replace(config, versions=config.versions | {"keras": "3.13"})
+    older.check_resumed_by(config)
+    assert "warning: the run was started with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"arguments": SMALL | {"input_shape": [9, 9, 1]}},
+            r"Expected images of \[9, 9, 1\], got \[8, 8, 1\] from 'digits'",
+        ),
+        (
+            {"arguments": SMALL | {"num_classes": 7}},
+            r"Expected data of 7 classes, got 10 from 'digits'",
+        ),
+        (
+            {"data": {"source": "digits", "value_range": [-1.0, 1.0]}},
+            r"value_range within \[0.0, 1.0\] for likelihood 'bernoulli', got \[-1",
+        ),
+        ({"data": {"source": "digit"}}, r"did you mean digits"),
+        ({"data": {"source": "digits", "limit": "x"}}, r"expected limit as an int"),
+        ({"model": "va"}, r"Unknown model 'va'"),
+        ({"devices": 999}, r"Expected at most \d+ devices \(CPU\), got 999"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(change, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        training.train(dataclasses.replace(SINGLE, **change), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_unwritable_folder_is_found_before_the_training(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        training.train(SINGLE, tmp_path / "file" / "run")
+
+
+def test_executions_of_several_steps_train_alike(finished, tmp_path):
+    settings = dataclasses.replace(SINGLE.training, steps_per_execution=3)
+    config = dataclasses.replace(SINGLE, training=settings)
+    model = training.train(config, tmp_path / "run", verbose=0)
+    assert int(model.step) == 4
+    for ours, theirs in zip(
+        model.get_weights(), mvae_tf.load(finished).get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("number", "most", "expected"), [(12, 5, 4), (11, 10, 1), (7, 7, 7), (3, 100, 3)]
+)
+def test_executions_fill_an_epoch(number, most, expected):
+    assert training._divisor(number, most) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "Expected epochs an integer >= 1, got 0"),
+        ({"batch_size": 2.5}, "Expected batch_size an integer >= 1, got 2.5"),
+        ({"learning_rate": 0}, "Expected learning_rate a number > 0, got 0"),
+        ({"learning_rate": float("nan")}, "Expected learning_rate a number > 0"),
+        ({"checkpoint_every": True}, "Expected checkpoint_every an integer >= 0"),
+        ({"jit_compile": "yes"}, "Expected jit_compile true or false, got 'yes'"),
+    ],
+)
+def test_training_settings_are_checked(values, message):
+    with pytest.raises(ValueError, match=message):
+        Training(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model": "vae", "sed": 1}, "Unknown key of a run's configuration, 'sed'"),
+        (
+            {"model": "vae", "training": {"epoch": 1}},
+            "training setting 'epoch'",
+        ),
+        ({"seed": 1}, "to name a model"),
+        ({"model": "vae", "seed": -1}, r"Expected seed an integer in \[0, 2\^31\)"),
+        ({"model": "vae", "devices": 0}, "Expected devices an integer >= 1, got 0"),
+        ({"model": "vae", "data": {"seed": 1}}, "Expected seed outside `data`"),
+        (
+            {"model": "vae", "devices": 2, "training": {"steps_per_execution": 2}},
+            "Expected steps_per_execution 1 with several devices, got 2",
+        ),
+    ],
+)
+def test_run_configuration_is_checked(values, message):
+    with pytest.raises(ValueError, match=message):
+        RunConfig.from_dict(values)
+
+
+# === Checkpoints ===
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    model = mvae_tf.create("vae", input_shape=(2, 2, 1), latent_dim=1, network=TINY)
+    model.compile(optimizer=mvae_tf.optimizers.FusedAdam(0.1))
+    model.optimizer.build(model.trainable_variables)
+    return Checkpoints(tmp_path / "checkpoints", model)
+
+
+TINY = {"name": "mlp", "hidden": 2}
+
+
+def assign(model, value):
+    for variable in (*model.weights, *model.optimizer.variables):
+        variable.assign(tf.fill(variable.shape, tf.cast(value, variable.dtype)))
+
+
+def values(model):
+    variables = (*model.weights, *model.optimizer.variables)
+    return {float(np.max(v.numpy())) for v in variables if v.shape.num_elements != 0}
+
+
+def test_checkpoints_keep_the_newest_two(checkpoints):
+    for step in (1, 2, 3):
+        assign(checkpoints.model, step)
+        checkpoints.save(step, [{"epoch": step}], inside_epoch=False)
+    names = sorted(path.name for path in checkpoints.folder.glob("*.npz"))
+    assert names == ["step-00000002.npz", "step-00000003.npz"]
+    assign(checkpoints.model, 9)
+    assert checkpoints.restore() == (3, [{"epoch": 3}], {})
+    assert values(checkpoints.model) == {3.0}
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, lambda path: path.write_bytes(b"")])
+def test_damaged_checkpoint_is_passed_over(checkpoints, damage, capsys):
+    for step in (1, 2):
+        assign(checkpoints.model, step)
+        checkpoints.save(step, [], inside_epoch=False)
+    damage(checkpoints.folder / "step-00000002.npz")
+    assert checkpoints.restore()[0] == 1
+    assert values(checkpoints.model) == {1.0}
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "step-00000002.npz is damaged" in error
+    assert "passed over" in error
+
+    damage(checkpoints.folder / "step-00000001.npz")
+    with pytest.raises(storage.DamagedFile, match="expected an intact checkpoint in"):
+        checkpoints.restore()
+
+
+def test_checkpoint_without_a_checksum_is_passed_over(checkpoints, capsys):
+    checkpoints.save(1, [], inside_epoch=False)
+    (checkpoints.folder / storage.MANIFEST).unlink()
+    with pytest.raises(storage.DamagedFile):
+        checkpoints.restore()
+    assert "is not listed in checksums.sha256" in capsys.readouterr().err
+
+
+def test_checkpoint_of_another_model_is_refused(checkpoints):
+    checkpoints.save(1, [], inside_epoch=False)
+    model = mvae_tf.create("vae", input_shape=(3, 3, 1), latent_dim=1, network=TINY)
+    model.compile(optimizer=mvae_tf.optimizers.FusedAdam(0.1))
+    model.optimizer.build(model.trainable_variables)
+    with pytest.raises(ValueError, match="Expected a checkpoint of this model"):
+        Checkpoints(checkpoints.folder, model).restore()
+
+
+def test_full_disk_leaves_the_last_checkpoint(checkpoints, monkeypatch):
+    checkpoints.save(1, [], inside_epoch=False)
+
+    def full(path, **arrays):
+        path.write_bytes(b"some")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(storage.StorageError, match="No space left on device"):
+        checkpoints.save(2, [], inside_epoch=False)
+    assert checkpoints.restore()[0] == 1
+    assert len(list(checkpoints.folder.iterdir())) == 2
+
+
+# === Loading ===
+
+
+def test_load_takes_a_run_or_a_file(finished):
+    run, file = mvae_tf.load(finished), mvae_tf.load(finished / "model.keras")
+    np.testing.assert_array_equal(run.generate(3, seed=0), file.generate(3, seed=0))
+
+
+def test_load_of_nothing_says_what_was_expected(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected a model at .*model.keras"):
+        mvae_tf.load(tmp_path)
+    storage.write_json(tmp_path / "config.json", {})
+    with pytest.raises(FileNotFoundError, match="finish the run with `train --resume`"):
+        mvae_tf.load(tmp_path)
+    (tmp_path / "model.h5").write_bytes(b"")
+    with pytest.raises(ValueError, match="Expected a run folder or a .keras file"):
+        mvae_tf.load(tmp_path / "model.h5")
+
+
+def test_damaged_model_is_refused(finished, tmp_path):
+    inside = tmp_path / "run"
+    with storage.write(inside / "model.keras") as temporary:
+        temporary.write_bytes((finished / "model.keras").read_bytes())
+    flip_a_byte(inside / "model.keras")
+    with pytest.raises(storage.DamagedFile, match="model.keras is damaged"):
+        mvae_tf.load(inside)
+    alone = tmp_path / "alone.keras"
+    alone.write_bytes((inside / "model.keras").read_bytes())
+    with pytest.raises(storage.DamagedFile, match="alone.keras is damaged"):
+        mvae_tf.load(alone)
+    alone.write_bytes(b"no archive")
+    with pytest.raises(storage.DamagedFile, match="is no Keras file"):
+        mvae_tf.load(alone)
+
+
+def test_model_of_somebody_else_is_refused(tmp_path):
+    path = tmp_path / "other.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
+    with pytest.raises(ValueError, match="Expected a model of mvae_tf"):
+        mvae_tf.load(path)
