@@ -10,13 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mvae_tf.models.distribution import Replicas
 from mvae_tf.models.guard import StopOnBadSteps
 from mvae_tf.noise import BatchNoise, RowNoise, content_seeds, step_seed
 
 __all__ = ["TrainingStep"]
 
 
-class TrainingStep:
+class TrainingStep(Replicas):
     """Training and evaluation of a model that has `loss_terms` and `term_weights`.
 
     Overriding `train_step`, rather than `compute_loss`, is what allows exact means
@@ -88,12 +89,13 @@ class TrainingStep:
         bad_pixels = self._bad_pixels(x)
         statistics = [v for layer in self.layers for v in layer.non_trainable_variables]
         before = [tf.convert_to_tensor(variable) for variable in statistics]
-        rows, total = self._global_rows(x)
+        rows = self._global_rows(x) if self._num_replicas > 1 else None
+        size = tf.cast(tf.shape(x)[0] if rows is None else rows[1], tf.float32)
         noise = BatchNoise(step_seed(self.seed, self.step), rows)
         with tf.GradientTape() as tape:
             terms = self.loss_terms(x, y, noise, training=True)
             objective = self._objective(terms, self.term_weights, x)
-            loss = tf.reduce_sum(objective) / total
+            loss = tf.reduce_sum(objective) / size
             scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         gradients, healthy = self._guard(bad_pixels, loss, gradients)
@@ -143,9 +145,8 @@ class TrainingStep:
         found = tf.stack([tf.reduce_min(pixels), tf.reduce_max(pixels)])
         # An empty shard has an infinite minimum and is in range.
         found = tf.where(tf.size(x) > 0, found, low)
-        if self._replicas > 1:
-            context = tf.distribute.get_replica_context()
-            found = context.all_gather(found[tf.newaxis], axis=0)
+        if self._num_replicas > 1:
+            found = self._stack_replicas(found)
             found = tf.stack([tf.reduce_min(found[:, 0]), tf.reduce_max(found[:, 1])])
         slack = 1e-3 * (high - low)
         outside = (found[0] < low - slack) | (found[1] > high + slack)
@@ -163,7 +164,7 @@ class TrainingStep:
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             # It expects overflows, skips them and halves its scale, which ends when
             # there is none; but each of its replicas sees its own gradients alone.
-            if self._replicas > 1:
+            if self._num_replicas > 1:
                 gradients = [
                     g if g is None else tf.where(finite, g, np.nan) for g in gradients
                 ]
@@ -176,7 +177,7 @@ class TrainingStep:
         def apply(gradients):
             self.optimizer.apply(gradients, variables)
 
-        if self._replicas == 1:
+        if self._num_replicas == 1:
             tf.cond(healthy, lambda: apply(gradients), lambda: None)
             return
 
@@ -195,35 +196,3 @@ class TrainingStep:
         self.step.assign_add(1)
         self.skipped_steps.assign_add(skipped)
         self.skipped_in_a_row.assign((self.skipped_in_a_row + 1) * skipped)
-
-    # === Replicas ===
-
-    @property
-    def _replicas(self):
-        return tf.distribute.get_strategy().num_replicas_in_sync
-
-    def _on_all(self, flag):
-        """Whether a flag is true on every replica."""
-        if self._replicas == 1:
-            return flag
-        context = tf.distribute.get_replica_context()
-        off = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~flag, tf.float32))
-        return off < 0.5
-
-    def _global_rows(self, x):
-        """Place of this replica's rows in the global batch, and the global size."""
-        size = tf.shape(x)[0]
-        if self._replicas == 1:
-            return None, tf.cast(size, tf.float32)
-        context = tf.distribute.get_replica_context()
-        sizes = context.all_gather(size[tf.newaxis], axis=0)
-        replica = context.replica_id_in_sync_group
-        total = tf.reduce_sum(sizes)
-        return (tf.reduce_sum(sizes[:replica]), total), tf.cast(total, tf.float32)
-
-    def gather_rows(self, value):
-        """Rows of all replicas, differentiably; the tensor itself on one device."""
-        if self._replicas == 1:
-            return value
-        rows = tf.distribute.get_replica_context().all_gather(value, axis=0)
-        return tf.ensure_shape(rows, (None, *value.shape[1:]))

@@ -1,0 +1,136 @@
+"""Training on several replicas: devices of one machine, or of several machines.
+
+Every term of an objective is summed over the global batch, whatever share of it a
+replica has: one replica may get fewer examples than another, or none. All exchange
+between replicas goes through `all_reduce`, in which each replica fills its own place
+of a tensor of zeros: the sum is exact, has a gradient, and needs no shares of equal
+size.
+
+Keras 3 supports neither shares of unequal size nor `MultiWorkerMirroredStrategy`.
+`Replicas` overrides the two methods of its TensorFlow trainer that stand in the way.
+"""
+
+import itertools
+import weakref
+
+import keras
+import tensorflow as tf
+
+__all__ = ["Replicas", "is_multi_worker"]
+
+
+class Replicas:
+    """What a model needs to train under a `tf.distribute` strategy."""
+
+    # === Exchange ===
+
+    @property
+    def _num_replicas(self):
+        return tf.distribute.get_strategy().num_replicas_in_sync
+
+    def _sum_replicas(self, value):
+        """Sum of a tensor over all replicas; the tensor itself on one device."""
+        if self._num_replicas == 1:
+            return value
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+    def _on_all(self, flag):
+        """Whether a flag is true on every replica."""
+        if self._num_replicas == 1:
+            return flag
+        return self._sum_replicas(tf.cast(~flag, tf.float32)) < 0.5
+
+    def _stack_replicas(self, value):
+        """A tensor of one shape from each replica, stacked, `[replicas, ...]`."""
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        mine = tf.range(self._num_replicas) == replica
+        mine = tf.reshape(mine, [-1, *[1] * value.shape.rank])
+        return self._sum_replicas(tf.where(mine, value, tf.zeros_like(value)))
+
+    def _global_rows(self, x):
+        """Index of this replica's first row in the global batch, and its total rows."""
+        # Accelerators add up floats; these are exact for 2^24 rows.
+        size = tf.cast(tf.shape(x)[0], tf.float32)
+        sizes = tf.cast(self._stack_replicas(size), tf.int32)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return tf.reduce_sum(sizes[:replica]), tf.reduce_sum(sizes)
+
+    def gather_rows(self, value):
+        """Rows of all replicas, differentiably; the tensor itself on one device."""
+        if self._num_replicas == 1:
+            return value
+        first, total = self._global_rows(value)
+        after = total - first - tf.shape(value)[0]
+        paddings = [[first, after]] + [[0, 0]] * (value.shape.rank - 1)
+        rows = self._sum_replicas(tf.pad(value, paddings))
+        return tf.ensure_shape(rows, (None, *value.shape[1:]))
+
+    # === Keras ===
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Builds the optimiser, for the model was built by its constructor.
+
+        Keras would average the first batch over the replicas to learn its shape, which
+        fails where their shares differ in size and under several workers.
+        """
+        strategy = self.distribute_strategy
+        _separate_groups(strategy)
+        if self.optimizer is not None and not self.optimizer.built:
+            with strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+    def _make_function(self, step_function):
+        """Keras' function of one execution, or our own for several workers.
+
+        Keras would average the logs of a step over the workers, along an axis that
+        scalars do not have. Here a worker shows its own logs during an epoch; those of
+        the whole epoch are sums over all workers.
+        """
+        strategy = self.distribute_strategy
+        if not is_multi_worker(strategy):
+            return super()._make_function(step_function)
+        if self.steps_per_execution != 1 or self.jit_compile is True:
+            raise ValueError(
+                "Expected steps_per_execution=1 and no jit_compile with several "
+                f"workers, got {self.steps_per_execution} and {self.jit_compile}."
+            )
+
+        @tf.autograph.experimental.do_not_convert
+        def step(batch):
+            logs = strategy.run(step_function, args=(batch,))
+            return keras.tree.map_structure(
+                lambda value: strategy.experimental_local_results(value)[0], logs
+            )
+
+        if not self.run_eagerly:
+            step = tf.function(step, reduce_retracing=True)
+        return lambda iterator: step(next(iterator))
+
+
+def is_multi_worker(strategy):
+    """Whether a strategy spans several processes."""
+    resolver = strategy.cluster_resolver
+    return resolver is not None and len(resolver.cluster_spec().as_dict()) > 0
+
+
+_group_keys = itertools.count(1_000, 1_000)
+_separated = weakref.WeakSet()
+
+
+def _separate_groups(strategy):
+    """Gives the devices of a `MirroredStrategy` a group of their own.
+
+    TensorFlow gives the groups of all of them the key 1, so that training on 4 devices
+    after 2, in one process, would end in an internal error.
+    """
+    if isinstance(strategy, tf.distribute.MirroredStrategy):
+        if strategy in _separated:
+            return
+        _separated.add(strategy)
+        extended = strategy.extended
+        given = extended._cross_device_ops is not extended._collective_ops
+        extended._collective_key_base = next(_group_keys)
+        extended._collective_ops = extended._make_collective_ops_with_fallbacks()
+        if not given:
+            extended._cross_device_ops = extended._collective_ops
