@@ -101,6 +101,10 @@ def _variants():
     dropout = {"network": {"name": "mlp", "hidden": 8, "dropout": 0.1}}
     one_draw = {"z_sampling": "categorical", "component_encoder": "shared_trunk"}
     one_draw |= {"component_weights": [0.2, 0.5, 0.3]}
+    relaxed = {"relaxation": "relaxed", "temperature": "annealed", "logits": "elu"}
+    relaxed |= {"extra_layer": False}
+    fixed_prior = {"train_prior": False, "prior_init": "uniform"}
+    of_code = {"z_condition": "sample"} | relaxed | fixed_prior
     return [
         Case("vae-labels-vectors", "vae", labels | {"input_shape": (6,)}),
         Case("vae-conv", "vae", conv),
@@ -117,7 +121,10 @@ def _variants():
         Case("m_vae-conv", "m_vae", conv),
         Case("cp_vae-sample", "cp_vae", {"z_condition": "sample"}),
         Case("cp_vae-pi", "cp_vae", {"z_condition": "pi", "decoder_uses_c": False}),
+        Case("cp_vae-relaxed", "cp_vae", of_code, graph=True),
+        Case("indqp_vae-uniform", "indqp_vae", relaxed | {"logits": "zero"}),
         Case("indq_vae-vectors", "indq_vae", {"input_shape": (6,)}),
+        Case("mog_vae-means", "mog_vae", fixed_prior | {"kl_form": "mean_of_logs"}),
         Case(
             "m_vae-priors", "m_vae", labels | priors | dropout | {"kl_reduction": "sum"}
         ),

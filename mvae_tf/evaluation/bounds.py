@@ -22,13 +22,14 @@ def lacks_bound(task):
 
 
 def elbo(task):
-    """Bound and its two parts, over all images."""
+    """Bound, its two parts and, where a model has it, `elbo_relaxed`; all images."""
     return task.mean_over_images(_bound, "bound")
 
 
 def _bound(model, x, y, seed):
     terms = model.elbo_terms(x, y, seed=seed)
-    return {
+    relaxed = {"elbo_relaxed": model.elbo_relaxed(x, seed)} if model.relaxed else {}
+    return relaxed | {
         "elbo": -(terms["reconstruction"] + terms["kl"]),
         "elbo_reconstruction": terms["reconstruction"],
         "elbo_kl": terms["kl"],

@@ -1,33 +1,58 @@
-"""How the categories that a model finds agree with labels that it does not see."""
+"""The categories of a model: how it uses them, and how they agree with labels."""
 
 import numpy as np
 
-from mvae_tf.evaluation.task import integer_labels
 from mvae_tf.models.categorical import CategoryTable
 
-__all__ = ["clustering", "lacks_categories"]
+__all__ = ["categories", "clustering", "lacks_categories", "lacks_labelled_categories"]
 
 _TOP = 5
 
 
 def lacks_categories(task):
+    """Why there are no categories to measure, or None."""
+    if task.model.has_categories:
+        return None
+    return f"Expected a model with categories, got {type(task.model).__name__}."
+
+
+def lacks_labelled_categories(task):
     """Why there is nothing to cluster by or to compare with, or None."""
-    model = task.model
-    if not model.has_categories:
-        return f"Expected a model with categories, got {type(model).__name__}."
-    if task.leading[1] is None:
-        return "Expected a data set with labels for clustering, got none."
-    return None
+    lacking = lacks_categories(task)
+    if lacking is None and task.leading[1] is None:
+        lacking = "Expected a data set with labels for clustering, got none."
+    return lacking
+
+
+def categories(task):
+    """How much the categories say about the images, over all images."""
+    return usage(task.category_probabilities[0])
+
+
+def usage(probabilities):
+    """Numbers about the use of categories of the probabilities q(c | x) `[B, K]`.
+
+    I(c; x) = H(q(c)) - E[H(q(c | x))] of the empirical distribution of the images
+    (CP-VAE Eq 17).
+    """
+    probabilities = probabilities.astype(np.float64)
+    aggregate = probabilities.mean(axis=0)
+    entropy = _entropy(aggregate)
+    return {
+        "category_information": float(entropy - _entropy(probabilities).mean()),
+        "category_entropy": float(entropy),
+        "categories_used": float(np.mean(aggregate > 1.0 / len(aggregate))),
+    }
+
+
+def _entropy(probabilities):
+    """Entropy over the last axis in nats, in which 0 log 0 is 0."""
+    return -np.sum(probabilities * np.log(np.maximum(probabilities, 1e-300)), axis=-1)
 
 
 def clustering(task):
     """Agreement of categories and labels, over all images."""
-    probabilities, labels = [], []
-    for x, y in task.batches("categories"):
-        # A supervised model would return the labels that it is given.
-        probabilities.append(task.model.encode(x)["weights"].numpy())
-        labels.append(integer_labels(y))
-    return agreement(np.concatenate(probabilities), np.concatenate(labels))
+    return agreement(*task.category_probabilities)
 
 
 def agreement(probabilities, labels):
@@ -39,14 +64,12 @@ def agreement(probabilities, labels):
     found = probabilities.argmax(axis=1)
     counts = metrics.cluster.contingency_matrix(labels, found)
     matched = counts[linear_sum_assignment(counts, maximize=True)].sum()
-    aggregate = probabilities.mean(axis=0, dtype=np.float64)
     table = CategoryTable.of(probabilities, labels, min(_TOP, num_categories))
     return {
         "cluster_accuracy": 100.0 * float(matched) / len(labels),
         "cluster_purity": 100.0 * float(counts.max(axis=0).sum()) / len(labels),
         "cluster_nmi": float(metrics.normalized_mutual_info_score(labels, found)),
         "cluster_ari": float(metrics.adjusted_rand_score(labels, found)),
-        "categories_used": float(np.mean(aggregate > 1.0 / num_categories)),
         "top_categories_distinct": table.distinct,
         "top_categories_shared": len(table.reused),
     }

@@ -38,7 +38,8 @@ _GROUPS = {
     "likelihood": Group(bounds.likelihood),
     "components": Group(latents.components),
     "latents": Group(latents.latents),
-    "clustering": Group(clustering.clustering, clustering.lacks_categories),
+    "categories": Group(clustering.categories, clustering.lacks_categories),
+    "clustering": Group(clustering.clustering, clustering.lacks_labelled_categories),
     "classification": Group(
         classification.classification, classification.lacks_labels, by_default=False
     ),

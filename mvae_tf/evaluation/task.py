@@ -41,6 +41,20 @@ class Task:
         if not found:
             raise ValueError("Expected a data set of at least one image, got none.")
 
+    @functools.cached_property
+    def category_probabilities(self):
+        """q(c | x) of all images, `[N, K]`, and their labels `[N]` or None."""
+        probabilities, labels = [], []
+        for x, y in self.batches("categories"):
+            # A supervised model would return the labels that it is given.
+            probabilities.append(self.model.encode(x)["weights"].numpy())
+            labels.append(None if y is None else integer_labels(y))
+        unlabelled = any(part is None for part in labels)
+        return (
+            np.concatenate(probabilities),
+            None if unlabelled else np.concatenate(labels),
+        )
+
     def bar(self, title, size):
         """Progress bar of `size` steps."""
         return keras.utils.Progbar(size, verbose=self.verbose, unit_name=title)

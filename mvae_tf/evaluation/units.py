@@ -16,6 +16,9 @@ _ERRORS = {
 
 _BOUNDS = {
     "elbo": "evidence lower bound, nats an image, every KL in full; higher is better",
+    "elbo_relaxed": "no bound: as elbo, with relaxed categories in place of one-hot "
+    "ones, as in the training of the model; what the authors' code of CP-VAE reports, "
+    "nats per image",
     "elbo_reconstruction": "-E[log p(x given z)] of the bound, nats an image",
     "elbo_kl": "KL of all latents of the bound, nats an image",
     "log_likelihood": "importance-sampled log p(x), nats an image; higher is better",
@@ -39,6 +42,16 @@ _COMPONENTS = {
     "active_units_components": "active_units of each component, a list",
 }
 
+_CATEGORIES = {
+    "category_information": "I(c; x) in nats, the mutual information of category and "
+    "image: how much q(c | x) says about the image; 0 where c is not used, log K at "
+    "most",
+    "category_entropy": "H(q(c)) in nats, the entropy of the mean of q(c | x) over "
+    "images; log K where all categories are used alike",
+    "categories_used": "fraction of the K categories with a mean of q(c | x) over "
+    "images above 1/K",
+}
+
 _CLUSTERING = {
     "cluster_accuracy": "percent of images whose most probable category is the one "
     "matched to their label, one to one, as well as can be (Hungarian method); low by "
@@ -49,8 +62,6 @@ _CLUSTERING = {
     "category, 0 to 1; higher is better",
     "cluster_ari": "adjusted Rand index of the two, 0 by chance, 1 at most; higher is "
     "better",
-    "categories_used": "fraction of the K categories with a mean of q(c given x) over "
-    "images above 1/K",
     "top_categories_distinct": "distinct categories in the table of the 5 most "
     "probable of each label (CP-VAE Tables 2, A1); 5 times the labels at most",
     "top_categories_shared": "categories of that table under more than one label; "
@@ -87,7 +98,8 @@ _SCORES = {
     "frechet_distance_samples": "as frechet_distance, of images drawn from the prior",
 }
 
-UNITS = _ERRORS | _BOUNDS | _COMPONENTS | _CLUSTERING | _CLASSIFICATION | _SCORES
+UNITS = _ERRORS | _BOUNDS | _COMPONENTS | _CATEGORIES | _CLUSTERING
+UNITS |= _CLASSIFICATION | _SCORES
 
 
 def meaning(name):

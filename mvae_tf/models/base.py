@@ -63,12 +63,15 @@ class BaseVAE(TrainingStep, Inference, keras.Model):
             predict each pixel from those before it.
         has_categories: whether the K axis counts categories that share one encoder
             and decoder, rather than components with networks of their own.
+        relaxed: whether the objective feeds relaxed categories to the networks, which
+            makes it no bound; `elbo` takes one-hot ones all the same.
     """
 
     registry_name = None
     no_bound = None
     reads_pixels = False
     has_categories = False
+    relaxed = False
 
     def __init__(
         self,
@@ -272,6 +275,10 @@ class BaseVAE(TrainingStep, Inference, keras.Model):
     def loss_terms(self, x, y, noise, training):
         """`LossTerms` of a batch."""
         raise NotImplementedError
+
+    def training_callbacks(self):
+        """Keras callbacks that every `fit` of this model runs: none."""
+        return []
 
     def before_training(self, dataset):
         """What a run does with some training batches before its first step: nothing."""

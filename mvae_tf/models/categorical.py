@@ -14,12 +14,13 @@ from tensorflow_probability import distributions as tfd
 
 from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.networks.base import layer_seed
 from mvae_tf.parts.networks.gated import ComponentLinear, clipped_head
-from mvae_tf.parts.part import choice
+from mvae_tf.parts.part import Part, choice, resolve
 
-__all__ = ["CategoricalVAE", "CategoryTable"]
+__all__ = ["AnnealedTemperature", "CategoricalVAE", "CategoryTable"]
 
 
 class CategoryTable(NamedTuple):
@@ -63,6 +64,48 @@ class CategoryTable(NamedTuple):
         return {category: listed.count(category) for category in listed}
 
 
+class AnnealedTemperature(Part):
+    """A temperature that falls from epoch to epoch, as in the authors' code of CP-VAE.
+
+    Epoch e, counted from 1, multiplies the temperature of the epoch before it by
+    exp(-rate e), down to `least`. The defaults reach 0.5 in epoch 215.
+
+    Args:
+        start: float, the temperature before the first epoch.
+        rate: float.
+        least: float, the lowest temperature.
+
+    Raises:
+        ValueError: unless `start >= least > 0` and `rate >= 0`.
+    """
+
+    name = "annealed"
+
+    def __init__(self, start: float = 1.0, rate: float = 3e-5, least: float = 0.5):
+        if not (start >= least > 0 and rate >= 0):
+            raise ValueError(
+                "Expected an annealed temperature with start >= least > 0 and rate >= "
+                f"0, got start {start!r}, rate {rate!r} and least {least!r}."
+            )
+        self.start = start
+        self.rate = rate
+        self.least = least
+
+    def at(self, epoch: int) -> float:
+        """Temperature of an epoch, counted from 1; 0 is before the first."""
+        exponent = -self.rate * epoch * (epoch + 1) / 2
+        return max(self.start * math.exp(exponent), self.least)
+
+
+class _Annealing(keras.callbacks.Callback):
+    """Sets the temperature of each epoch, a function of the epoch's number alone."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Sets the temperature for the epoch."""
+        model = self.model
+        model.current_temperature.assign(model.temperature.at(epoch + 1))
+
+
 class CategoricalVAE(BaseVAE):
     """A category c and a Gaussian latent z: p(c) p(z given c) p(x given z, c).
 
@@ -73,9 +116,17 @@ class CategoricalVAE(BaseVAE):
         kl               sum_k pi_k(x) KL(q(z given x, k) || p(z given k)),
         category_kl      KL(q(c given x) || p(c)) = log K - H(pi(x)).
 
-    The draw of c is one-hot, so that the bound is one of the discrete model; its
+    How c is drawn in training is chosen by `relaxation`. With "straight_through" the
+    draw is one-hot, so that the objective is a bound of the discrete model, and its
     gradient is that of the relaxed draw softmax((log pi + Gumbel) / temperature)
-    (Eq 15, straight-through).
+    (Eq 15). With "relaxed" the networks get the relaxed draw itself, in training and
+    in validation, and where q(z | x, c) depends on c, its draw and that of the decoder
+    are independent. This is what the authors' code does
+    (https://github.com/macio232/cp-vae). Such an objective is no bound: a relaxed c
+    tells the decoder more than `category_kl` charges for it, about K^2 / (K + 1) times
+    as much where q(c | x) is nearly uniform. Models trained with it report two numbers:
+    `elbo`, the valid bound with a one-hot c that encoder and decoder share, and
+    `elbo_relaxed`, the objective itself.
 
     A component, as in `weights` and `component=`, is a category. `decode` and what
     builds on it give c the value of the greatest weight (of equal ones, the lowest
@@ -89,8 +140,21 @@ class CategoricalVAE(BaseVAE):
         latent_dim: Z.
         network: "gated_mlp" or another network with a trunk (`mvae_tf.networks`).
         likelihood: name or configuration of p(x given z, c) (`mvae_tf.likelihoods`).
-        temperature: of the relaxed draw of c (0.67; the paper gives none).
+        temperature: of the relaxed draw of c: a float (0.67; the paper gives none), or
+            "annealed", or the configuration of an `AnnealedTemperature`, which `fit`
+            then applies in each epoch.
         decoder_uses_c: whether the decoder takes c beside z.
+        relaxation: "straight_through" or "relaxed".
+        logits: "linear" for the logits of q(c | x) as the paper has them; "elu" applies
+            an ELU to them, as the authors' code does, which keeps them above -1;
+            "zero" holds them at 0, a control in which c says nothing about the image.
+        extra_layer: whether a gated layer stands before the mean and the variance of
+            q(z | x, c), as in the paper; the authors' code has none.
+        train_prior: whether p(z | c) is trained. The authors' code does not give its
+            parameters to the optimiser, so that they stay where they started.
+        prior_init: "normal" starts the means of p(z | c) at N(0, 0.1^2) and the
+            variances at 1; "uniform" is the start of the authors' code, see
+            `mvae_tf.priors.MixtureOfGaussians`.
         seed: int that decides initial weights and all noise.
         z_condition: what the posterior of z takes beside the image, see `CPVAE`; None
             where it takes nothing.
@@ -100,6 +164,8 @@ class CategoricalVAE(BaseVAE):
         posterior_uses_c: whether q(z given x, c) depends on c.
         prior_uses_c: whether p(z given c) does; otherwise it is N(0, I).
         aggregate: variable `[K]`, the proportions of the categories in `generate`.
+        current_temperature: the temperature in use, a float, or a variable that is
+            saved with the model where it is annealed.
     """
 
     has_categories = True
@@ -115,6 +181,11 @@ class CategoricalVAE(BaseVAE):
         likelihood="bernoulli",
         temperature=0.67,
         decoder_uses_c=True,
+        relaxation="straight_through",
+        logits="linear",
+        extra_layer=True,
+        train_prior=True,
+        prior_init="normal",
         seed=0,
         *,
         z_condition=None,
@@ -137,14 +208,24 @@ class CategoricalVAE(BaseVAE):
                 "Expected a network with a trunk, such as 'gated_mlp', got "
                 f"{self.network.name!r}."
             )
-        if not temperature > 0:
-            raise ValueError(f"Expected temperature > 0, got {temperature!r}.")
-        self.temperature = temperature
+        self._set_temperature(temperature)
         self.decoder_uses_c = decoder_uses_c
+        relaxations = ("straight_through", "relaxed")
+        self.relaxation = choice(relaxation, relaxations, "relaxation")
+        self.relaxed = relaxation == "relaxed"
+        self.logits = choice(logits, ("linear", "elu", "zero"), "logits")
+        self.extra_layer = extra_layer
+        self.train_prior = train_prior
+        self.prior_init = prior_init
         self.z_condition = z_condition
         if self.posterior_uses_c:
             modes = ("enumerate", "sample", "pi")
             self.z_condition = choice(z_condition, modes, "z_condition")
+        if self.relaxed and self.z_condition == "enumerate":
+            raise ValueError(
+                "Expected z_condition 'sample' or 'pi' with relaxation='relaxed', for "
+                "a relaxed c is none of the enumerated ones, got 'enumerate'."
+            )
         self._make_encoder()
         classes = num_components if decoder_uses_c else 0
         self.sub_decoder = self.make_sub_decoder(1, num_classes=classes)
@@ -153,8 +234,9 @@ class CategoricalVAE(BaseVAE):
             # Means as far apart as N(0, I) makes them give all images to one category
             # within an epoch, and none comes back.
             self.prior = priors.ConditionalGaussian(
-                num_components, latent_dim, seed, spread=0.1
+                num_components, latent_dim, seed, spread=0.1, init=prior_init
             )
+            self.prior.trainable = train_prior
         self.aggregate = self.add_weight(
             name="aggregate",
             shape=(num_components,),
@@ -164,17 +246,36 @@ class CategoricalVAE(BaseVAE):
             aggregation="only_first_replica",
         )
 
+    def _set_temperature(self, temperature):
+        if isinstance(temperature, (str, dict, Part)):
+            kinds = {AnnealedTemperature.name: AnnealedTemperature}
+            self.temperature = resolve(temperature, kinds, "temperature")
+            self.current_temperature = self._scalar(
+                "temperature", self.temperature.start
+            )
+            return
+        if not temperature > 0:
+            raise ValueError(f"Expected temperature > 0, got {temperature!r}.")
+        self.temperature = self.current_temperature = temperature
+
+    def training_callbacks(self):
+        annealed = isinstance(self.temperature, AnnealedTemperature)
+        return [_Annealing()] if annealed else []
+
     def _make_encoder(self):
         hidden, categories = self.network.hidden, self.num_components
         self.trunk = self.network.trunk(self.input_shape, **self._named("trunk"))
-        self.category_head = self._layer("category_head", hidden, categories)
+        if self.logits != "zero":
+            self.category_head = self._layer("category_head", hidden, categories)
+        # The first layer of q(z | x, c) takes c where the posterior depends on it.
+        first, inputs = ComponentLinear, hidden
         if self.posterior_uses_c:
-            self.gate = self._layer(
-                "gate", hidden + categories, hidden, gated=True, kind=CategoryGate
-            )
-        else:
-            self.gate = self._layer("gate", hidden, hidden, gated=True)
-        self.gaussian_head = self._layer("gaussian_head", hidden, 2 * self.latent_dim)
+            first, inputs = CategoryLinear, hidden + categories
+        if self.extra_layer:
+            self.gate = self._layer("gate", inputs, hidden, gated=True, kind=first)
+            first, inputs = ComponentLinear, hidden
+        moments = 2 * self.latent_dim
+        self.gaussian_head = self._layer("gaussian_head", inputs, moments, kind=first)
 
     def _layer(self, name, input_units, units, gated=False, kind=ComponentLinear):
         return kind(
@@ -197,8 +298,7 @@ class CategoricalVAE(BaseVAE):
         A graph leaves out the K posteriors where nothing reads them.
         """
         features = self.trunk(x, noise=noise, training=training)
-        logits = tf.squeeze(self.category_head(features), axis=0)
-        log_weights = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+        log_weights = tf.nn.log_softmax(self._category_logits(features))
         weights = tf.exp(log_weights)
         condition = weights if self.z_condition == "pi" else None
         mean, stddev = self._gaussians(features, condition)
@@ -210,15 +310,25 @@ class CategoricalVAE(BaseVAE):
             "features": features,
         }
 
+    def _category_logits(self, features):
+        """Logits of q(c | x), float32 `[B, K]`."""
+        if self.logits == "zero":
+            return tf.zeros([tf.shape(features)[0], self.num_components])
+        logits = tf.squeeze(self.category_head(features), axis=0)
+        logits = tf.cast(logits, tf.float32)
+        return tf.nn.elu(logits) if self.logits == "elu" else logits
+
     def _gaussians(self, features, c=None):
         """Means and stddevs of z, `[B, 1, Z]` given c `[B, K]`, `[B, K, Z]` of all."""
+        first = self.gate if self.extra_layer else self.gaussian_head
         if self.posterior_uses_c:
-            hidden = self.gate(features, c)
+            outputs = first(features, c)
         else:
-            hidden = tf.transpose(self.gate(features), [1, 0, 2])
-        num, units = hidden.shape[1:]
-        outputs = self.gaussian_head(tf.reshape(hidden, [1, -1, units]))
-        outputs = tf.reshape(outputs, [-1, num, outputs.shape[-1]])
+            outputs = tf.transpose(first(features), [1, 0, 2])
+        if self.extra_layer:
+            num, units = outputs.shape[1:]
+            outputs = self.gaussian_head(tf.reshape(outputs, [1, -1, units]))
+            outputs = tf.reshape(outputs, [-1, num, outputs.shape[-1]])
         return clipped_head(outputs, self.latent_dim)[:2]
 
     def _gaussian_given(self, posterior, c):
@@ -240,8 +350,24 @@ class CategoricalVAE(BaseVAE):
         return {"z": z, "weights": c, "mean": mean, "stddev": stddev}
 
     def _draw_category(self, log_weights, noise):
-        gumbels = noise("category", _gumbel, log_weights)
-        return _harden(tf.nn.softmax((log_weights + gumbels) / self.temperature))
+        return _harden(self._relaxed_category(log_weights, noise))
+
+    def _relaxed_category(self, log_weights, noise, name="category"):
+        gumbels = noise(name, _gumbel, log_weights)
+        return tf.nn.softmax((log_weights + gumbels) / self.current_temperature)
+
+    def draw_relaxed(self, posterior, noise):
+        """Latents as those of `draw`, with relaxed categories in place of one-hot ones.
+
+        The posterior of z, where it depends on c, gets a relaxed draw of its own.
+        """
+        mean, stddev = posterior["mean"], posterior["stddev"]
+        if self.z_condition == "sample":
+            c = self._relaxed_category(posterior["log_weights"], noise, "condition")
+            mean, stddev = self._gaussians(posterior["features"], c)
+        z = gaussian.draw({"mean": mean, "stddev": stddev}, noise)
+        c = self._relaxed_category(posterior["log_weights"], noise)
+        return {"z": z, "weights": c, "mean": mean, "stddev": stddev}
 
     def draw_prior(self, like, noise):
         log_weights = tf.zeros_like(like) + tf.math.log(self.aggregate)
@@ -254,7 +380,7 @@ class CategoricalVAE(BaseVAE):
         return self.prior.components()[:2] if self.prior_uses_c else (0.0, 1.0)
 
     def gaussian_kl(self, distribution):
-        """Sum over k of weights_k KL(N(mean_k, stddev_k^2) || p(z given k)), `[B]`."""
+        """Sum over k of weights_k KL(N(mean_k, stddev_k^2) || p(z | k)), `[B]`."""
         kl = divergences.gaussian_kl(
             distribution["mean"], distribution["stddev"], *self.prior_moments()
         )
@@ -281,6 +407,10 @@ class CategoricalVAE(BaseVAE):
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
         c = _harden(weights)
         z = z if z.shape[1] == 1 else _pick(z, c)
+        return self.outputs_of(z, c, noise, training)
+
+    def outputs_of(self, z, c, noise=None, training=False):
+        """Outputs of the likelihood from z `[B, 1, Z]` and c `[B, K]` as it is."""
         labels = c if self.decoder_uses_c else None
         features = self.sub_decoder(z, labels, noise=noise, training=training)
         features = tf.squeeze(features, axis=0)
@@ -289,19 +419,60 @@ class CategoricalVAE(BaseVAE):
 
     def loss_terms(self, x, y, noise, training):
         posterior = self.infer(x, y, noise, training)
-        latents = self.draw(posterior, noise)
-        sampled = training and self.z_condition == "sample"
+        if self.relaxed:
+            latents = self.draw_relaxed(posterior, noise)
+            drawn = {key: latents[key] for key in ("mean", "stddev")}
+            kl = self.gaussian_kl(drawn | {"weights": posterior["weights"]})
+            outputs = self.outputs_of(latents["z"], latents["weights"], noise, training)
+            log_prob = self.likelihood.log_prob(x, outputs)
+            error = -log_prob - self.likelihood.constant(math.prod(self.input_shape))
+        else:
+            latents = self.draw(posterior, noise)
+            sampled = training and self.z_condition == "sample"
+            kl = self.gaussian_kl(latents if sampled else posterior)
+            error = self.reconstruction_error(x, latents, y, noise, training)
         return LossTerms(
             per_example={
-                "reconstruction": self.reconstruction_error(
-                    x, latents, y, noise, training
-                ),
-                "kl": self.gaussian_kl(latents if sampled else posterior),
+                "reconstruction": error,
+                "kl": kl,
                 "category_kl": self.category_kl(posterior),
             },
             per_batch={},
             diagnostics={},
         )
+
+    def elbo_relaxed(self, x, seed=None):
+        """What the objective of a relaxed c says in place of `elbo`; it is no bound.
+
+        It is the number that the authors' code of CP-VAE reports: all KL terms in full,
+        and the likelihood of the image given relaxed draws of c, which carry more than
+        `category_kl` charges for. Compare it with numbers of that code alone.
+
+        Args:
+            x: `[B, ...]` images.
+            seed: int; None is the model's own seed.
+
+        Returns:
+            `[B]` nats.
+
+        Raises:
+            ValueError: unless the model was made with `relaxation="relaxed"`.
+        """
+        if not self.relaxed:
+            raise ValueError(
+                "Expected relaxation='relaxed' for elbo_relaxed, got "
+                f"{self.relaxation!r}."
+            )
+        x, _ = self._images(x)
+        return self._in_chunks(
+            self._elbo_relaxed_batch, x, self._fill_seed(len(x), seed)
+        )
+
+    def _elbo_relaxed_batch(self, x, seed):
+        noise = RowNoise(content_seeds(x, seed))
+        terms = self.loss_terms(x, None, noise, training=False).per_example
+        constant = self.likelihood.constant(math.prod(self.input_shape))
+        return -sum(terms.values()) - constant
 
     def encode_batch(self, x, y):
         posterior = super().encode_batch(x, y)
@@ -384,8 +555,8 @@ class CategoricalVAE(BaseVAE):
         return CategoryTable.of(probabilities, labels, top)
 
 
-class CategoryGate(ComponentLinear):
-    """Gated layer on [h, c] for features h `[B, H]` and categories c.
+class CategoryLinear(ComponentLinear):
+    """Linear layer, gated or not, on [h, c] for features h `[B, H]` and categories c.
 
     The layer is linear before its gate, so c adds one row of the kernel to what h
     gives: no copy of h is made for each of K categories.
@@ -403,9 +574,7 @@ class CategoryGate(ComponentLinear):
         if c is not None:
             own = tf.matmul(tf.cast(c, self.compute_dtype), of_categories)
             own = own[:, tf.newaxis]
-        values, gates = tf.split(shared[:, tf.newaxis], 2, axis=-1)
-        own_values, own_gates = tf.split(own, 2, axis=-1)
-        return (values + own_values) * tf.sigmoid(gates + own_gates)
+        return self.activate(shared[:, tf.newaxis] + own)
 
 
 def _gumbel(seed, like):

@@ -68,7 +68,11 @@ class TrainingStep(Replicas):
             batch_size=batch_size,
             epochs=epochs,
             verbose=verbose,
-            callbacks=[StopOnBadSteps(), *keras.tree.flatten(callbacks or [])],
+            callbacks=[
+                StopOnBadSteps(),
+                *self.training_callbacks(),
+                *keras.tree.flatten(callbacks or []),
+            ],
             validation_split=validation_split,
             validation_data=validation_data,
             **kwargs,

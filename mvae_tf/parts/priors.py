@@ -23,6 +23,8 @@ import tensorflow as tf
 
 from mvae_tf import divergences
 from mvae_tf.parts import gaussian
+from mvae_tf.parts.networks.base import layer_seed
+from mvae_tf.parts.part import choice
 
 __all__ = [
     "ConditionalGaussian",
@@ -109,25 +111,38 @@ class MixturePrior(Prior):
 class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
     """K trained diagonal Gaussians of equal weight; log-variances stay in [-6, 2].
 
-    Means start apart, for equal ones would never part, and variances from 1.
+    Means start apart, for equal ones would never part.
 
     Args:
         num_components: K.
         latent_dim: Z.
-        seed: int that decides the initial means.
-        spread: stddev of the initial means.
+        seed: int that decides the initial values.
+        spread: stddev of the initial means of "normal".
+        init: "normal" starts the means from N(0, spread^2) and the variances from 1.
+            "uniform" is what the authors' code of CP-VAE does: means from U(0, 1) and
+            log-variances 2 log(1 + exp(u / 2)) with u from U(0, 1), which gives
+            variances between 4 and 7.
     """
 
-    def __init__(self, num_components, latent_dim, seed, spread=1.0):
+    def __init__(self, num_components, latent_dim, seed, spread=1.0, init="normal"):
         super().__init__(name="prior", dtype="float32")
-        shape = (num_components, latent_dim)
-        self.means = self.add_weight(
-            name="means",
-            shape=shape,
-            initializer=keras.initializers.RandomNormal(stddev=spread, seed=seed),
+        normal, uniform = (
+            keras.initializers.RandomNormal,
+            keras.initializers.RandomUniform,
         )
+
+        def softplus_of_uniform(shape, dtype=None):
+            drawn = uniform(0.0, 1.0, seed=layer_seed(seed, "log_variances"))
+            return 2.0 * tf.nn.softplus(0.5 * drawn(shape, dtype))
+
+        means, log_variances = {
+            "normal": (normal(stddev=spread, seed=seed), "zeros"),
+            "uniform": (uniform(0.0, 1.0, seed=seed), softplus_of_uniform),
+        }[choice(init, ("normal", "uniform"), "prior_init")]
+        shape = (num_components, latent_dim)
+        self.means = self.add_weight(name="means", shape=shape, initializer=means)
         self.log_variances = self.add_weight(
-            name="log_variances", shape=shape, initializer="zeros"
+            name="log_variances", shape=shape, initializer=log_variances
         )
         self.built = True
 
@@ -140,6 +155,16 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
             tf.exp(0.5 * log_variances),
             _equal_weights(self.means.shape[0]),
         )
+
+    def mean_log_prob(self, z):
+        """Mean over k of log N(z; mean_k, stddev_k^2) in nats, `[...]`.
+
+        By Jensen's inequality it is at most `log_prob`, the log of the mean. It is
+        itself the log of one Gaussian, less a constant: a prior that is trained on it
+        has one mode, whatever K is.
+        """
+        means, stddevs, _ = self.components()
+        return tf.reduce_mean(component_log_probs(z, means, stddevs), axis=-1)
 
 
 class ConditionalGaussian(MixtureOfGaussians):

@@ -4,11 +4,24 @@ Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervis
 Learning of Multimodal Data" (Entropy 2020), Tables 2, 3 and A1 and Sec 6.1.
 
 The paper gives no batch size, patience, number of epochs, temperature or noise of the
-toy; the first three are those of the VampPrior code that it compares with, the
-temperature is that of JointVAE, and the noise is the stddev of the toy's modes. K = 500
-samples the category that the encoder sees, smaller ones enumerate; `cp-vae-pi` feeds it
-the probabilities, as the paper's text has it. Rows other than the paper's own four
-carry the suffix `-cp`: the same models by this paper's protocol.
+toy. The first three are those of the authors' code (https://github.com/macio232/cp-vae,
+a clone of theirs, commit 0ceb836), the temperature is that of JointVAE, and the noise
+is the stddev of the toy's modes. K = 500 samples the category that the encoder sees,
+smaller ones enumerate; `cp-vae-pi` feeds it the probabilities, as the paper's text has
+it. Rows other than the paper's own four carry the suffix `-cp`: the same models by this
+paper's protocol.
+
+`@code` follows the authors' code where it differs from the text: a relaxed c goes to
+the networks in training, in validation and in the number that is reported
+(`elbo_relaxed`, no bound), with separate draws for the posterior of z and for the
+decoder, under a temperature that falls from 1 to 0.5; the logits of q(c | x) pass an
+ELU; no gated layer stands before the heads; the priors p(z | c) stay where they start;
+weights start from He's normal numbers, and Adam gets normalised gradients. MG takes the
+mean of the logs of its Gaussians in place of the log of their mean. `vae-cp-...@code`
+is the VAE under that initialisation and optimiser. The networks of INDp and INDqp are
+in that repository as bytecode alone: they are CP's and INDq's with N(0, I) here.
+`indqp-vae-uniform-...@code` is a control whose q(c | x) is held uniform: what it gains
+over the VAE does not come from c.
 
 Fashion-MNIST of the mixture of Gaussians, and of the VampPrior with K = 500, are 35
 nats and more behind a plain VAE that the former contains: failed runs, no targets.
@@ -18,6 +31,8 @@ which come from a file of their own; its numbers are not on one scale.
 Tables 2 and A1 list categories by their indices, which are another run's; what can be
 compared is how many of them are distinct, and how many stand under several labels.
 """
+
+import dataclasses
 
 from mvae_tf.config import Training
 from mvae_tf.presets.base import Preset, Reported
@@ -30,6 +45,7 @@ TRAINING = {
     "warmup_epochs": 100,
     "patience": 50,
 }
+DISCRETE = ("cp_vae", "indq_vae", "indp_vae", "indqp_vae")
 SIZES = {"mnist": (10, 150, 500), "fashion_mnist": (10, 150, 500)}
 SIZES |= {"omniglot": (50, 500)}
 
@@ -45,6 +61,17 @@ TABLE_3 = {
     "HVAE": "86.7 230.10 110.81",
     "HVP": "85.90 85.09 85.01 229.67 229.36 229.62 110.50 110.16",
 }
+
+# Arguments of the discrete rows, of MG, and of every row of the authors' code.
+CODE = {
+    "relaxation": "relaxed",
+    "temperature": "annealed",
+    "logits": "elu",
+    "extra_layer": False,
+}
+CODE_PRIOR = {"train_prior": False, "prior_init": "uniform"}
+CODE_NETWORK = {"network": {"name": "gated_mlp", "initializer": "he"}}
+CODE_ROWS = ("CP", "INDq", "INDp", "INDqp", "VAE", "MG")
 
 # Of the 5 most probable categories of each label, K = 150: how many are distinct, and
 # how many stand under more than one label.
@@ -75,6 +102,33 @@ def _images():
             yield _preset(row, k, {}, paper=(reported, *top), **settings)
             if row == "CP":
                 yield _preset("CP, pi", k, {}, paper=(reported,), **settings)
+            if row in CODE_ROWS:
+                yield _code(row, k, reported, settings)
+            if (row, k) == ("INDqp", 10):
+                yield _code("INDqp, uniform", k, reported, settings, logits="zero")
+
+
+def _code(row, k, reported, settings, **arguments):
+    """The preset of the authors' code."""
+    preset = _preset(row, k, {}, **settings)
+    own = preset.arguments | CODE_NETWORK
+    if preset.model in DISCRETE:
+        own |= CODE | arguments
+        reported = dataclasses.replace(reported, metric="elbo_relaxed")
+    if preset.model in ("cp_vae", "indq_vae", "mog_vae"):
+        own |= CODE_PRIOR
+    if preset.model == "mog_vae":
+        own |= {"kl_form": "mean_of_logs"}
+    if "z_condition" in own:
+        own |= {"z_condition": "sample"}
+    return dataclasses.replace(
+        preset,
+        name=f"{preset.name}@code",
+        arguments=own,
+        training=dataclasses.replace(preset.training, normalize_gradients=True),
+        source="code: github.com/macio232/cp-vae",
+        paper=() if arguments else (reported,),
+    )
 
 
 def _top_categories(row, source):
@@ -100,7 +154,7 @@ def _toy():
 def _preset(row, k, arguments, data, epochs, paper=()):
     prefix, model, own = _model(row, k)
     size = "" if k is None else f"-k{k}"
-    suffix = "" if model in ("cp_vae", "indq_vae", "indp_vae", "indqp_vae") else "-cp"
+    suffix = "" if model in DISCRETE else "-cp"
     shared = {"latent_dim": 40, "network": "gated_mlp"}
     if model in ("hvae", "hvamp_vae"):
         shared = {"latent_dim": 80}
@@ -125,6 +179,7 @@ def _model(row, k):
         "INDq": ("indq-vae", "indq_vae", components),
         "INDp": ("indp-vae", "indp_vae", components | condition),
         "INDqp": ("indqp-vae", "indqp_vae", components),
+        "INDqp, uniform": ("indqp-vae-uniform", "indqp_vae", components),
         "VAE": ("vae", "vae", {}),
         "MG": ("mog-vae", "mog_vae", {"num_prior_components": k}),
         "VP": ("vamp-vae", "vamp_vae", pseudo_inputs),

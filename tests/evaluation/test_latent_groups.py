@@ -5,14 +5,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mvae_tf
-from mvae_tf.evaluation import evaluate
+from mvae_tf.evaluation import UNITS, evaluate
 from mvae_tf.evaluation.classification import accuracies
-from mvae_tf.evaluation.clustering import agreement
+from mvae_tf.evaluation.clustering import agreement, usage
 from mvae_tf.evaluation.task import integer_labels, latent_means
 
 NETWORK = {"name": "mlp", "hidden": 8}
@@ -80,7 +81,10 @@ def test_labels_by_other_names_agree_in_full(names, seed):
     assert found["cluster_purity"] == 100.0
     assert found["cluster_nmi"] == pytest.approx(1.0)
     assert found["cluster_ari"] == pytest.approx(1.0)
-    assert found["categories_used"] == 0.0, "no category exceeds its even share"
+    used = usage(one_hot(labels, 5))
+    assert used["categories_used"] == 0.0, "no category exceeds its even share"
+    assert used["category_entropy"] == pytest.approx(np.log(5))
+    assert used["category_information"] == pytest.approx(np.log(5))
 
 
 @settings(deadline=None, max_examples=40)
@@ -109,7 +113,27 @@ def test_table_of_categories_counts_what_labels_share():
     assert found["top_categories_distinct"] == 9
     assert found["top_categories_shared"] == 1
     # 0.2, 0.15 on either side exceed 1/10.
-    assert found["categories_used"] == pytest.approx(0.4)
+    assert usage(rows)["categories_used"] == pytest.approx(0.4)
+
+
+def test_information_is_the_kl_of_the_posteriors_from_their_mean():
+    rows = np.random.default_rng(0).dirichlet([0.3] * 4, size=50)
+    rows[0] = [0.0, 1.0, 0.0, 0.0]
+    found, mean = usage(rows), rows.mean(axis=0)
+    expected = scipy.special.kl_div(rows, mean).sum(axis=1).mean()
+    assert found["category_information"] == pytest.approx(expected)
+    entropy = scipy.special.entr(mean).sum()
+    assert found["category_entropy"] == pytest.approx(entropy)
+    assert usage(np.tile(mean, [50, 1]))["category_information"] == pytest.approx(0.0)
+
+
+def test_every_model_with_categories_has_their_numbers():
+    x = np.random.default_rng(0).uniform(size=(6, 4, 4, 1)).astype("float32")
+    for name in ("cgm", "indqp_vae"):
+        model = mvae_tf.create(name, input_shape=(4, 4, 1), num_components=3)
+        found = evaluate(model, tf.data.Dataset.from_tensor_slices(x).batch(4))
+        assert 0 <= found["category_information"] <= found["category_entropy"] + 1e-6
+        assert set(found) <= set(UNITS)
 
 
 def test_a_supervised_model_is_not_told_the_labels():

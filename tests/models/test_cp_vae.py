@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mvae_tf
+from mvae_tf import presets
+from mvae_tf.config import RunConfig, Training
 from mvae_tf.models import registry
-from mvae_tf.models.categorical import CategoricalVAE, CategoryGate, CategoryTable
+from mvae_tf.models.categorical import (
+    AnnealedTemperature,
+    CategoricalVAE,
+    CategoryLinear,
+    CategoryTable,
+)
 from mvae_tf.noise import BatchNoise, RowNoise, index_seeds, step_seed
 from mvae_tf.presets import cp_vae
+from mvae_tf.runs import training
 
 HIDDEN = 6
 LAYERS = ["trunk", "category_head", "gate", "gaussian_head"]
@@ -61,8 +69,8 @@ def terms_of(model, x, training=True):
 
 
 def assert_equal_terms(first, second, x):
-    for training in (True, False):
-        one, other = terms_of(first, x, training), terms_of(second, x, training)
+    for mode in (True, False):
+        one, other = terms_of(first, x, mode), terms_of(second, x, mode)
         for key in one.keys() & other.keys():
             np.testing.assert_allclose(one[key], other[key], atol=1e-6, rtol=1e-6)
         assert "kl" in one.keys() & other.keys()
@@ -206,7 +214,7 @@ def test_independent_category_that_nothing_uses_is_the_vae():
 
 
 def test_gate_is_a_layer_on_the_concatenation():
-    gate = CategoryGate(1, 5 + 4, 3, gated=True, initializer="glorot", seed=0)
+    gate = CategoryLinear(1, 5 + 4, 3, gated=True, initializer="glorot", seed=0)
     rng = np.random.default_rng(0)
     gate.bias.assign(rng.normal(size=gate.bias.shape))
     h = rng.normal(size=(2, 5)).astype("float32")
@@ -481,7 +489,8 @@ def test_presets_follow_table_3():
     found = {preset.name: preset for preset in cp_vae.presets()}
     assert len(found) == len(cp_vae.presets())
     # Table 3 has 62 numbers, of which CP's stand twice; the toy has 13 models.
-    assert len(found) == 62 + 8 + 13
+    of_the_paper = [name for name in found if not name.endswith("@code")]
+    assert len(of_the_paper) == 62 + 8 + 13
     for name, value in {
         "cp-vae-k10-mnist": 87.15,
         "cp-vae-pi-k500-omniglot": 120.64,
@@ -498,6 +507,174 @@ def test_presets_follow_table_3():
     assert condition == {10: "enumerate", 150: "enumerate", 500: "sample"}
 
 
+# === After the authors' code ===
+
+CODE = {
+    "relaxation": "relaxed",
+    "temperature": "annealed",
+    "logits": "elu",
+    "extra_layer": False,
+}
+
+
+def test_networks_of_the_code_have_their_number_of_parameters():
+    preset = presets.get("cp-vae-k10-fashion_mnist@code")
+    model = mvae_tf.create(preset.model, **preset.arguments)
+    assert sum(np.prod(v.shape) for v in model.trainable_variables) == 1_126_674
+    fixed = sum(np.prod(v.shape) for v in model.prior.variables)
+    assert fixed == 2 * 10 * 40
+
+
+def test_annealed_temperature_is_the_recursion_of_the_code():
+    annealed, temperature = AnnealedTemperature(), 1.0
+    assert annealed.at(0) == 1.0
+    for epoch in range(1, 300):
+        temperature = max(temperature * np.exp(-3e-5 * epoch), 0.5)
+        assert annealed.at(epoch) == pytest.approx(temperature, rel=1e-12)
+    assert annealed.at(214) > 0.5 == annealed.at(215)
+
+
+def test_fit_applies_the_temperature_of_each_epoch_and_resumes_it():
+    annealing = {"name": "annealed", "start": 2.0, "rate": 0.5, "least": 0.2}
+    model = create("indqp_vae", **(CODE | {"temperature": annealing}))
+    model.compile("adam", run_eagerly=True)
+    seen = []
+    record = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: seen.append(
+            float(model.current_temperature.numpy())
+        )
+    )
+    model.fit(images(), epochs=2, verbose=0, callbacks=[record])
+    model.fit(images(), initial_epoch=2, epochs=3, verbose=0, callbacks=[record])
+    expected = [2 * np.exp(-0.5), 2 * np.exp(-1.5), 0.2]
+    np.testing.assert_allclose(seen, expected, rtol=1e-6)
+
+
+def test_a_resumed_run_has_the_temperatures_of_an_undisturbed_one(tmp_path):
+    annealing = {"name": "annealed", "rate": 0.1}
+    arguments = {"num_components": 3, "latent_dim": 2, "temperature": annealing}
+    arguments |= {
+        "network": {"name": "gated_mlp", "hidden": 4},
+        "relaxation": "relaxed",
+    }
+    data = {"source": "digits", "limit": 64}
+    states = []
+    for lengths in ((3,), (1, 3)):
+        folder = tmp_path / str(len(lengths))
+        for epochs in lengths:
+            config = RunConfig("indqp_vae", arguments, data, Training(epochs=epochs))
+            model = training.train(
+                config, folder, resume=epochs > lengths[0], verbose=0, metrics=[]
+            )
+        states.append(harness.arrays_of(model))
+    np.testing.assert_allclose(model.current_temperature, np.exp(-0.1 * 6), rtol=1e-6)
+    assert not harness.differ(*states)
+
+
+@pytest.mark.parametrize("name", ["cp_vae", "indp_vae", "indq_vae", "indqp_vae"])
+def test_reported_number_of_the_code_is_its_objective(name):
+    condition = {"z_condition": "sample"} if name in ("cp_vae", "indp_vae") else {}
+    model = create(name, **CODE, **condition)
+    model.compile(run_eagerly=True)
+    x = images()
+    found = model.evaluate(x, verbose=0, return_dict=True)
+    relaxed = model.elbo_relaxed(x)
+    np.testing.assert_allclose(np.mean(relaxed), -found["loss"], rtol=1e-5)
+    assert not np.allclose(relaxed, model.elbo(x), atol=1e-2)
+    assert model.relaxed
+    measured = mvae_tf.evaluation.evaluate(model, harness.dataset(x), ["elbo"])
+    assert measured["elbo_relaxed"] == pytest.approx(np.mean(relaxed), rel=1e-5)
+    assert measured["elbo"] == pytest.approx(np.mean(model.elbo(x)), rel=1e-5)
+
+
+def test_bound_of_a_relaxed_model_is_that_of_its_one_hot_categories():
+    """`elbo` is what the same weights give without any relaxation."""
+    arguments = {"z_condition": "sample", "logits": "elu", "extra_layer": False}
+    hard = create("cp_vae", **arguments)
+    soft = create("cp_vae", **arguments, relaxation="relaxed", temperature=0.9)
+    share(hard, soft)
+    x = images()
+    np.testing.assert_array_equal(hard.elbo(x), soft.elbo(x))
+    np.testing.assert_array_equal(hard.log_likelihood(x, 5), soft.log_likelihood(x, 5))
+    with pytest.raises(ValueError, match="relaxation='relaxed' for elbo_relaxed, got"):
+        hard.elbo_relaxed(x)
+
+
+def test_posterior_and_decoder_see_separate_draws():
+    model = create("cp_vae", **CODE, z_condition="sample")
+    x = images(200)
+    posterior = model.infer(x)
+    latents = model.draw_relaxed(posterior, NOISE)
+    of_decoder = model._gaussians(posterior["features"], latents["weights"])[0]
+    assert not np.allclose(latents["mean"], of_decoder, atol=1e-3)
+    c = latents["weights"].numpy()
+    np.testing.assert_allclose(c.sum(axis=1), 1.0, rtol=1e-5)
+    assert 0.4 < c.max(axis=1).mean() < 0.99, "relaxed, not one-hot"
+
+
+def test_logits_after_an_elu_stay_above_minus_one():
+    model = create("indqp_vae", scale=5.0, logits="elu")
+    logits = model._category_logits(model.trunk(images(50))).numpy()
+    assert logits.min() == pytest.approx(-1.0, abs=1e-3)
+    assert logits.max() > 1.0
+
+
+def test_logits_held_at_zero_say_nothing_about_the_image():
+    model = create("indqp_vae", **(CODE | {"logits": "zero"}))
+    np.testing.assert_allclose(model.category_probabilities(images()), 1 / 3, rtol=1e-6)
+    np.testing.assert_allclose(terms_of(model, images())["category_kl"], 0, atol=1e-6)
+    found = mvae_tf.evaluation.evaluate(
+        model, harness.dataset(images()), ["categories"]
+    )
+    assert found["category_information"] == pytest.approx(0.0, abs=1e-6)
+    assert found["category_entropy"] == pytest.approx(np.log(3))
+
+
+@pytest.mark.parametrize("name", ["cp_vae", "indq_vae", "mog_vae"])
+def test_priors_of_the_code_stay_where_they_start(name):
+    model = create(name, scale=0.0, train_prior=False, prior_init="uniform")
+    means, stddevs, _ = model.prior.components()
+    assert 0.0 <= np.min(means) <= np.max(means) <= 1.0
+    bounds = np.log1p(np.exp([0.0, 0.5]))
+    assert bounds[0] <= np.min(np.log(stddevs)) <= np.max(np.log(stddevs)) <= bounds[1]
+    model.compile("adam", run_eagerly=True)
+    model.fit(images(), verbose=0)
+    for before, now in zip((means, stddevs), model.prior.components()[:2], strict=True):
+        np.testing.assert_array_equal(before, now)
+
+
+def test_mean_of_logs_is_below_the_log_of_the_mean():
+    exact = create("mog_vae", num_prior_components=4)
+    jensen = create("mog_vae", num_prior_components=4, kl_form="mean_of_logs")
+    x = images()
+    gap = np.subtract(exact.elbo(x), jensen.elbo(x))
+    assert np.all(gap > 0)
+    np.testing.assert_array_equal(
+        exact.log_likelihood(x, 5), jensen.log_likelihood(x, 5)
+    )
+    z = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    means, stddevs, _ = exact.prior.components()
+    logs = stats.norm.logpdf(z[:, np.newaxis], means, stddevs).sum(axis=-1)
+    found = exact.prior.mean_log_prob(z)
+    np.testing.assert_allclose(found, logs.mean(axis=1), rtol=1e-5)
+    np.testing.assert_array_less(found, exact.prior.log_prob(z))
+
+
+def test_presets_of_the_code():
+    found = {p.name: p for p in cp_vae.presets() if p.name.endswith("@code")}
+    # Four discrete rows and MG in eight columns, the VAE in three, and two controls.
+    assert len(found) == 5 * 8 + 3 + 2
+    assert all(p.training.normalize_gradients for p in found.values())
+    indqp = found["indqp-vae-k10-fashion_mnist@code"]
+    assert [(n.metric, n.value) for n in indqp.paper] == [("elbo_relaxed", -228.65)]
+    control = found["indqp-vae-uniform-k10-fashion_mnist@code"]
+    assert control.arguments == indqp.arguments | {"logits": "zero"}
+    assert control.paper == ()
+    mixture = found["mog-vae-k10-cp-fashion_mnist@code"]
+    assert mixture.arguments["kl_form"] == "mean_of_logs"
+    assert [n.metric for n in mixture.paper] == ["elbo"]
+
+
 # === Bad input ===
 
 
@@ -511,6 +688,15 @@ def test_presets_follow_table_3():
         ({"z_condition": "hybrid"}, "Unknown z_condition 'hybrid': expected one of"),
         ({"z_condition": None}, "Unknown z_condition None"),
         ({"temperature": 0.0}, "temperature > 0, got 0.0"),
+        ({"temperature": "annealled"}, "Unknown temperature 'annealled'.*'annealed'"),
+        (
+            {"temperature": {"name": "annealed", "least": 2.0}},
+            "start >= least > 0 and rate >= 0, got start 1.0, rate 3e-05 and least 2.0",
+        ),
+        ({"relaxation": "soft"}, "Unknown relaxation 'soft'"),
+        ({"relaxation": "relaxed"}, "'sample' or 'pi' with relaxation='relaxed'"),
+        ({"logits": "relu"}, "Unknown logits 'relu'"),
+        ({"prior_init": "zero"}, "Unknown prior_init 'zero'"),
     ],
 )
 def test_arguments_that_do_not_fit(arguments, message):
