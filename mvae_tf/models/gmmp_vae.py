@@ -22,6 +22,7 @@ from mvae_tf.models.base import BaseVAE, LossTerms
 from mvae_tf.models.registry import register
 from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
+from mvae_tf.parts.networks.pixel import PartialImages
 from mvae_tf.parts.part import choice
 
 __all__ = ["GMMpVAE"]
@@ -342,7 +343,9 @@ def _checked_weights(weights, num):
 
 
 def _repeat(images, num):
-    """`[M B, ...]`: all images once a component."""
+    """`[M B, ...]`: all images once for each component."""
+    if isinstance(images, PartialImages):
+        return images  # Its rows are already those of the network.
     return tf.tile(images, [num] + [1] * (len(images.shape) - 1))
 
 

@@ -195,13 +195,17 @@ class Inference(Evidence):
         """See `decode`; a decoder that reads pixels draws them from `noise`."""
         if not self.network.autoregressive:
             return self.likelihood.mean(self.decode_outputs(z, weights, y))
-        choose = self.likelihood.mean
-        blank = tf.zeros(tf.stack([tf.shape(z)[0], *self.input_shape]))
+        num, (height, width, _) = tf.shape(z)[0], self.input_shape
+        choose, uniform = self.likelihood.mean, None
         if noise is not None:
+            choose = self.likelihood.quantile
+            blank = tf.zeros([num, height, width, 1])
             uniform = noise("pixels", _uniform_pixels, blank)
-            choose = functools.partial(self.likelihood.quantile, probability=uniform)
         return in_raster_order(
-            lambda x: choose(self.decode_outputs(z, weights, y, x=x)), blank
+            lambda x: self.decode_outputs(z, weights, y, x=x),
+            choose,
+            (num, height, width),
+            uniform,
         )
 
     def reconstruct_batch(self, x, y, seed=None, component=None, **draw_options):

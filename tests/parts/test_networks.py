@@ -43,9 +43,8 @@ each_network = pytest.mark.parametrize(
 
 def pixel_model(input_shape=(2, 2, 1), **arguments):
     """A PixelVAE whose weights are far enough from 0 for pixels to matter."""
-    model = mvae_tf.create(
-        "vae", input_shape=input_shape, latent_dim=2, network=PIXEL, **arguments
-    )
+    arguments = {"network": PIXEL} | arguments
+    model = mvae_tf.create("vae", input_shape=input_shape, latent_dim=2, **arguments)
     harness.perturb(model, 0.5)
     return model
 
@@ -318,8 +317,13 @@ def test_draws_of_pixels_follow_the_probabilities_of_whole_images():
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "discretized_logistic"])
-def test_decoding_feeds_back_the_mean_of_each_pixel(likelihood):
-    model = pixel_model((3, 2, 1), likelihood=likelihood)
+@pytest.mark.parametrize("mask_latents", [True, False])
+def test_decoding_feeds_back_the_mean_of_each_pixel(likelihood, mask_latents):
+    """Row by row, from what the layers keep, as in one pass over the whole image."""
+    network = PIXEL | {"depth": 3, "mask_latents": mask_latents}
+    model = pixel_model((6, 5, 1), likelihood=likelihood, network=network)
+    for variable in model.mix_decoder.non_trainable_variables:
+        variable.assign(np.linspace(0.5, 2.0, math.prod(variable.shape)))
     z = tf.random.stateless_normal([4, 1, 2], [0, 1])
     images = model.decode(z)
     outputs = model.decode_outputs(z, tf.ones([4, 1]), x=images)

@@ -17,33 +17,121 @@ from mvae_tf.parts.networks.branches import BatchNormalization, ConvMixDecoder
 from mvae_tf.parts.networks.gated import INITIALIZERS, GatedSubDecoder
 from mvae_tf.parts.networks.gated_conv import ENCODER_LAYERS, GatedEncoderNetwork
 
-__all__ = ["MaskedConv2D", "Pixel", "in_raster_order"]
+__all__ = ["MaskedConv2D", "PartialImages", "Pixel", "in_raster_order"]
 
 
-def in_raster_order(predict, blank):
-    """Images made pixel by pixel, in as many passes as there are pixels.
+class PartialImages:
+    """Images whose pixels are known up to one, and what the layers made of these.
+
+    A masked convolution at one pixel needs its inputs in the row above and to the left
+    in its own row. Both rows are kept for every layer, so that the next pixel costs
+    one application of each kernel, not a pass over the image.
+
+    Attributes:
+        row, column: int32 scalars, the place of the first pixel that is not known.
+        rows: for each masked convolution the inputs `[B, 2, W + 2, C]` in the row above
+            and in the row of the pixel, with a zero at each end; those of the first are
+            the images themselves. Empty before the first pixel.
+    """
+
+    def __init__(self, row, column, rows=()):
+        self.row = row
+        self.column = column
+        self.rows = list(rows)
+
+    def patch(self, layer, value, width, centre):
+        """What a masked convolution sees at the pixel, `[B, 3 + 1 + centre, C]`.
+
+        Args:
+            layer: index of the convolution, in the order of the network.
+            value: `[B, 1, 1, C]`, its input at the pixel.
+            width: W, of the images.
+            centre: whether it sees `value` too.
+        """
+        if layer == len(self.rows):
+            shape = [tf.shape(value)[0], 2, width + 2, value.shape[-1]]
+            self.rows.append(tf.zeros(shape, value.dtype))
+        rows = _put(self.rows[layer], self.column + 1, value)
+        self.rows[layer] = rows
+        above = rows[:, 0, self.column : self.column + 3]
+        own = rows[:, 1, self.column : self.column + 1 + int(centre)]
+        return tf.concat([above, own], axis=1)
+
+    def advanced(self, pixels, width):
+        """The state after `pixels [B, 1, 1, 1]` became known."""
+        # The network may have more rows than there are images: one for each component.
+        first = self.rows[0]
+        copies = tf.shape(first)[0] // tf.shape(pixels)[0]
+        pixels = tf.cast(tf.tile(pixels, [copies, 1, 1, 1]), first.dtype)
+        rows = [_put(first, self.column + 1, pixels), *self.rows[1:]]
+        column = self.column + 1
+        if_last = column == width
+        rows = [tf.where(if_last, _next_row(value), value) for value in rows]
+        return PartialImages(
+            tf.where(if_last, self.row + 1, self.row),
+            tf.where(if_last, 0, column),
+            rows,
+        )
+
+
+def _put(rows, place, value):
+    """Rows `[B, 2, W + 2, C]` with `value [B, 1, 1, C]` at a place of the second."""
+    here = tf.range(tf.shape(rows)[2])[:, tf.newaxis] == place
+    here = tf.stack([tf.zeros_like(here), here])
+    return tf.where(here, value, rows)
+
+
+def _next_row(rows):
+    """The rows one line further down: the second becomes the first."""
+    return tf.concat([rows[:, 1:], tf.zeros_like(rows[:, 1:])], axis=1)
+
+
+def in_raster_order(predict, choose, shape, uniform=None):
+    """Images made pixel by pixel, each from the latent and from those before it.
 
     Args:
-        predict: function from images `[B, H, W, 1]` to images of the same shape, pixel
-            t of which depends on those before t alone.
-        blank: `[B, H, W, 1]`, any images.
+        predict: function from `PartialImages` to the outputs of the likelihood at the
+            next pixel, `[B, 1, 1, C]`.
+        choose: function from these outputs, and from `uniform` where it is given, to
+            the pixel, `[B, 1, 1, 1]`.
+        shape: (B, H, W) of the images; B may be a tensor.
+        uniform: `[B, H, W, 1]` numbers in (0, 1), from which pixels are drawn, or None.
 
     Returns:
-        `[B, H, W, 1]`, the images that `predict` leaves as they are.
+        Images `[B, H, W, 1]`.
     """
-    height, width = blank.shape[1:3]
-    position = tf.reshape(tf.range(height * width), [1, height, width, 1])
+    num, height, width = shape
 
-    def set_pixel(t, images):
-        return t + 1, tf.where(position == t, predict(images), images)
+    def next_pixel(known):
+        outputs = predict(known)
+        if uniform is None:
+            pixel = choose(outputs)
+        else:
+            row = uniform[:, known.row, known.column]
+            pixel = choose(outputs, row[:, tf.newaxis, tf.newaxis])
+        return pixel, known.advanced(pixel, width)
 
-    _, images = tf.while_loop(
-        lambda t, images: t < height * width,
-        set_pixel,
-        (0, blank),
-        maximum_iterations=height * width,
+    # The first pixel, outside of the loop, finds out what there is to keep.
+    pixel, known = next_pixel(PartialImages(tf.constant(0), tf.constant(0)))
+    pixels = tf.TensorArray(
+        tf.float32,
+        height * width,
+        element_shape=(None, 1, 1, 1),
+        clear_after_read=False,
+    ).write(0, pixel)
+
+    def step(t, row, column, rows, pixels):
+        pixel, known = next_pixel(PartialImages(row, column, rows))
+        return t + 1, known.row, known.column, known.rows, pixels.write(t, pixel)
+
+    *_, pixels = tf.while_loop(
+        lambda t, *_: t < height * width,
+        step,
+        (1, known.row, known.column, known.rows, pixels),
+        maximum_iterations=height * width - 1,
     )
-    return images
+    images = tf.transpose(pixels.stack()[:, :, 0, 0, 0])
+    return tf.reshape(images, tf.stack([num, height, width, 1]))
 
 
 class MaskedConv2D(keras.layers.Conv2D):
@@ -63,34 +151,75 @@ class MaskedConv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs, kernel):
         """The convolution with the masked kernel."""
+        return super().convolution_op(inputs, self.masked(kernel))
+
+    def masked(self, kernel):
+        """The kernel `[3, 3, C, filters]` with zeros where a pixel is not seen."""
         rows, columns, channels = kernel.shape[:3]
         before = np.arange(rows * columns) < rows * columns // 2 + int(self.centre)
         mask = np.tile(before.reshape(rows, columns, 1, 1), [1, 1, channels, 1])
         mask[:, :, channels - self.free_channels :] = True
         mask = tf.constant(mask, kernel.dtype)
-        return super().convolution_op(inputs, kernel * mask)
+        return kernel * mask
 
 
 class PixelMixDecoder(ConvMixDecoder):
-    """PixelCNN over the image and a map of the same size made from the latent."""
+    """PixelCNN over the image and a map of the same size made from the latent.
+
+    Args:
+        image_size: (H, W).
+        **kwargs: arguments of `ConvMixDecoder`.
+    """
+
+    def __init__(self, image_size, **kwargs):
+        super().__init__(**kwargs)
+        self.image_size = tuple(image_size)
 
     def call(self, features, x, noise=None, training=False):
         """Likelihood features of pixel t from the map and from the pixels before t.
 
         Args:
             features: `[B, H W]` if shared, else `[K, B, H W]`.
-            x: images `[B, H, W, 1]`.
+            x: images `[B, H, W, 1]`, or `PartialImages` in the place of all of them.
             noise: unused.
             training: whether batch normalisation takes the statistics of the batch.
 
         Returns:
-            `[B, H, W, C]` or `[K, B, H, W, C]`.
+            `[B, H, W, C]` or `[K, B, H, W, C]`; `[B, 1, 1, C]` of the next pixel for
+            `PartialImages`, which a shared decoder alone takes.
         """
+        if isinstance(x, PartialImages):
+            return self._next_pixel(features, x)
         x = tf.cast(x, features.dtype)
         if not self.shared:
             x = tf.repeat(x[tf.newaxis], len(self.branches), axis=0)
         maps = tf.reshape(features, tf.shape(x))
         return super().call(tf.concat([x, maps], axis=-1), training=training)
+
+    def _next_pixel(self, features, known):
+        """Likelihood features `[B, 1, 1, C]` of the first pixel that is not known."""
+        height, width = self.image_size
+        maps = tf.reshape(features, [-1, height, width])
+        maps = tf.pad(maps, [[0, 0], [1, 1], [1, 1]])
+        x = tf.zeros([tf.shape(maps)[0], 1, 1, 1], maps.dtype)
+        layer = 0
+        for step in self.branches[0].steps:
+            if not isinstance(step, MaskedConv2D):
+                x = step(x)
+                continue
+            kernel = tf.cast(step.masked(step.kernel), step.compute_dtype)
+            patch = known.patch(layer, x, width, step.centre)
+            # The places before the pixel, then its own; of the image's channel alone.
+            seen = tf.reshape(kernel, [9, *kernel.shape[2:]])[: 4 + step.centre]
+            seen = seen[:, : x.shape[-1]]
+            value = tf.tensordot(patch, seen, [[1, 2], [0, 1]])
+            if layer == 0:
+                around = maps[:, known.row : known.row + 3, :]
+                around = around[:, :, known.column : known.column + 3]
+                value += tf.tensordot(around, kernel[:, :, 1], [[1, 2], [0, 1]])
+            x = value[:, tf.newaxis, tf.newaxis]
+            layer += 1
+        return x
 
 
 class Pixel(GatedEncoderNetwork):
@@ -102,7 +231,7 @@ class Pixel(GatedEncoderNetwork):
     and a 1 x 1 convolution, which has a bias for likelihoods of one parameter a pixel.
 
     The likelihood of an image takes one pass. `decode`, `reconstruct`, `interpolate`
-    and `generate` take one for each pixel: the first three feed back the mean of each
+    and `generate` go from pixel to pixel: the first three feed back the mean of each
     pixel, `generate` a draw of it.
 
     Args:
@@ -179,6 +308,7 @@ class Pixel(GatedEncoderNetwork):
             )
 
         return PixelMixDecoder(
+            image_size=sides,
             shared=num_components is None,
             make_steps=steps,
             input_shape=(*sides, 2),
