@@ -38,6 +38,7 @@ setup(
             "jupytext",
             "nbclient",
             "nbformat",
+            "mypy",
             "psutil",
             "pytest>=8",
             "pytest-timeout",
