@@ -1,21 +1,27 @@
 """Audit of a trained model: do its numbers keep the order that mathematics demands?
 
-A bound that is reported above the likelihood that it bounds, or a KL below its own
-Monte Carlo estimate, is a mistake of code or of method, however good the number looks.
-The checks, in nats and on the same images, each widened by four standard errors:
+A bound that is reported above the likelihood that it bounds, or a KL divergence below
+its own Monte Carlo estimate, is a mistake of code or of method, however good the number
+looks. The checks compare means over the same images, in nats per image, and allow for
+four standard errors of the draws:
 
 - `elbo`: the mean ELBO is at most the importance-sampled log-likelihood;
-- `kl_monte_carlo`: the KL of each image, drawn without bias, is at most the reported
-  one;
+- `kl_monte_carlo`: the KL divergence of each image, estimated without bias from draws,
+  is at most the reported one;
 - `mixture_gain`: the ELBO of a mixture of M posteriors exceeds that of the best of them
-  by log M at most, which is all the entropy that mixing can add.
+  by log M at most, because mixing adds no more entropy than that.
+
+A check with a number that is not finite fails: such a model has diverged.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts import gaussian
@@ -34,15 +40,16 @@ _ROUNDING = 1e-4
 
 
 class Check(NamedTuple):
-    """One inequality that a valid bound fulfils.
+    """One inequality that the numbers of a valid model fulfil.
 
     Attributes:
-        name: what must be at most `limit`.
-        value: nats, mean over the images.
-        limit: nats, mean over the images.
-        slack: nats that `value` may exceed `limit` by, from the error of the draws.
-        failures: number of images, or 1 for a mean, for which it does not hold.
-        num_images: images that were looked at.
+        name: Which check it is; see the top of this module.
+        value: What must be at most `limit`, in nats, mean over the images.
+        limit: The upper limit of `value` in nats, mean over the images.
+        slack: Nats by which `value` may exceed `limit`, for the error of the draws.
+        failures: Number of images (1 for a check of means) for which the inequality
+            does not hold or has a side that is not finite.
+        num_images: Number of images that the check looked at.
     """
 
     name: str
@@ -53,32 +60,38 @@ class Check(NamedTuple):
     num_images: int
 
     @property
-    def holds(self):
+    def holds(self) -> bool:
         """Whether the inequality holds everywhere."""
         return self.failures == 0
 
-    def to_dict(self):
-        """Plain dict of all of the above but the name."""
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the attributes, except for the name, and `holds` as a dict."""
         values = self._asdict() | {"holds": self.holds}
         del values["name"]
         return values
 
 
-def audit(model, x, y=None, num_samples=500, seed=0):
-    """Checks of a model on images.
+def audit(
+    model: keras.Model,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    num_samples: int = 500,
+    seed: int = 0,
+) -> list[Check]:
+    """Checks the numbers of a model on images.
 
     Args:
-        model: a model of this library.
-        x: `[B, ...]` images.
-        y: their labels, for a conditional model.
-        num_samples: draws of the latents of each image.
-        seed: int that decides all noise.
+        model: Model of this library.
+        x: `[B, ...]` images in the pixel scale of the likelihood.
+        y: Labels `[B]` of the images, for a conditional model.
+        num_samples: Number of draws of the latents of each image, at least 2.
+        seed: Integer that decides all noise.
 
     Returns:
-        list of `Check`; empty for a model without a bound, which has none to keep.
+        The checks; an empty list for a model without an evidence lower bound.
 
     Raises:
-        ValueError: on fewer than 2 draws.
+        ValueError: `num_samples` is less than 2.
     """
     if num_samples < 2:
         raise ValueError(f"Expected num_samples >= 2, got {num_samples}.")
@@ -95,18 +108,18 @@ def audit(model, x, y=None, num_samples=500, seed=0):
     return checks
 
 
-def suspects(results):
-    """Names of the numbers that a failed check makes doubtful.
+def suspects(results: Mapping[str, Any]) -> set[str]:
+    """Returns the names of the numbers that a failed check makes doubtful.
 
     Args:
-        results: what `mvae_tf.evaluation.evaluate` returned.
+        results: What `mvae_tf.evaluation.evaluate` returned.
     """
     failed = [n for n, check in results.get("audit", {}).items() if not check["holds"]]
     return {suspect for name in failed for suspect in _SUSPECTS[name]}
 
 
 def _kl_check(model, x, y, num_samples, seed):
-    """The KL of the objective or of the bound against unbiased draws, by image."""
+    """Checks the reported KL of each image against an unbiased estimate of it."""
     estimate, error = model.kl_monte_carlo(x, num_samples, y=y, seed=seed)
     if hasattr(model, "kl_bound"):
         reported = model.kl_bound(x)
@@ -115,22 +128,25 @@ def _kl_check(model, x, y, num_samples, seed):
         draws = _repeated(
             lambda s: model.elbo_terms(x, y, seed=s)["kl"], num_samples, seed + 1
         )
-        reported = np.mean(draws, axis=0)
-        error_of_reported = np.std(draws, axis=0, ddof=1) / math.sqrt(len(draws))
+        with np.errstate(all="ignore"):
+            reported = np.mean(draws, axis=0)
+            error_of_reported = np.std(draws, axis=0, ddof=1) / math.sqrt(len(draws))
     estimate, error, reported = map(np.asarray, (estimate, error, reported))
-    slack = _ERRORS_ALLOWED * np.hypot(error, error_of_reported) + _ROUNDING
+    with np.errstate(all="ignore"):  # The numbers of a diverged model overflow.
+        slack = _ERRORS_ALLOWED * np.hypot(error, error_of_reported) + _ROUNDING
+        fails = ~(estimate <= reported + slack) | ~np.isfinite(reported + slack)
     return Check(
         "kl_monte_carlo",
         float(np.mean(estimate)),
         float(np.mean(reported)),
         float(np.mean(slack)),
-        int(np.sum(estimate > reported + slack)),
+        int(np.sum(fails | ~np.isfinite(estimate))),
         len(estimate),
     )
 
 
 def _gain_check(model, x, bounds, num_samples, seed):
-    """What the mixture's `bounds [S, B]` gain over those of its best component."""
+    """Checks how much the mixture's `bounds [S, B]` exceed its best component's."""
     best = np.max(
         [
             np.mean(
@@ -149,35 +165,40 @@ def _gain_check(model, x, bounds, num_samples, seed):
 
 
 def _check_means(name, draws, limit):
-    """Check that the mean of `draws [S, B]` is at most `limit`."""
-    by_draw = np.mean(draws, axis=1)
-    error = np.std(by_draw, ddof=1) / math.sqrt(len(by_draw))
-    value, slack = float(np.mean(by_draw)), _ERRORS_ALLOWED * float(error) + _ROUNDING
-    failed = int(value > limit + slack)
-    return Check(name, value, limit, slack, failed, draws.shape[1])
+    """Checks that the mean of `draws [S, B]` is at most `limit`, both in nats."""
+    with np.errstate(all="ignore"):  # The numbers of a diverged model overflow.
+        by_draw = np.mean(draws, axis=1)
+        error = float(np.std(by_draw, ddof=1)) / math.sqrt(len(by_draw))
+        value, slack = float(np.mean(by_draw)), _ERRORS_ALLOWED * error + _ROUNDING
+    finite = math.isfinite(value) and math.isfinite(limit) and math.isfinite(slack)
+    failed = not finite or value > limit + slack
+    return Check(name, value, limit, slack, int(failed), draws.shape[1])
 
 
 def _repeated(function, num_samples, seed):
-    """Values `[S, B]` of draws of one latent each; a tenth of the samples will do."""
+    """Stacks `function(seed + i)` for i of a tenth of `num_samples`, `[S, B]`."""
     repetitions = max(2, num_samples // 10)
     return np.stack([np.asarray(function(seed + i)) for i in range(repetitions)])
 
 
-def averaged_sample_bound(model, x, seed=0):
-    """What GMMpVAE would report, wrongly, with z = sum_m pi_m z_m.
+def averaged_sample_bound(
+    model: keras.Model, x: ArrayLike, seed: int = 0
+) -> tf.Tensor:
+    """Computes what GMMpVAE would wrongly report with z = sum_m pi_m z_m.
 
-    The average of one draw of each component is no draw of their mixture: its noise is
-    smaller by sum_m pi_m^2, while the KL is still that of whole components. The value
-    can exceed log p(x), by 1/2 log M a dimension in the worst case, and no model of
-    this library trains on it; here it shows how far an invalid number may go.
+    The average of one draw from each component is no draw from their mixture: its
+    variance is smaller by sum_m pi_m^2, while the KL divergence is still that of whole
+    components. The value can exceed log p(x), by log(M) / 2 per latent dimension in the
+    worst case. No model of this library trains on it; it shows how far an invalid
+    number may go.
 
     Args:
         model: `mvae_tf.models.GMMpVAE`.
-        x: `[B, ...]` images.
-        seed: int that decides the draws.
+        x: `[B, ...]` images in the pixel scale of the likelihood.
+        seed: Integer that decides the draws.
 
     Returns:
-        `[B]` nats. It is not a bound.
+        `[B]` nats. The value is not a bound.
     """
     posterior = model.encode(x)
     z = gaussian.draw(posterior, RowNoise(content_seeds(x, seed)))

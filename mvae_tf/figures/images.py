@@ -32,18 +32,33 @@ def reconstructions(model, x, y=None):
     Returns:
         `matplotlib.figure.Figure`.
     """
+    rows = named_reconstructions(model, x, y)
+    subtitle = (
+        "Test images, the mixture with its expected weights, and each component alone."
+        if "mixture" in rows
+        else "Test images and what the model makes of them."
+    )
+    return _table(model, rows, "Reconstructions", subtitle, row_breaks=(0, 1))
+
+
+def named_reconstructions(model, x, y=None):
+    """Computes reconstructions by a model and, in a mixture, by each component.
+
+    Args:
+        model: Model of this library, of images.
+        x: `[N, H, W, C]` images in the pixel scale of the likelihood.
+        y: Labels `[N]` of the images, for a conditional model.
+
+    Returns:
+        Dict from the name of a row to `[N, H, W, C]` images; the first row is `x`.
+    """
     rows = {"original": x, "reconstruction": model.reconstruct(x, y)}
-    subtitle = "Test images and what the model makes of them."
     if model.num_components > 1 and not model.has_categories:
         mean = model.encode(x, y)["mean"]
         rows = {"original": x, "mixture": rows["reconstruction"]}
         for i in range(model.num_components):
             rows[f"component {i}"] = _decode_alone(model, mean, i, y)
-        subtitle = (
-            "Test images, the mixture with its expected weights, and each component "
-            "alone."
-        )
-    return _table(model, rows, "Reconstructions", subtitle, row_breaks=(0, 1))
+    return rows
 
 
 def mismatch(model, x, y=None, num_shown=10):

@@ -1,17 +1,23 @@
-"""Tables of small images, drawn pixel by pixel."""
+"""Tables of small images, put together pixel by pixel in one array."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import get_data_path
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from PIL import Image, ImageDraw, ImageFont
 
+from mvae_tf import storage
 from mvae_tf.figures.style import (
+    DPI,
     INK,
     MARGIN,
     TEXT_SIZE,
     new_figure,
     place,
-    save,
     text_width,
 )
 
@@ -21,35 +27,61 @@ _CELL = 84
 _GAP = 3
 _BREAK = 10
 _MIN_WIDTH = 760
+# The longer side of a picture up to which images are enlarged, in pixels.
+_ENLARGED = 3072
+# Most image viewers, Pillow among them, refuse to open much more.
+_MAX_PIXELS = 2**27
+_ROWS = 1024
 
 
-def scaled(images, low, high):
-    """Images mapped from [low, high] to [0, 1], values beyond it clipped.
+def scaled(images: ArrayLike, low: float, high: float) -> np.ndarray:
+    """Maps pixel values from [low, high] to [0, 1] and clips what lies beyond.
 
     The range is fixed, never stretched to the extremes of an image, so that pictures
     can be compared.
+
+    Args:
+        images: Array of any shape.
+        low: Pixel value of black.
+        high: Pixel value of white.
+
+    Returns:
+        Float32 array of the same shape.
     """
     return np.clip((np.asarray(images, np.float32) - low) / (high - low), 0.0, 1.0)
 
 
-def save_grid(images, path, columns=None, low=0.0, high=1.0, row_labels=None):
-    """Image file of a grid of images, enlarged without smoothing if they are small.
+def save_grid(
+    images: ArrayLike,
+    path: str | Path,
+    columns: int | None = None,
+    low: float = 0.0,
+    high: float = 1.0,
+    row_labels: Sequence[str] | None = None,
+) -> Path:
+    """Writes a grid of images to one image file.
+
+    Small images are enlarged without smoothing, as long as the whole picture stays
+    within about 3,000 pixels a side. The file is written by Pillow from one array of
+    pixels, so 20,000 images take seconds and little more memory than they need.
 
     Args:
-        images: `[N, H, W, 1]` or `[N, H, W, 3]`.
-        path: file to make or to replace, such as "samples.png".
-        columns: images of a row; None makes the grid about square.
-        low: pixel value of black.
-        high: pixel value of white.
-        row_labels: a text for each row, or None.
+        images: `[N, H, W, 1]` or `[N, H, W, 3]`, with N >= 1.
+        path: File to make or to replace; its suffix, such as ".png", is the format.
+        columns: Number of images in each row; None makes the grid about square.
+        low: Pixel value of black.
+        high: Pixel value of white.
+        row_labels: One text for each row, or None for no labels.
 
     Returns:
-        The path, a `Path`.
+        The path of the file.
 
     Raises:
-        ValueError: on another shape, on non-finite pixels, or on a wrong number of
-            columns or labels.
+        ValueError: The images have another shape or pixels that are not finite, the
+            number of columns or labels is wrong, Pillow does not know the suffix, or
+            the picture would have more than 134 million pixels.
     """
+    path = Path(path)
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
         raise ValueError(
@@ -57,40 +89,79 @@ def save_grid(images, path, columns=None, low=0.0, high=1.0, row_labels=None):
         )
     if not np.isfinite(images).all():
         raise ValueError("Expected finite pixels, got NaN or inf.")
-    columns = math.ceil(math.sqrt(len(images))) if columns is None else columns
+    num, height, width, channels = images.shape
+    columns = math.ceil(math.sqrt(num)) if columns is None else columns
     if columns < 1:
         raise ValueError(f"Expected columns >= 1, got {columns}.")
-    rows = math.ceil(len(images) / columns)
+    rows = math.ceil(num / columns)
     if row_labels is not None and len(row_labels) != rows:
         raise ValueError(f"Expected {rows} row labels, got {len(row_labels)}.")
-    blank = np.ones((rows * columns - len(images), *images.shape[1:]), np.float32)
-    tiles = np.concatenate([scaled(images, low, high), blank])
-    tiles = tiles.reshape(rows, columns, *images.shape[1:])
-    return Path(save(image_table(tiles, row_labels), path))
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(
+            f"Expected the suffix of an image file, such as .png, got {path.name!r}."
+        )
+    fits = min(_ENLARGED // (columns * width), _ENLARGED // (rows * height))
+    scale = max(1, min(math.ceil(_CELL / max(height, width)), fits))
+    pixels = (rows * (height * scale + _GAP)) * (columns * (width * scale + _GAP))
+    if pixels > _MAX_PIXELS:
+        raise ValueError(
+            f"Expected a grid of at most {_MAX_PIXELS // 10**6} million pixels, got "
+            f"{num:,} images of {height} x {width} in {columns:,} columns, which make "
+            f"{pixels // 10**6:,} million: save fewer images, or arrays as .npz."
+        )
+    tiles = np.full((rows * columns, height, width, channels), 255, np.uint8)
+    for start in range(0, num, _ROWS):
+        part = images[start : start + _ROWS]
+        tiles[start : start + len(part)] = _to_bytes(scaled(part, low, high))
+    tiles = tiles.reshape(rows, columns, height, width, channels)
+    picture, middles, _ = _mosaic(tiles, scale)
+    picture = np.broadcast_to(picture, (*picture.shape[:2], 3))
+    if row_labels is not None:
+        labels = _labels(row_labels, middles, len(picture))
+        picture = np.concatenate([labels, picture], axis=1)
+    picture = np.pad(picture, [(_GAP, _GAP)] * 2 + [(0, 0)], constant_values=255)
+    with storage.write(path) as temporary:
+        # Higher levels take several times as long and save a tenth.
+        Image.fromarray(picture).save(temporary, compress_level=3)
+    return path
+
+
+def _labels(labels, middles, height):
+    """Column of texts, each at the middle of its row, as a uint8 RGB picture."""
+    font_file = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    font = ImageFont.truetype(font_file, round(TEXT_SIZE * DPI / 72))
+    width = math.ceil(max(font.getlength(label) for label in labels)) + 16
+    picture = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(picture)
+    for label, middle in zip(labels, middles, strict=True):
+        draw.text((width - 8, middle), label, INK, font, anchor="rm")
+    return np.asarray(picture)
 
 
 def image_table(
-    tiles,
-    row_labels=None,
-    title=None,
-    subtitle="",
-    column_labels=None,
-    row_breaks=(),
-    column_breaks=(),
-    beside=(0, 0),
-):
-    """Figure of rows of images with labels, each image pixel a square of pixels.
+    tiles: ArrayLike,
+    row_labels: Sequence[str] | None = None,
+    title: str | None = None,
+    subtitle: str = "",
+    column_labels: Sequence[str] | None = None,
+    row_breaks: Sequence[int] = (),
+    column_breaks: Sequence[int] = (),
+    beside: tuple[int, int] = (0, 0),
+) -> Figure:
+    """Draws a figure of rows of images with labels.
+
+    Each pixel of an image is a square of whole pixels of the figure.
 
     Args:
         tiles: `[R, C, H, W, 1 or 3]` in [0, 1].
         row_labels: R texts, or None.
-        title: line in bold, or None for the bare table.
-        subtitle: what is seen.
+        title: Line in bold, or None for the table without a heading.
+        subtitle: Says what is seen.
         column_labels: C texts, or None.
-        row_breaks: indices of rows with a wider gap after them.
-        column_breaks: indices of columns with a wider gap after them.
-        beside: width and height in pixels of an area left free at the right, its top
-            at the top of the table.
+        row_breaks: Indices of rows with a wider gap after them.
+        column_breaks: Indices of columns with a wider gap after them.
+        beside: Width and height, in pixels, of an area left free at the right, whose
+            top is the top of the table.
 
     Returns:
         `matplotlib.figure.Figure`, whose first axes hold the table.
@@ -116,34 +187,58 @@ def image_table(
     return figure
 
 
-def mosaic(tiles, row_breaks=(), column_breaks=(), side=_CELL):
-    """Picture of a table of images, side by side on white.
+def mosaic(
+    tiles: ArrayLike,
+    row_breaks: Sequence[int] = (),
+    column_breaks: Sequence[int] = (),
+    side: int = _CELL,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Puts a table of images side by side on white.
 
     Args:
-        tiles: `[R, C, H, W, 1 or 3]` in [0, 1].
-        row_breaks: indices of rows with a wider gap after them.
-        column_breaks: indices of columns with a wider gap after them.
-        side: pixels that the longer side of an image takes, at least.
+        tiles: `[R, C, H, W, 1 or 3]` in [0, 1]; NaN becomes black.
+        row_breaks: Indices of rows with a wider gap after them.
+        column_breaks: Indices of columns with a wider gap after them.
+        side: Pixels that the longer side of an image takes at least.
 
     Returns:
-        uint8 RGB picture, and the middles of its rows and columns in pixels.
+        uint8 RGB picture `[rows, columns, 3]`, and the middles of its rows and of its
+        columns of images, in pixels.
     """
-    tiles = np.rint(255 * np.asarray(tiles)).astype(np.uint8)
+    tiles = _to_bytes(tiles)
     tiles = np.broadcast_to(tiles, (*tiles.shape[:-1], 3))
     scale = math.ceil(side / max(tiles.shape[2:4]))
-    tiles = tiles.repeat(scale, axis=2).repeat(scale, axis=3)
-    rows, columns, cell_height, cell_width = tiles.shape[:4]
-    tops = _offsets(rows, cell_height, row_breaks)
-    lefts = _offsets(columns, cell_width, column_breaks)
-    shape = (tops[-1] + cell_height, lefts[-1] + cell_width, 3)
-    picture = np.full(shape, 255, np.uint8)
-    for i, top in enumerate(tops):
-        for j, left in enumerate(lefts):
-            picture[top : top + cell_height, left : left + cell_width] = tiles[i, j]
-    return picture, tops + (cell_height - 1) / 2, lefts + (cell_width - 1) / 2
+    return _mosaic(tiles, scale, row_breaks, column_breaks)
+
+
+def _mosaic(tiles, scale, row_breaks=(), column_breaks=()):
+    """As `mosaic`, of uint8 tiles enlarged by a whole number, in their channels."""
+    rows, columns, height, width, channels = tiles.shape
+    height, width = height * scale, width * scale
+    cells = (rows, height + _GAP, columns, width + _GAP, channels)
+    picture = np.full(cells, 255, np.uint8)
+    tiles = tiles.transpose(0, 2, 1, 3, 4)
+    # Every image pixel is a square of scale x scale pixels of the picture.
+    for top in range(scale):
+        for left in range(scale):
+            picture[:, top:height:scale, :, left:width:scale] = tiles
+    picture = picture.reshape(rows * cells[1], columns * cells[3], channels)
+    picture = picture[:-_GAP, :-_GAP]
+    tops = _offsets(rows, cells[1], row_breaks)
+    lefts = _offsets(columns, cells[3], column_breaks)
+    for axis, breaks, cell in ((0, row_breaks, cells[1]), (1, column_breaks, cells[3])):
+        if len(breaks):
+            places = [(index + 1) * cell for index in breaks for _ in range(_BREAK)]
+            places = np.minimum(places, picture.shape[axis])
+            picture = np.insert(picture, places, 255, axis=axis)
+    return picture, tops + (height - 1) / 2, lefts + (width - 1) / 2
 
 
 def _offsets(num, cell, breaks):
-    gaps = np.full(num, cell + _GAP)
+    gaps = np.full(num, cell)
     gaps[list(breaks)] += _BREAK
     return np.concatenate([[0], np.cumsum(gaps)[:-1]])
+
+
+def _to_bytes(values):
+    return np.rint(255.0 * np.nan_to_num(values)).astype(np.uint8)

@@ -1,26 +1,41 @@
 """Keras callbacks of the training loop."""
 
+import datetime
+import json
+import math
+import os
+import platform
+import time
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["KLWarmup", "MixtureSummaries"]
+from mvae_tf import storage
+from mvae_tf.evaluation.task import integer_labels, latent_means
+
+__all__ = ["KLWarmup", "MixtureSummaries", "RunTimes"]
+
+_SHOWN = 8
+_THUMBNAIL = 56
 
 
 class KLWarmup(keras.callbacks.Callback):
-    """Linear growth of the weights of all KL terms from 0 to their final values.
+    """Lets the weights of all KL terms grow linearly from 0 to their final values.
 
-    The weight of epoch e, counted from 1, is min(1, e / epochs) of the final one, and
-    constant within the epoch, as in the VampPrior experiments. It is a function of the
-    epoch alone, so a resumed run continues it.
+    In epoch e, counted from 1, each weight is min(1, e / epochs) of its final value, as
+    in the VampPrior experiments. It depends on the epoch alone, so a resumed run
+    continues the warm-up.
 
     Args:
-        epochs: length of the warm-up, at least 1.
+        epochs: Length of the warm-up in epochs, at least 1.
     """
 
-    def __init__(self, epochs):
+    def __init__(self, epochs: int):
         super().__init__()
         if epochs < 1:
             raise ValueError(f"Expected a warm-up of epochs >= 1, got {epochs}.")
@@ -44,63 +59,228 @@ class KLWarmup(keras.callbacks.Callback):
                 weight.assign(fraction * self.model.final_weights[name])
 
 
-class MixtureSummaries(keras.callbacks.Callback):
-    """TensorBoard summaries that show what each component does.
+class RunTimes(keras.callbacks.Callback):
+    """Records when a run was trained, for how long and on what, in a JSON file.
 
-    `keras.callbacks.TensorBoard` writes the terms of the objective, the dropout rate
-    and the selected components; this adds, once an epoch, the weight of each term, the
-    usage of each component and the entropy of the expected mixing weights (nats), a
-    histogram of these weights, and images: reconstructions and samples, by the mixture
-    and by each component alone.
+    The file holds `started` and `updated` (ISO 8601, UTC), `training_seconds`, which
+    count up to the last finished epoch over all parts of a resumed run, and `device`.
 
     Args:
-        log_dir: folder of the event files.
-        x: `[N, H, W, C]` images to show, or vectors, which get no pictures.
-        y: their labels, for a conditional model.
+        path: File to make, or to continue where it exists.
     """
 
-    def __init__(self, log_dir, x, y=None):
+    def __init__(self, path: str | Path):
         super().__init__()
-        self.log_dir = str(log_dir)
-        self.x = x
-        self.y = y
+        self.path = Path(path)
 
     def on_train_begin(self, logs=None):
-        """Opens the event file."""
-        self._writer = tf.summary.create_file_writer(self.log_dir)
+        """Reads what earlier parts of the run have recorded."""
+        known = storage.read_json(self.path) if self.path.exists() else {}
+        self._started = known.get("started", _now())
+        self._before = known.get("training_seconds", 0.0) - time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the file."""
+        values = {
+            "started": self._started,
+            "updated": _now(),
+            "training_seconds": round(self._before + time.monotonic(), 1),
+            "device": _device(self.model.distribute_strategy),
+        }
+        storage.write_json(self.path, values)
+
+
+class MixtureSummaries(keras.callbacks.Callback):
+    """Writes everything that TensorBoard shows of a run.
+
+    Once per epoch, which counts from 1: all values of the epoch in the groups `loss/`,
+    `kl/`, `mixture/` and `validation/`, each value once; the expected mixing weights of
+    the given images as a histogram, their mean for each component and their mean
+    entropy in nats; and one picture, `mixture/images`, of eight images over what the
+    mixture and each component make of them and over samples from the prior.
+
+    Once per run: the settings, as a text and as hyperparameters, and, when training
+    ends, the posterior means of the images for TensorBoard's projector, with labels and
+    thumbnails.
+
+    What cannot be written costs a warning and never the run. Images with other than 1
+    or 3 channels have no pictures.
+
+    Args:
+        log_dir: Folder of the files, TensorBoard's `--logdir`.
+        x: `[N, H, W, C]` images to show, or vectors `[N, P]`, which get no pictures.
+        y: Labels `[N]` of the images, or None.
+        settings: Settings of the run, a dict of JSON values that may be nested.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | Path,
+        x: np.ndarray,
+        y: np.ndarray | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.log_dir = Path(log_dir)
+        self.x = np.asarray(x)
+        self.y = y
+        self.settings = {} if settings is None else _flat(settings)
+
+    def on_train_begin(self, logs=None):
+        """Opens the event file and writes the settings."""
+        self._writer = tf.summary.create_file_writer(str(self.log_dir))
+        if self.settings:
+            self._try(self._write_settings)
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the summaries of the epoch."""
-        with self._writer.as_default(step=epoch):
-            for name, weight in self.model.term_weights.items():
-                tf.summary.scalar(f"term_weight/{name}", weight)
-            weights = self.model.encode(self.x, self.y)["weights"].numpy()
-            for i, usage in enumerate(weights.mean(axis=0)):
-                tf.summary.scalar(f"usage/component_{i}", usage)
-            entropy = -np.sum(weights * np.log(np.maximum(weights, 1e-30)), axis=1)
-            tf.summary.scalar("usage/entropy", entropy.mean())
-            tf.summary.histogram("mixing_weights", weights)
-            if len(self.model.input_shape) == 3:
-                self._write_images()
-        self._writer.flush()
+        self._try(self._write_epoch, epoch + 1, logs or {})
 
     def on_train_end(self, logs=None):
-        """Closes the event file."""
-        self._writer.close()
+        """Writes the latents for the projector and closes the event file."""
+        self._try(self._write_latents)
+        self._try(self._writer.close)
 
-    def _write_images(self):
+    def _try(self, write, *arguments):
+        try:
+            with self._writer.as_default():
+                write(*arguments)
+            self._writer.flush()
+        except Exception as error:
+            # Whatever goes wrong here, the training itself is sound.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            warnings.warn(f"TensorBoard lacks a summary: {reason}", stacklevel=2)
+
+    def _write_settings(self):
+        from tensorboard.plugins.hparams import api as hparams
+
+        rows = [f"| {key} | `{value}` |" for key, value in self.settings.items()]
+        table = "\n".join(["| setting | value |", "|---|---|", *rows])
+        tf.summary.text("settings", table, step=0)
+        hparams.hparams(
+            {
+                key: value if isinstance(value, bool | int | float | str) else "-"
+                for key, value in self.settings.items()
+                if value not in (None, "")
+            }
+        )
+
+    def _write_epoch(self, epoch, logs):
+        tf.summary.experimental.set_step(epoch)
+        for name, value in logs.items():
+            tf.summary.scalar(self._tag(name), value)
+        for name, weight in self.model.term_weights.items():
+            group, _, name = self._tag(name).partition("/")
+            tf.summary.scalar(f"{group}/weight_of_{name}", weight)
+        weights = self.model.encode(self.x, self._labels())["weights"].numpy()
+        for i, usage in enumerate(weights.mean(axis=0)):
+            tf.summary.scalar(f"mixture/usage_{i}", usage)
+        entropy = -np.sum(weights * np.log(np.maximum(weights, 1e-30)), axis=1)
+        tf.summary.scalar("mixture/entropy_of_weights", entropy.mean())
+        tf.summary.histogram("mixture/weights", weights)
+        if self._has_pictures():
+            picture, rows = self._picture()
+            description = f"From top to bottom: {', '.join(rows)}."
+            tf.summary.image(
+                "mixture/images", picture[np.newaxis], description=description
+            )
+
+    def _tag(self, name):
+        """Tag of a value of Keras' logs, in its group."""
+        if name.startswith("val_"):
+            return f"validation/{name.removeprefix('val_')}"
+        if name == "loss" or name == "learning_rate":
+            return f"loss/{'total' if name == 'loss' else name}"
+        if name.endswith("kl"):
+            return f"kl/{name}"
+        return f"{'loss' if name in self.model.term_weights else 'mixture'}/{name}"
+
+    def _labels(self, num=None):
+        return None if self.y is None else self.y[:num]
+
+    def _has_pictures(self):
+        shape = self.model.input_shape
+        return len(shape) == 3 and shape[-1] in (1, 3)
+
+    def _picture(self):
+        """One picture of all rows of images, and the name of each row."""
+        # Matplotlib, which lies beneath all figures, takes a while to import.
+        from mvae_tf.figures.images import named_reconstructions
+        from mvae_tf.figures.tiles import mosaic, scaled
+
+        model, x, y = self.model, self.x[:_SHOWN], self._labels(_SHOWN)
+        rows = named_reconstructions(model, x, y)
+        labels = y if model.num_classes is not None else None
+        rows["samples"] = model.generate(len(x), y=labels, seed=0)
+        tiles = np.stack([np.asarray(row) for row in rows.values()])
+        tiles = scaled(tiles, model.likelihood.low, model.likelihood.high)
+        breaks = (0, len(rows) - 2)
+        return mosaic(tiles, row_breaks=breaks, side=_THUMBNAIL)[0], list(rows)
+
+    def _write_latents(self):
+        """Writes one embedding for each component, in the projector's format."""
+        from tensorboard.plugins import projector
+
+        config = projector.ProjectorConfig()
+        means = latent_means(self.model, self.x, self._labels())
+        sprite = self._write_sprite() if self._has_pictures() else None
+        if self.y is not None:
+            labels = "".join(f"{label}\n" for label in integer_labels(self.y))
+            storage.write_text(self.log_dir / "labels.tsv", labels)
+        for i in range(means.shape[1]):
+            name = "latents" if means.shape[1] == 1 else f"latents_of_component_{i}"
+            rows = ["\t".join(f"{value:.6g}" for value in row) for row in means[:, i]]
+            storage.write_text(self.log_dir / f"{name}.tsv", "\n".join(rows) + "\n")
+            embedding = config.embeddings.add()
+            embedding.tensor_name = name
+            embedding.tensor_path = f"{name}.tsv"
+            if self.y is not None:
+                embedding.metadata_path = "labels.tsv"
+            if sprite is not None:
+                embedding.sprite.image_path = "sprite.png"
+                embedding.sprite.single_image_dim.extend(sprite)
+        projector.visualize_embeddings(str(self.log_dir), config)
+
+    def _write_sprite(self):
+        """Writes all images as one picture; returns width and height of an image."""
+        from PIL import Image
+
         low, high = self.model.likelihood.low, self.model.likelihood.high
-        num = len(self.x)
+        images = np.clip((self.x - low) / (high - low), 0.0, 1.0)
+        num, height, width, channels = images.shape
+        side = math.ceil(math.sqrt(num))
+        # The projector wants a square table without gaps, filled row by row.
+        blank = np.zeros((side * side - num, height, width, channels), images.dtype)
+        table = np.concatenate([images, blank]).reshape(side, side, *images.shape[1:])
+        table = np.concatenate(np.concatenate(table, axis=1), axis=1)
+        pixels = np.broadcast_to(np.rint(255.0 * table), (*table.shape[:2], 3))
+        with storage.write(self.log_dir / "sprite.png") as temporary:
+            Image.fromarray(pixels.astype(np.uint8)).save(temporary)
+        return width, height
 
-        def show(name, images):
-            images = np.clip((np.asarray(images) - low) / (high - low), 0.0, 1.0)
-            tf.summary.image(name, images, max_outputs=num)
 
-        show("originals", self.x)
-        count = self.model.num_components
-        parts = {"mixture": None} | {f"component_{i}": i for i in range(count)}
-        for name, component in parts.items() if count > 1 else [("mixture", None)]:
-            reconstructed = self.model.reconstruct(self.x, self.y, component)
-            show(f"reconstructions/{name}", reconstructed)
-            generated = self.model.generate(num, component, self.y, seed=0)
-            show(f"samples/{name}", generated)
+def _now():
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _device(strategy):
+    """Name of the device that a run is trained on, and how many there are."""
+    count = strategy.num_replicas_in_sync
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return f"{count} x {details.get('device_name', 'GPU')}"
+    cores = f"{os.cpu_count()} cores of {platform.machine()}"
+    return f"CPU, {cores}" + (f", as {count} devices" if count > 1 else "")
+
+
+def _flat(values, prefix=""):
+    """Turns nested dicts into one dict with dotted keys and JSON texts for lists."""
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            is_list = isinstance(value, list | tuple)
+            flat[prefix + key] = json.dumps(value) if is_list else value
+    return flat

@@ -8,6 +8,7 @@ A run folder holds:
 - `history.csv`: one row an epoch, the terms of the objective in nats;
 - `model.keras`, `metrics.json`, `figures/*.png`, `report.html`: what a finished run
   leaves;
+- `times.json`: when the run was trained, for how long and on what;
 - `logs/`: for TensorBoard.
 """
 
@@ -24,7 +25,7 @@ import keras
 import tensorflow as tf
 
 from mvae_tf import data, models, storage
-from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries
+from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
 from mvae_tf.runs.checkpoints import Checkpoints, load
 from mvae_tf.config import RunConfig
 from mvae_tf.evaluation import evaluate
@@ -33,7 +34,7 @@ from mvae_tf.version import __version__
 
 __all__ = ["evaluate_run", "load_data", "read_config", "read_history", "train"]
 
-_SHOWN = 8
+_SHOWN = 256
 _LOOKED_AT_BATCHES = 10
 
 
@@ -408,10 +409,7 @@ class _Progress(keras.callbacks.Callback):
 
 def _fit(model, config, splits, output, progress, verbose):
     """The rest of an interrupted epoch, then the epochs that are left."""
-    logs = output / "logs"
-    shown = next(iter(splits.validation or splits.test))
-    x, y, _ = keras.utils.unpack_x_y_sample_weight(shown)
-    x, y = x[:_SHOWN], None if y is None else y[:_SHOWN]
+    shown = data.leading(splits.validation or splits.test, _SHOWN)
 
     def fit(steps, first, last, *callbacks):
         model.fit(
@@ -422,9 +420,9 @@ def _fit(model, config, splits, output, progress, verbose):
             validation_data=splits.validation,
             callbacks=[
                 *callbacks,
-                keras.callbacks.TensorBoard(logs, write_graph=False),
-                MixtureSummaries(logs / "components", x, y),
+                MixtureSummaries(output / "logs", *shown, config.to_dict()),
                 progress,
+                RunTimes(output / "times.json"),
             ],
             verbose=verbose,
         )

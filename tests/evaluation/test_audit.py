@@ -1,6 +1,7 @@
 """The audit passes what is valid and finds what is not."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -134,3 +135,35 @@ def test_a_model_without_a_bound_has_nothing_to_audit():
 def test_one_draw_has_no_error():
     with pytest.raises(ValueError, match="num_samples >= 2, got 1"):
         audit(mvae_tf.create("vae", input_shape=(4, 4, 1)), IMAGES, num_samples=1)
+
+
+class Diverged(VAE):
+    """A VAE whose numbers have left the range of float32, or are no numbers."""
+
+    size = np.inf
+
+    def elbo_terms(self, *arguments, **options):
+        terms = super().elbo_terms(*arguments, **options)
+        return {key: value * self.size for key, value in terms.items()}
+
+    def elbo(self, *arguments, **options):
+        return super().elbo(*arguments, **options) * self.size
+
+    def kl_monte_carlo(self, *arguments, **options):
+        mean, error = super().kl_monte_carlo(*arguments, **options)
+        return mean * self.size, error * self.size
+
+
+@pytest.mark.parametrize("size", [np.inf, np.nan, 1e37])
+def test_numbers_that_are_not_finite_fail(size):
+    model = Diverged(input_shape=(4, 4, 1), latent_dim=2, network=NETWORK)
+    model.size = size
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checks = audit(model, IMAGES, num_samples=20)
+    assert [check.holds for check in checks] == [False, False]
+    assert suspects({"audit": {c.name: c.to_dict() for c in checks}}) == {
+        "elbo",
+        "elbo_kl",
+        "log_likelihood",
+    }

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import matplotlib
 import numpy as np
 import pytest
+from PIL import Image
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,6 +157,20 @@ def test_save_grid_with_labels_is_checksummed(tmp_path, images):
     assert labelled[:, :margin].min() < 0.5  # the words
 
 
+def test_save_grid_of_very_many_images(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (20_000, 8, 8, 1), "uint8")
+    path = figures.save_grid(images, tmp_path / "many.png", high=255)
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture)
+    # 142 columns and 141 rows of images enlarged twice, with gaps of 3 pixels.
+    assert pixels.shape == (3 + 141 * 19, 3 + 142 * 19, 3)
+    row, column = divmod(19_999, 142)
+    last = pixels[3 + 19 * row :, 3 + 19 * column :][:16:2, :16:2, 0]
+    np.testing.assert_array_equal(last, images[-1, ..., 0])
+    with pytest.raises(ValueError, match=r"suffix of an image file.*'grid\.xyz'"):
+        figures.save_grid(images, tmp_path / "grid.xyz")
+
+
 @pytest.mark.parametrize(
     ("images", "options", "message"),
     [
@@ -165,6 +180,7 @@ def test_save_grid_with_labels_is_checksummed(tmp_path, images):
         (np.full((1, 8, 8, 1), np.nan), {}, "Expected finite pixels"),
         (np.zeros((2, 8, 8, 1)), {"columns": 0}, "columns >= 1, got 0"),
         (np.zeros((2, 8, 8, 1)), {"row_labels": ["a"] * 3}, "1 row labels, got 3"),
+        (np.zeros((200_000, 32, 32, 1), "uint8"), {}, "at most 134 million pixels"),
     ],
 )
 def test_save_grid_refuses(tmp_path, images, options, message):
