@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import matplotlib
 import numpy as np
 import pytest
-from PIL import Image
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot
 from matplotlib.image import imread
+from PIL import Image
 
 import mvae_tf
 from mvae_tf import figures, storage
