@@ -7,30 +7,47 @@ import numpy as np
 __all__ = [
     "checked_images",
     "checked_labels",
-    "existing_file",
+    "checked_path",
     "fixed_split",
     "held_out",
+    "number_of_classes",
     "one_line",
 ]
 
 MAX_HELD_OUT = 10_000
 
 
-def fixed_split(size, num_validation, num_test, where="the data set"):
-    """Row indices of training, validation and test: one permutation for everybody.
+def fixed_split(
+    size: int, num_validation: int, num_test: int, where: str = "the data set"
+) -> list[np.ndarray]:
+    """Split row indices by one permutation, the same for everybody.
+
+    Args:
+        size: Number of rows.
+        num_validation: Number of them for validation.
+        num_test: Number of them for testing.
+        where: Name of the data set for errors.
+
+    Returns:
+        Row indices of training, validation and test.
 
     Raises:
         ValueError: Nothing would be left for training.
     """
     if size <= num_validation + num_test:
-        raise ValueError(f"{where}: expected at least 3 examples, got {size}")
+        least = num_validation + num_test + 1
+        raise ValueError(f"Expected at least {least} examples in {where}, got {size}.")
     # RandomState's stream is frozen by NumPy's compatibility policy.
     order = np.random.RandomState(0).permutation(size)
     return np.split(order, [size - num_validation - num_test, size - num_test])
 
 
-def held_out(num_train, validation_size=None):
-    """Number of training examples that become the validation part.
+def held_out(num_train: int, validation_size: int | None = None) -> int:
+    """Return how many training examples become the validation part.
+
+    Args:
+        num_train: Number of training examples.
+        validation_size: Number asked for; None takes a tenth, at most 10,000.
 
     Raises:
         ValueError: Nothing would be left for training.
@@ -39,83 +56,142 @@ def held_out(num_train, validation_size=None):
         validation_size = min(max(1, num_train // 10), MAX_HELD_OUT)
     if not 0 <= validation_size < num_train:
         raise ValueError(
-            f"expected validation_size from 0 to below the {num_train} training "
-            f"examples, got {validation_size}"
+            f"Expected validation_size from 0 to below the {num_train} training "
+            f"examples, got {validation_size}."
         )
     return validation_size
 
 
-def checked_images(x, where):
-    """Images `[n, H, W, C]` or vectors `[n, P]`, uint8 or float32 in [0, 1].
+def checked_images(x: np.ndarray, where: str, bounded: bool = True) -> np.ndarray:
+    """Check an array of images or vectors and bring it to a common form.
 
     Args:
-        x: Array `(n, H, W)`, `(n, H, W, C)` or `(n, P)`; uint8, bool or float.
+        x: Array `(n, H, W)`, `(n, H, W, C)` with 1 or 3 channels, or `(n, P)`; uint8,
+            bool or float.
         where: Name of the array for errors.
+        bounded: Whether floats must lie in [0, 1]. If not, integers of any type are
+            taken for real numbers too.
+
+    Returns:
+        Images `[n, H, W, C]` or vectors `[n, P]`, uint8 or float32.
 
     Raises:
         ValueError: On any other shape or dtype, on no examples, and on floats that are
-            not finite or lie outside [0, 1].
+            not finite or not in [0, 1].
     """
     if x.ndim not in (2, 3, 4):
         raise ValueError(
-            f"{where}: expected images (n, H, W) or (n, H, W, C) or vectors (n, P), "
-            f"got shape {x.shape}"
+            "Expected images (n, H, W) or (n, H, W, C) or vectors (n, P) in "
+            f"{where}, got shape {x.shape}."
         )
     if x.size == 0:
-        raise ValueError(f"{where}: expected at least one example, got shape {x.shape}")
+        raise ValueError(
+            f"Expected at least one example in {where}, got shape {x.shape}."
+        )
+    if x.ndim == 4 and x.shape[-1] not in (1, 3):
+        hint = (
+            "x.transpose(0, 2, 3, 1) puts channels last"
+            if x.shape[1] in (1, 3)
+            else "other data can be given as vectors, x.reshape(len(x), -1)"
+        )
+        raise ValueError(
+            f"Expected images (n, H, W, C) with 1 or 3 channels in {where}, got shape "
+            f"{x.shape}: {hint}."
+        )
     if x.ndim == 3:
         x = x[..., None]
     if x.dtype == np.uint8:
         return x
     if x.dtype == np.bool_:
         return x.astype(np.float32)
-    if not np.issubdtype(x.dtype, np.floating):
+    integers = np.issubdtype(x.dtype, np.integer)
+    if not (np.issubdtype(x.dtype, np.floating) or (integers and not bounded)):
+        hint = ": x.astype('uint8') makes bytes of 0..255" if integers else ""
         raise ValueError(
-            f"{where}: expected uint8, bool or float values, got {x.dtype}"
+            f"Expected uint8, bool or float values in {where}, got {x.dtype}{hint}."
         )
+    # Numbers that float32 cannot hold become infinite, and are refused below.
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
     low, high = x.min(), x.max()
     if not np.isfinite([low, high]).all():
         bad = np.flatnonzero(~np.isfinite(x).all(axis=tuple(range(1, x.ndim))))[0]
         raise ValueError(
-            f"{where}: expected finite values, got NaN or inf in example {bad}"
+            f"Expected finite values in {where}, got NaN or inf in example {bad}."
         )
-    if low < 0 or high > 1:
+    if bounded and (low < 0 or high > 1):
         raise ValueError(
-            f"{where}: expected float values in [0, 1], got {low:g} to {high:g}"
+            f"Expected float values in [0, 1] in {where}, got {low:g} to {high:g}: "
+            "scale them, or keep them with value_range=None (data.value_range=null)."
         )
-    return x.astype(np.float32)
+    return x
 
 
-def checked_labels(y, num_examples, where):
-    """Labels `[n]` of dtype int64, from integers `(n,)` or `(n, 1)`.
+def checked_labels(y: np.ndarray, num_examples: int, where: str) -> np.ndarray:
+    """Check an array of labels.
+
+    Args:
+        y: Integers `(n,)` or `(n, 1)`.
+        num_examples: n, the number of images that they belong to.
+        where: Name of the array for errors.
+
+    Returns:
+        int64 array `[n]`.
 
     Raises:
         ValueError: On any other shape or dtype, and on negative labels.
     """
     if y.shape not in [(num_examples,), (num_examples, 1)]:
         raise ValueError(
-            f"{where}: expected one label for each of {num_examples} examples, "
-            f"got shape {y.shape}"
+            f"Expected one label for each of {num_examples} examples in {where}, got "
+            f"shape {y.shape}."
         )
     if not np.issubdtype(y.dtype, np.integer):
-        raise ValueError(f"{where}: expected integer labels, got {y.dtype}")
-    if y.min() < 0:
-        raise ValueError(f"{where}: expected labels from 0 on, got {y.min()}")
+        raise ValueError(f"Expected integer labels in {where}, got {y.dtype}.")
+    if y.min() < 0 or y.max() > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"Expected labels from 0 on in {where}, got {y.min()}..{y.max()}."
+        )
     return y.reshape(-1).astype(np.int64)
 
 
-def existing_file(path):
-    """`path` as a `Path`.
+def number_of_classes(labels: list[np.ndarray], where: str) -> int:
+    """Return the number of classes that the labels of all parts stand for.
+
+    Args:
+        labels: Checked labels of each part.
+        where: Name of the data set for errors.
 
     Raises:
-        FileNotFoundError: It is not a file.
+        ValueError: The labels do not begin at 0, or name more classes than there are
+            examples, so that they cannot be class numbers.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a file, found none at {path}")
-    return path
+    every = np.concatenate(labels)
+    low, high = every.min(), every.max()
+    if low > 0 or high >= len(every):
+        raise ValueError(
+            f"Expected labels that number the classes from 0 on in {where}, got "
+            f"{low}..{high}: np.unique(y, return_inverse=True)[1] renumbers them."
+        )
+    return int(high) + 1
 
 
-def one_line(error):
-    """Message of an exception without line breaks."""
-    return " ".join(str(error).split())
+def checked_path(path: str, what: str = "file") -> Path:
+    """Return an existing file or folder, with `~` expanded.
+
+    Args:
+        path: Path of the file or folder.
+        what: "file" or "folder".
+
+    Raises:
+        FileNotFoundError: It is not there, or it is something else.
+    """
+    found = Path(path).expanduser()
+    if not (found.is_dir() if what == "folder" else found.is_file()):
+        raise FileNotFoundError(f"Expected a {what} at {found}, found none.")
+    return found
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an exception without line breaks and final full stop."""
+    return " ".join(str(error).split()).rstrip(".")

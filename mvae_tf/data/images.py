@@ -1,29 +1,25 @@
-"""Cropping and resizing, without distortion."""
+"""Cropping and resizing without distortion, and decoding of what a crop keeps."""
+
+from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["checked_size", "fit", "fitted_shape"]
+__all__ = ["decode_jpeg", "fit", "fitted_shape"]
 
 
-def checked_size(image_size):
-    """`(height, width)` from an int, a pair or None.
+def fitted_shape(
+    shape: tuple[int, int, int],
+    image_size: tuple[int, int] | None = None,
+    crop_size: int | None = None,
+    where: str = "the data set",
+) -> tuple[int, int, int]:
+    """Return the shape `(H, W, C)` that `fit` makes of an image of shape `shape`.
 
-    Raises:
-        ValueError: It is none of these, or not positive.
-    """
-    if image_size is None:
-        return None
-    pair = image_size if isinstance(image_size, list | tuple) else (image_size,) * 2
-    if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
-        raise ValueError(
-            "expected image_size as a positive int, a pair (height, width) or None, "
-            f"got {image_size!r}"
-        )
-    return tuple(pair)
-
-
-def fitted_shape(shape, image_size=None, crop_size=None):
-    """Shape `(H, W, C)` that `fit` makes of an image of shape `shape`.
+    Args:
+        shape: `(H, W, C)` of the image.
+        image_size: As in `fit`.
+        crop_size: As in `fit`.
+        where: Name of the file or data set for errors.
 
     Raises:
         ValueError: The image is smaller than the crop.
@@ -32,44 +28,77 @@ def fitted_shape(shape, image_size=None, crop_size=None):
     if crop_size is not None:
         if min(height, width) < crop_size:
             raise ValueError(
-                f"expected images of at least {crop_size}x{crop_size} for the crop, "
-                f"got {height}x{width}"
+                f"Expected images of at least {crop_size}x{crop_size} for the crop in "
+                f"{where}, got {height}x{width}."
             )
         height = width = crop_size
     return (*(image_size or (height, width)), channels)
 
 
-def fit(images, image_size=None, crop_size=None):
-    """Images cropped and resized about their centre.
+def fit(
+    images: tf.Tensor,
+    image_size: tuple[int, int] | None = None,
+    crop_size: int | None = None,
+) -> tf.Tensor:
+    """Crop and resize images about their centre.
 
     The optional square crop comes first. A resize then cuts what exceeds the aspect
     ratio of the target and interpolates linearly, with antialiasing.
 
     Args:
         images: uint8 or float tensor `[..., H, W, C]`, of rank 3 or 4.
-        image_size: `(height, width)` or None.
-        crop_size: int, the side of the centred square that is kept first, or None.
+        image_size: `(height, width)` of the result, or None.
+        crop_size: Side of the centred square that is kept first, or None.
 
     Returns:
         Tensor of the same dtype; uint8 values are rounded.
     """
-    if crop_size is not None:
-        images = _center_crop(images, crop_size, crop_size)
-    if image_size is None or images.shape[-3:-1] == image_size:
+    if crop_size is None and image_size in (None, images.shape[-3:-1]):
         return images
-    height, width = image_size
-    shape = tf.shape(images)[-3:-1]
-    scale = tf.reduce_min(tf.cast(shape, tf.float64) / [height, width])
-    crop = tf.cast(tf.round(scale * [height, width]), tf.int32)
-    images = _center_crop(images, crop[0], crop[1])
+    top, left, height, width = _window(tf.shape(images)[-3:-1], image_size, crop_size)
+    images = images[..., top : top + height, left : left + width, :]
+    return _resized(images, image_size)
+
+
+def decode_jpeg(
+    content: tf.Tensor,
+    channels: int,
+    image_size: tuple[int, int] | None = None,
+    crop_size: int | None = None,
+) -> tf.Tensor:
+    """Decode a JPEG image and `fit` it, without decoding what is cut away.
+
+    Args:
+        content: Scalar string, the content of the file.
+        channels: 1 or 3.
+        image_size: As in `fit`.
+        crop_size: As in `fit`.
+
+    Returns:
+        uint8 tensor `[H, W, channels]`, the same as `fit` makes of the whole image.
+    """
+    if image_size is None and crop_size is None:
+        return tf.io.decode_jpeg(content, channels)
+    shape = tf.io.extract_jpeg_shape(content)[:2]
+    window = tf.stack(_window(shape, image_size, crop_size))
+    return _resized(tf.io.decode_and_crop_jpeg(content, window, channels), image_size)
+
+
+def _window(shape: tf.Tensor, image_size: Any, crop_size: Any) -> list[tf.Tensor]:
+    """Top, left, height and width of what `fit` keeps of an image `shape`."""
+    kept = shape if crop_size is None else tf.constant([crop_size, crop_size])
+    start = (shape - kept) // 2
+    if image_size is not None:
+        scale = tf.reduce_min(tf.cast(kept, tf.float64) / image_size)
+        inner = tf.cast(tf.round(scale * image_size), tf.int32)
+        start, kept = start + (kept - inner) // 2, inner
+    return [*tf.unstack(start), *tf.unstack(kept)]
+
+
+def _resized(images: tf.Tensor, image_size: tuple[int, int] | None) -> tf.Tensor:
+    if image_size is None:
+        return images
     resized = tf.image.resize(images, image_size, antialias=True)
     if images.dtype == tf.uint8:
         resized = tf.clip_by_value(tf.round(resized), 0.0, 255.0)
     return tf.cast(resized, images.dtype)
-
-
-def _center_crop(images, height, width):
-    shape = tf.shape(images)
-    top = (shape[-3] - height) // 2
-    left = (shape[-2] - width) // 2
-    return images[..., top : top + height, left : left + width, :]

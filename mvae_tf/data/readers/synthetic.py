@@ -8,7 +8,7 @@ one component exactly (probabilistic PCA; Tipping and Bishop, 1999), so the mean
 
 import numpy as np
 
-from mvae_tf.data.arrays import in_memory
+from mvae_tf.data.registry import Request, source
 
 __all__ = ["IMAGE_SHAPE", "NUM_COMPONENTS", "log_density", "read_synthetic", "sample"]
 
@@ -22,14 +22,20 @@ _LOADING = 0.03
 _NOISE = 0.02
 
 
-def read_synthetic(fit_arguments):
-    """8,000/1,000/1,000 images of the mixture; the labels are the components."""
-    parts = [sample(size, seed) for seed, size in enumerate([8000, 1000, 1000])]
-    return in_memory(parts, fit_arguments)
+@source("synthetic", "10,000 8x8 images of a Gaussian mixture with known density")
+def read_synthetic(request: Request) -> dict[str, np.ndarray]:
+    """Draw 8,000/1,000/1,000 images of the mixture, labelled by their components."""
+    del request
+    arrays = {}
+    for seed, (part, size) in enumerate(
+        [("train", 8000), ("val", 1000), ("test", 1000)]
+    ):
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = sample(size, seed)
+    return arrays
 
 
-def sample(num, seed):
-    """Draws from the mixture; the components are equally likely.
+def sample(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw from the mixture; the components are equally likely.
 
     Args:
         num: Number of images.
@@ -47,8 +53,10 @@ def sample(num, seed):
     return x.reshape(num, *IMAGE_SHAPE).astype(np.float32), component.astype(np.int64)
 
 
-def log_density(x, value_range=(0.0, 1.0)):
-    """Exact log density of the mixture.
+def log_density(
+    x: np.ndarray, value_range: tuple[float, float] = (0.0, 1.0)
+) -> np.ndarray:
+    """Return the exact log density of the mixture.
 
     Args:
         x: Images `[n, 8, 8, 1]` in `value_range`.
@@ -71,11 +79,11 @@ def log_density(x, value_range=(0.0, 1.0)):
     return mixture - _NUM_PIXELS * np.log(high - low)
 
 
-def _parameters():
+def _parameters() -> tuple[np.ndarray, np.ndarray]:
     """Means `[K, P]` and loadings `[K, P, 2]`: products of cosines."""
     line = (np.arange(8) + 0.5) * np.pi / 8
 
-    def wave(i, j):
+    def wave(i: int, j: int) -> np.ndarray:
         return np.outer(np.cos(i * line), np.cos(j * line)).reshape(-1)
 
     means = [wave(0, 1), wave(1, 0), wave(2, 2), -wave(1, 1)]

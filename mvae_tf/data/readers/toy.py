@@ -7,7 +7,7 @@ with that variance the density would have a single mode.
 
 import numpy as np
 
-from mvae_tf.data.arrays import in_memory
+from mvae_tf.data.registry import Request, source
 
 __all__ = ["CEILING", "log_density", "read_toy", "sample"]
 
@@ -18,15 +18,19 @@ _MEANS = np.array([0.3, 0.7])
 _STDDEV = 0.05
 
 
-def read_toy(fit_arguments):
-    """50,000/10,000/10,000 numbers, as vectors (1,); the labels are the modes."""
-    sizes = [50_000, 10_000, 10_000]
-    parts = [sample(size, seed) for seed, size in enumerate(sizes)]
-    return in_memory(parts, fit_arguments)
+@source("toy", "70,000 numbers of two Gaussians around 0.3 and 0.7, as vectors (1,)")
+def read_toy(request: Request) -> dict[str, np.ndarray]:
+    """Draw 50,000/10,000/10,000 numbers as vectors (1,), labelled by their modes."""
+    del request
+    arrays = {}
+    sizes = [("train", 50_000), ("val", 10_000), ("test", 10_000)]
+    for seed, (part, size) in enumerate(sizes):
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = sample(size, seed)
+    return arrays
 
 
-def sample(num, seed):
-    """Draws from the two Gaussians, which are equally likely.
+def sample(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw from the two Gaussians, which are equally likely.
 
     Args:
         num: Number of draws.
@@ -41,8 +45,10 @@ def sample(num, seed):
     return x.reshape(num, 1).astype(np.float32), mode.astype(np.int64)
 
 
-def log_density(x, value_range=(0.0, 1.0)):
-    """Exact log density.
+def log_density(
+    x: np.ndarray, value_range: tuple[float, float] = (0.0, 1.0)
+) -> np.ndarray:
+    """Return the exact log density.
 
     Args:
         x: Numbers `[n, 1]` or `[n]` in `value_range`.

@@ -1,0 +1,87 @@
+"""Safe reading of files of arrays: nothing in them is ever unpickled."""
+
+import zipfile
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from mvae_tf.data.checks import checked_path, one_line
+
+__all__ = ["mat_array", "npz_arrays"]
+
+# What readers of damaged files have been seen to raise.
+_UNREADABLE = (
+    EOFError,
+    NotImplementedError,
+    OSError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def npz_arrays(path: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
+    """Read the arrays of an .npz file.
+
+    Args:
+        path: The file.
+        keys: Names of the arrays to read; others are left out.
+
+    Returns:
+        dict of the arrays among `keys` that the file holds.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or holds none of the arrays.
+    """
+    path = checked_path(path)
+    where = str(path)
+    try:
+        # numpy.load leaves a damaged file open that it has opened itself.
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("it is a single array")
+            names = list(file.files)
+            arrays = {}
+            for key in keys:
+                if key in names:
+                    where = f"{path}, key {key}"
+                    arrays[key] = file[key]
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"Expected a whole .npz file, got {where}: {one_line(error)}."
+        ) from error
+    if not arrays:
+        raise ValueError(
+            f"Expected the key {' or '.join(keys)} in {path}, got "
+            f"{', '.join(names) or 'none'}."
+        )
+    return arrays
+
+
+def mat_array(path: str, key: str) -> np.ndarray:
+    """Read one array of a .mat file.
+
+    Args:
+        path: The file.
+        key: Name of the variable.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or does not hold the variable.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    path = checked_path(path)
+    try:
+        return loadmat(path, variable_names=[key])[key]
+    except KeyError:
+        raise ValueError(f"Expected the variable {key} in {path}, got none.") from None
+    except (MatReadError, *_UNREADABLE) as error:
+        raise ValueError(
+            f"Expected a whole .mat file, got {path}: {one_line(error)}."
+        ) from error

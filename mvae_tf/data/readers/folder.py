@@ -1,0 +1,366 @@
+"""Folders of image files."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mvae_tf.data.checks import checked_path, fixed_split, held_out
+from mvae_tf.data.registry import Parts, Request, source
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+# Names of the folders of a data set that comes in parts.
+TRAIN, VALIDATION, TEST = ("train",), ("val", "valid", "validation"), ("test",)
+ORIENTATION = 0x0112  # Number of the EXIF tag.
+JPEG, PNG, OTHER = range(3)
+
+
+@source(
+    "folder",
+    "image files, flat or one sub-folder per class, perhaps in train/ val/ test/",
+    takes="<dir>",
+)
+def read_folder(request: Request) -> Parts:
+    """Read the images of a folder.
+
+    Images directly in the folder have no labels; images in sub-folders have the rank of
+    their sub-folder's name. If the folder has sub-folders `train` and `test`, they are
+    the parts, with `val`, `valid` or `validation` where there is one and a tenth of the
+    training images where there is none. Otherwise the split is 80/10/10 %.
+
+    Images are grey where all are grey, else RGB. EXIF orientation is applied. Every
+    file that will be used is decoded once at the start, so that a damaged one is found
+    before the training begins; files that are no images and images in deeper folders
+    are counted. Small data sets are then kept in memory, of others only the paths are.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: It holds no images, or both images and folders of images, or a file
+            that is damaged, has more than 8 bits per channel or is partly transparent,
+            or images of different sizes when there is no `image_size`.
+    """
+    root = checked_path(request.path, "folder")
+    parts, num_classes, notes = _listed(root, request.validation_size)
+    used = [_rows(part, slice(request.limit)) for part in parts]
+    train, validation, test = _examples(used, request)
+    return Parts(train, validation, test, num_classes, notes)
+
+
+# === Which files belong to which part ===
+
+_Part = tuple[np.ndarray, np.ndarray | None]
+
+
+def _listed(
+    root: Path, validation_size: int | None
+) -> tuple[list[_Part], int | None, tuple[str, ...]]:
+    """`(paths, labels)` of each part, number of classes, and notes."""
+    folders = {entry.name.lower(): entry.name for entry in _folders_in(root)}
+
+    def among(names: tuple[str, ...]) -> Path | None:
+        return next((root / folders[name] for name in names if name in folders), None)
+
+    train, validation, test = among(TRAIN), among(VALIDATION), among(TEST)
+    if not train or not (validation or test):
+        if validation_size is not None:
+            raise ValueError(
+                f"Expected no validation_size for {root}, whose split is fixed, got "
+                f"{validation_size}."
+            )
+        (whole,), num_classes = _labelled([root])
+        tenth = max(1, len(whole[0]) // 10)
+        rows = fixed_split(len(whole[0]), tenth, tenth, str(root))
+        return (
+            [_rows(whole, part) for part in rows],
+            num_classes,
+            _left_out(root, whole),
+        )
+    if not test:
+        raise ValueError(f"Expected a folder test beside {train}, got none.")
+    if validation and validation_size is not None:
+        raise ValueError(
+            f"Expected no validation_size for {root}, which has the validation part "
+            f"{validation.name}, got {validation_size}."
+        )
+    given = [folder for folder in (train, validation, test) if folder]
+    parts, num_classes = _labelled(given)
+    notes = _left_out(root, *parts)
+    if not validation:
+        size = len(parts[0][0])
+        # Files come class by class, so the last of them would be of one class.
+        kept, held, _ = fixed_split(
+            size, held_out(size, validation_size), 0, str(train)
+        )
+        parts = [_rows(parts[0], kept), _rows(parts[0], held), parts[1]]
+    return parts, num_classes, notes
+
+
+def _labelled(folders: list[Path]) -> tuple[list[_Part], int | None]:
+    """`(paths, labels)` of the images of each folder, and the number of classes."""
+    found = [_by_class(folder) for folder in folders]
+    classes = {name: i for i, name in enumerate(found[0])}
+    parts = []
+    for folder, by_class in zip(folders, found, strict=True):
+        for name in by_class:
+            if name not in classes:
+                raise ValueError(
+                    f"Expected in {folder} the classes of {folders[0]} "
+                    f"({', '.join(classes)}), got {name or 'images without a class'}."
+                )
+        paths = [path for images in by_class.values() for path in images]
+        labels = [classes[name] for name, images in by_class.items() for _ in images]
+        labels = None if "" in classes else np.array(labels, np.int64)
+        parts.append((np.array(paths), labels))
+    return parts, None if "" in classes else len(classes)
+
+
+def _by_class(folder: Path) -> dict[str, list[str]]:
+    """Sorted paths of images by the sorted names of their folders; "" if it is flat."""
+    flat = _images_in(folder)
+    names = sorted(entry.name for entry in _folders_in(folder))
+    by_class = {name: _images_in(folder / name) for name in names}
+    by_class = {name: images for name, images in by_class.items() if images}
+    if flat and by_class:
+        other = next(iter(by_class.values()))[0]
+        raise ValueError(
+            f"Expected images or folders of images in {folder}, got both: {flat[0]} "
+            f"and {other}."
+        )
+    if not flat and not by_class:
+        raise ValueError(
+            f"Expected images ({' '.join(SUFFIXES)}) in {folder} or its sub-folders, "
+            "found none."
+        )
+    return {"": flat} if flat else by_class
+
+
+def _folders_in(path: Path) -> list[os.DirEntry]:
+    return [e for e in os.scandir(path) if e.is_dir() and not e.name.startswith(".")]
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _images_in(path: Path) -> list[str]:
+    names = sorted(entry.name for entry in os.scandir(path) if _is_image(entry.name))
+    return [os.path.join(path, name) for name in names]
+
+
+def _left_out(root: Path, *parts: _Part) -> tuple[str, ...]:
+    """Sentences about the files below `root` that are in none of the parts."""
+    images, others = 0, Counter()
+    for _, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if _is_image(name):
+                images += 1
+            elif not name.startswith("."):
+                others[os.path.splitext(name)[1].lower() or "no suffix"] += 1
+    notes = []
+    deeper = images - sum(len(paths) for paths, _ in parts)
+    if deeper:
+        notes.append(f"{root}: left out {deeper} images in other or deeper folders.")
+    if others:
+        kinds = ", ".join(f"{n} {suffix}" for suffix, n in others.most_common(5))
+        notes.append(f"{root}: left out {others.total()} other files ({kinds}).")
+    return tuple(notes)
+
+
+def _rows(part: _Part, rows: np.ndarray | slice) -> _Part:
+    paths, labels = part
+    return paths[rows], None if labels is None else labels[rows]
+
+
+# === What is in the files ===
+
+
+def _inspected(path: str) -> tuple[int, tuple[int, int], bool]:
+    """How to decode a file, its height and width, and whether it is grey.
+
+    Raises:
+        ValueError: It is no image, or one that would lose something.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            exif = image.getexif() if "exif" in image.info else {}
+            orientation = exif.get(ORIENTATION, 1)
+            width, height = image.size
+            if orientation in (5, 6, 7, 8):
+                width, height = height, width
+            kind = OTHER
+            if image.format == "JPEG" and orientation == 1:
+                kind = JPEG
+            elif (
+                image.format == "PNG"
+                and image.mode in ("L", "RGB")
+                and orientation == 1
+            ):
+                kind = PNG
+            if image.mode[0] in "IF" or (
+                image.format == "PNG" and _bit_depth(path) > 8
+            ):
+                raise ValueError(
+                    f"Expected images of 8 bits per channel, got more in {path}: scale "
+                    "and convert it first."
+                )
+            if image.has_transparency_data:
+                kind = OTHER
+                if image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+                    raise ValueError(
+                        f"Expected opaque images, got transparent pixels in {path}: "
+                        "put it on a background first."
+                    )
+            grey = image.mode in ("1", "L", "LA")
+            if image.mode in ("P", "PA"):
+                rgb = np.asarray(image.convert("RGB"))
+                grey = bool((rgb == rgb[..., :1]).all())
+    except (UnidentifiedImageError, OSError, SyntaxError, EOFError) as error:
+        raise _undecodable(path, 0) from error
+    return kind, (height, width), grey
+
+
+def _bit_depth(path: str) -> int:
+    """Bits per channel of a PNG file, which Pillow does not tell."""
+    with open(path, "rb") as file:
+        return file.read(25)[-1]
+
+
+def _undecodable(path: str, num_others: int) -> ValueError:
+    more = f" and {num_others} other files" if num_others else ""
+    return ValueError(f"Expected an image, cannot decode {path}{more}.")
+
+
+def _opened(path: bytes, channels: int) -> np.ndarray:
+    """Upright image `[H, W, channels]` through Pillow, which knows all formats."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path.decode()) as image:
+        upright = ImageOps.exif_transpose(image).convert(
+            "L" if channels == 1 else "RGB"
+        )
+    return np.asarray(upright).reshape(upright.height, upright.width, channels)
+
+
+# === Examples ===
+
+
+def _examples(parts: list[_Part], request: Request) -> list[Any]:
+    """Checked examples of each part."""
+    import tensorflow as tf
+
+    from mvae_tf.data.pipeline import CACHE_BYTES, IndexedExamples, examples_of
+
+    paths = np.concatenate([paths for paths, _ in parts])
+    kinds, sizes, grey = zip(*map(_inspected, paths), strict=True)
+    channels = 1 if all(grey) else 3
+    shape = _common_shape(paths, sizes, channels, request)
+    with tf.device("CPU:0"):
+        all_kinds, all_paths = tf.constant(kinds), tf.constant(paths)
+
+    def read(index: "tf.Tensor") -> "tf.Tensor":
+        kind = all_kinds[index] if len(set(kinds)) > 1 else kinds[0]
+        image = _decoded(all_paths[index], kind, channels, request)
+        return tf.ensure_shape(image, shape)
+
+    fits = len(paths) * np.prod(shape) <= CACHE_BYTES
+    images = _decoded_once(read, paths, shape if fits else None)
+    examples, start = [], 0
+    for part, labels in parts:
+        if fits:
+            rows = images[start : start + len(part)]
+            examples.append(examples_of(rows, labels))
+        else:
+            one = _reader(read, start, labels)
+            examples.append(IndexedExamples(len(part), shape, one, one_by_one=True))
+        start += len(part)
+    return examples
+
+
+def _common_shape(
+    paths: np.ndarray, sizes: list[tuple[int, int]], channels: int, request: Request
+) -> tuple[int, int, int]:
+    """Shape of every image once it is cropped and resized."""
+    from mvae_tf.data.images import fitted_shape
+
+    common = None
+    for path, size in zip(paths, sizes, strict=True):
+        shape = fitted_shape(
+            (*size, channels), request.image_size, request.crop_size, path
+        )
+        if common not in (None, shape):
+            raise ValueError(
+                f"Expected images of {common[0]}x{common[1]} like {paths[0]}, or "
+                f"image_size to resize all, got {size[0]}x{size[1]} in {path}."
+            )
+        common = shape
+    return common
+
+
+def _decoded(
+    path: "tf.Tensor", kind: "int | tf.Tensor", channels: int, request: Request
+) -> "tf.Tensor":
+    """Image of a file, cropped and resized, uint8 `[H, W, channels]`."""
+    import tensorflow as tf
+
+    from mvae_tf.data.images import decode_jpeg, fit
+
+    how = {"image_size": request.image_size, "crop_size": request.crop_size}
+
+    def jpeg() -> tf.Tensor:
+        return decode_jpeg(tf.io.read_file(path), channels, **how)
+
+    def png() -> tf.Tensor:
+        return fit(tf.io.decode_png(tf.io.read_file(path), channels), **how)
+
+    def other() -> tf.Tensor:
+        image = tf.numpy_function(_opened, [path, channels], tf.uint8)
+        return fit(tf.ensure_shape(image, (None, None, channels)), **how)
+
+    branches = {JPEG: jpeg, PNG: png, OTHER: other}
+    if isinstance(kind, int):
+        return branches[kind]()
+    return tf.switch_case(kind, branches)
+
+
+def _decoded_once(
+    read: Callable, paths: np.ndarray, shape: tuple[int, ...] | None
+) -> np.ndarray | None:
+    """Decode every file, and return the images where their shape is given.
+
+    Raises:
+        ValueError: Some cannot be decoded; the error names the first.
+    """
+    import tensorflow as tf
+
+    # The decoding ops do not name the file: what they refuse is missed and named here.
+    decoded = tf.data.Dataset.range(len(paths)).map(
+        lambda i: (i, read(i)), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    images = None if shape is None else np.empty((len(paths), *shape), np.uint8)
+    missing = np.ones(len(paths), bool)
+    for rows, batch in decoded.ignore_errors().batch(256).as_numpy_iterator():
+        missing[rows] = False
+        if images is not None:
+            images[rows] = batch
+    if missing.any():
+        raise _undecodable(paths[missing][0], missing.sum() - 1)
+    return images
+
+
+def _reader(read: Callable, start: int, labels: np.ndarray | None) -> Callable:
+    """Function from an index within a part to its example."""
+    import tensorflow as tf
+
+    if labels is None:
+        return lambda index: read(index + start)
+    labels = tf.constant(labels)
+    return lambda index: (read(index + start), labels[index])

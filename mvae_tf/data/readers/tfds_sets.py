@@ -1,0 +1,264 @@
+"""Data sets that TensorFlow Datasets prepares.
+
+The small ones are held in memory, CelebA and ImageNet are streamed from disk.
+"""
+
+import dataclasses
+import functools
+import os
+from typing import TYPE_CHECKING, Any
+
+from mvae_tf.data.checks import held_out, one_line
+from mvae_tf.data.registry import Parts, Request, source
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class _Set:
+    """What is particular about a data set.
+
+    Attributes:
+        about: One line that describes it.
+        names: Names in TensorFlow Datasets; the first that is prepared is read.
+        splits: Names of its training, validation and test part. Without a validation
+            part, the end of the training part is held out.
+        held_out: Number of training examples held out, or None for a tenth.
+        image_size, crop_size: How an image is cropped and resized unless the caller
+            says otherwise.
+        inverted: Whether strokes are dark on white in three equal channels; they become
+            bright on black in one.
+        streamed: Shape of a stored image of a set too large for memory, else None.
+    """
+
+    about: str
+    names: tuple[str, ...]
+    splits: tuple[str, str | None, str] = ("train", None, "test")
+    held_out: int | None = None
+    image_size: tuple[int, int] | None = None
+    crop_size: int | None = None
+    inverted: bool = False
+    streamed: tuple[int, int, int] | None = None
+
+
+SETS = {
+    "mnist": _Set("MNIST, 28x28 grey digits (TFDS)", ("mnist",), held_out=10_000),
+    "fashion_mnist": _Set(
+        "Fashion-MNIST, 28x28 grey clothes (TFDS)", ("fashion_mnist",), held_out=10_000
+    ),
+    "cifar10": _Set("CIFAR-10, 32x32 colour (TFDS)", ("cifar10",)),
+    "cifar100": _Set("CIFAR-100, 32x32 colour (TFDS)", ("cifar100",)),
+    "omniglot": _Set(
+        "Omniglot, bright strokes resized to 28x28 (TFDS)",
+        ("omniglot",),
+        image_size=(28, 28),
+        inverted=True,
+    ),
+    "celeb_a": _Set(
+        "CelebA, centre crop 128 resized to 64x64, no labels (TFDS, streamed)",
+        ("celeb_a",),
+        splits=("train", "validation", "test"),
+        image_size=(64, 64),
+        crop_size=128,
+        streamed=(218, 178, 3),
+    ),
+    # The second has no labels, and does not declare the size of its images.
+    "imagenet64": _Set(
+        "ImageNet at 64x64 (TFDS, streamed)",
+        ("imagenet_resized/64x64", "downsampled_imagenet/64x64"),
+        splits=("train", None, "validation"),
+        image_size=(64, 64),
+        streamed=(64, 64, 3),
+    ),
+}
+
+
+class NotPrepared(FileNotFoundError):
+    """A data set of TensorFlow Datasets is not on this machine."""
+
+
+def read_tfds(name: str, request: Request) -> dict[str, Any] | Parts:
+    """Read a data set of `SETS`.
+
+    The checksum of every record that will be read is verified once at the start, so
+    that a damaged file is found, and named, before the training begins.
+
+    Args:
+        name: Key of `SETS`.
+        request: What was asked for.
+
+    Raises:
+        NotPrepared: The set is not there and `request.download` is False.
+        ValueError: A file of it is damaged.
+    """
+    entry = SETS[name]
+    request = dataclasses.replace(
+        request,
+        image_size=request.image_size or entry.image_size,
+        crop_size=request.crop_size or entry.crop_size,
+    )
+    builder = _builder(name, entry.names, request.data_dir, request.download)
+    slices = _parts(builder, entry, request.validation_size, request.limit)
+    _verify(builder, [part for part in slices if part])
+    features = builder.info.features
+    num_classes = features["label"].num_classes if "label" in features else None
+    if entry.streamed:
+        return Parts(
+            *(part and _streamed(builder, part, entry, request) for part in slices),
+            num_classes,
+        )
+    return _in_memory(builder, slices, entry, request, num_classes)
+
+
+for _name, _entry in SETS.items():
+    source(_name, _entry.about)(functools.partial(read_tfds, _name))
+
+
+def _builder(
+    name: str,
+    names: tuple[str, ...],
+    data_dir: str | os.PathLike | None,
+    download: bool,
+) -> Any:
+    # Takes seconds to import, which the other sources do not need.
+    import tensorflow_datasets as tfds
+
+    for candidate in names:
+        builder = tfds.builder(candidate, data_dir=data_dir)
+        if builder.is_prepared():
+            return builder
+    builder = tfds.builder(names[0], data_dir=data_dir)
+    if not download:
+        raise NotPrepared(
+            f"Expected the data set {name} in {builder.data_dir}, found none: download "
+            "it with --set data.download=true (download=True in Python), or name the "
+            "folder of TensorFlow Datasets with --set data.data_dir=DIR (data_dir=DIR)."
+        )
+    builder.download_and_prepare()
+    return builder
+
+
+def _parts(
+    builder: Any, entry: _Set, validation_size: int | None, limit: int | None
+) -> list[str | None]:
+    """Slices `split[start:stop]` of training, validation (or None) and test."""
+    train, validation, test = entry.splits
+    num_train, num_test = _size(builder, train), _size(builder, test)
+    if validation:
+        if validation_size is not None:
+            raise ValueError(
+                f"Expected no validation_size for {entry.names[0]}, which has a "
+                f"validation part of its own, got {validation_size}."
+            )
+        ranges = [
+            (train, 0, num_train),
+            (validation, 0, _size(builder, validation)),
+            (test, 0, num_test),
+        ]
+    else:
+        if validation_size is None and num_train > (entry.held_out or num_train):
+            validation_size = entry.held_out
+        kept = num_train - held_out(num_train, validation_size)
+        ranges = [(train, 0, kept), (train, kept, num_train), (test, 0, num_test)]
+    return [
+        f"{split}[{start}:{stop if limit is None else min(stop, start + limit)}]"
+        if start < stop
+        else None
+        for split, start, stop in ranges
+    ]
+
+
+def _verify(builder: Any, parts: list[str]) -> None:
+    """Check the checksum of every record in the files of some slices of splits."""
+    import tensorflow as tf
+
+    # TensorFlow's own errors do not say in which file the damage is.
+    instructions = [
+        instruction
+        for part in parts
+        if builder.is_prepared()
+        for instruction in builder.info.splits[part].file_instructions
+    ]
+    sizes = {str(i.filename): i.examples_in_shard for i in instructions}
+    for path, size in sizes.items():
+        records = tf.data.TFRecordDataset(path, buffer_size=2**23)
+        try:
+            found = int(
+                records.reduce(tf.constant(0, tf.int64), lambda total, _: total + 1)
+            )
+        except tf.errors.OpError as error:
+            reason = one_line(error)
+            raise ValueError(f"Expected a whole file, got {path}: {reason}.") from error
+        if found != size:
+            raise ValueError(f"Expected {size} records in {path}, got {found}.")
+
+
+def _dataset(builder: Any, part: str) -> "tf.data.Dataset":
+    """Dataset of `(image, label)` or `(image,)`; images are not decoded."""
+    import tensorflow_datasets as tfds
+
+    keys = ("image", "label") if "label" in builder.info.features else ("image",)
+    dataset = builder.as_dataset(
+        split=part,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding(
+            dict.fromkeys(keys, True), {"image": tfds.decode.SkipDecoding()}
+        ),
+        read_config=tfds.ReadConfig(try_autocache=False, skip_prefetch=True),
+    )
+    return dataset.map(lambda example: tuple(example[key] for key in keys))
+
+
+def _size(builder: Any, part: str) -> int:
+    return int(_dataset(builder, part).cardinality())
+
+
+def _in_memory(
+    builder: Any,
+    slices: list[str | None],
+    entry: _Set,
+    request: Request,
+    num_classes: int | None,
+) -> Parts:
+    """Examples of a small set, decoded and held in memory."""
+    import tensorflow as tf
+
+    from mvae_tf.data.images import fit
+    from mvae_tf.data.pipeline import examples_of, leading
+
+    def load(image: tf.Tensor, *label: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        image = builder.info.features["image"].decode_example(image)
+        if entry.inverted:
+            image = 255 - image[..., :1]
+        return fit(image, request.image_size, request.crop_size), *label
+
+    def examples(part: str) -> Any:
+        decoded = _dataset(builder, part).map(load, tf.data.AUTOTUNE)
+        return examples_of(*leading(decoded.batch(1024)))
+
+    return Parts(*(part and examples(part) for part in slices), num_classes)
+
+
+def _streamed(builder: Any, part: str, entry: _Set, request: Request) -> Any:
+    """Examples of a large set, decoded when they are needed."""
+    import tensorflow as tf
+
+    from mvae_tf.data.images import decode_jpeg, fit, fitted_shape
+    from mvae_tf.data.pipeline import StreamedExamples
+
+    decoder = builder.info.features["image"]
+    how = {"image_size": request.image_size, "crop_size": request.crop_size}
+    shape = fitted_shape(entry.streamed, **how, where=entry.names[0])
+
+    def read(image: tf.Tensor, *label: tf.Tensor) -> Any:
+        decoded = tf.cond(
+            tf.io.is_jpeg(image),
+            lambda: decode_jpeg(image, shape[-1], **how),
+            lambda: fit(decoder.decode_example(image), **how),
+        )
+        decoded = tf.ensure_shape(decoded, shape)
+        return (decoded, *label) if label else decoded
+
+    records = _dataset(builder, part)
+    return StreamedExamples(int(records.cardinality()), shape, records, read)
