@@ -218,6 +218,8 @@ def reproduce(options):
         return
     if options.output is None:
         raise ValueError("Expected --output DIR, got none.")
+    if options.seeds < 1:
+        raise ValueError(f"Expected --seeds at least 1, got {options.seeds}.")
     scale = choice(options.scale, papers.SCALES, "scale")
     # Names and sources first: a slip in the last must not cost the work of the first.
     chosen = [papers.get(name) for name in options.names]
@@ -226,7 +228,7 @@ def reproduce(options):
     for (paper, experiment), found in zip(chosen, sources, strict=True):
         arguments = paper, experiment, scale, found, options.output, _verbose()
         try:
-            written = papers.reproduce(*arguments)
+            written = papers.reproduce(*arguments, options.seeds, options.runs)
         except papers.Incomplete as error:
             failures.append(str(error))
         else:

@@ -289,6 +289,7 @@ examples:
   mvae-tf reproduce mvae-table-6 --scale smoke --data npz:mnist.npz --output results
   mvae-tf reproduce mvae-table-4 --scale reduced --data mnist=npz:mnist.npz \\
       --data cifar10=npz:cifar10.npz --output results
+  mvae-tf reproduce mvae-table-6 --scale full --runs runs --output results
 """
 
 
@@ -324,6 +325,23 @@ def _add_reproduce(subparsers):
         help="where a data set of the papers comes from, such as "
         "cifar10=npz:cifar10.npz, see `mvae-tf list datasets`; without NAME=, where "
         "there is but one; may be given again",
+    )
+    parser.add_argument(
+        "--seeds",
+        metavar="N",
+        type=int,
+        default=1,
+        help="runs of each row, with seeds 0 to N - 1: tables then have the mean and "
+        "the standard deviation (default 1)",
+    )
+    parser.add_argument(
+        "--runs",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder of runs that `train` made, here or elsewhere, to use instead of "
+        "training; it is only read; may be given again",
     )
     parser.add_argument(
         "--output",

@@ -1,5 +1,7 @@
 """Components and latents: which of them a model uses, and how they depend."""
 
+import math
+
 import numpy as np
 
 from mvae_tf.evaluation.task import latent_means
@@ -22,8 +24,14 @@ def components(task):
         "component_usage": usage.tolist(),
         "dhsic": model.dependence_matrix(x, y, seed=task.seed).numpy().tolist(),
     }
-    if getattr(model, "mask", None) is not None:
-        values["dropout_rate"] = model.dropout_rate()
+    mask = getattr(model, "mask", None)
+    if mask is not None:
+        rate = values["dropout_rate"] = model.dropout_rate()
+        kept = selected.mean / model.num_components
+        values["selected_components_of_four"] = kept * min(4, model.num_components)
+        if mask.name == "gaussian":
+            # p = v^2 / (1 + v^2)
+            values["mask_stddev"] = math.sqrt(rate / (1.0 - rate))
     return values
 
 

@@ -34,7 +34,11 @@ _BOUNDS = {
 _COMPONENTS = {
     "selected_components": "mean number of components that the mask keeps",
     "selected_components_expected": "its closed form, K P(m >= threshold)",
+    "selected_components_of_four": "selected_components, counted over four components "
+    "even where there are more, as the authors' MVAE-Gau script for K = 6 counts",
     "dropout_rate": "dropout rate p of the components",
+    "mask_stddev": "standard deviation of the Gaussian mask of MVAE-Gau; above 1 about "
+    "half of the masks are kept, whatever the weights",
     "component_usage": "expected mixing weight of each component",
     "dhsic": "pairwise dHSIC (square root) of the components' drawn latents, K x K",
     "active_units": "number of latent dimensions, of all components, whose posterior "

@@ -49,12 +49,12 @@ class Preset:
     paper: tuple[Reported, ...] = ()
 
     @property
-    def dataset(self):
+    def dataset(self) -> str:
         """Name of its data set: the source, without a user's file."""
         return self.data["source"].partition(":")[0]
 
-    def config(self):
-        """`RunConfig` of a run of this preset."""
+    def config(self) -> RunConfig:
+        """Configuration of a run of this preset."""
         return RunConfig(
             self.model,
             copy.deepcopy(self.arguments),

@@ -81,5 +81,5 @@ def _preset(
         data=setting.data | (data or {}),
         training=dataclasses.replace(setting.training, **(training or {})),
         source=source,
-        paper=REPORTED.get(name.removesuffix("@code"), ()),
+        paper=REPORTED.get(name, REPORTED.get(name.removesuffix("@code"), ())),
     )

@@ -2,19 +2,23 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 import mvae_tf
 from mvae_tf import data, presets, storage
+from mvae_tf.config import RunConfig
 from mvae_tf.runs import overrides, training
 
 __all__ = ["SCALES", "Figure", "Paper", "Run", "Table", "Trained"]
 
 SCALES = ("smoke", "reduced", "full")
 
-# On top of the reduced settings: a few steps, to see that the path works.
+# Added to the settings of the scale "reduced": a few steps, which show that it works.
 SMOKE = ("data.limit=256", "batch_size=64", "epochs=1", "warmup_epochs=0")
 
 
@@ -31,29 +35,32 @@ class Run:
     changes: tuple[str, ...] = ()
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Name of its folder."""
         return "+".join([self.preset, *self.changes])
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Name for readers: the preset, and what was changed."""
         return ", ".join([self.preset, *self.changes])
 
     @property
-    def dataset(self):
+    def dataset(self) -> str:
         """Name of its data set."""
         return presets.get(self.preset).dataset
 
-    def config(self, changes, source=None):
-        """`RunConfig` of the run at a scale.
+    def config(
+        self, changes: Sequence[str], source: str | None = None, seed: int = 0
+    ) -> RunConfig:
+        """Configuration of the run at a scale.
 
         Args:
-            changes: settings beside the preset's, `key=value`.
+            changes: settings that differ from the preset's, `key=value`.
             source: where the data comes from; None for the preset's own source.
+            seed: decides initial weights, noise and the order of the images.
         """
         config = presets.get(self.preset).config()
-        config = overrides.apply(config, changes)
+        config = overrides.apply(dataclasses.replace(config, seed=seed), changes)
         if source is None:
             return config
         return dataclasses.replace(config, data=config.data | {"source": source})
@@ -62,7 +69,7 @@ class Run:
 class Experiment:
     """What `Table` and `Figure` share."""
 
-    def datasets(self, scale):
+    def datasets(self, scale: str) -> list[str]:
         """Names of the data sets of its runs."""
         return list(dict.fromkeys(run.dataset for run in self.runs(scale)))
 
@@ -76,7 +83,8 @@ class Table(Experiment):
         title: what is compared.
         source: `mvae_tf.presets.Reported.source` of its numbers.
         groups: groups of `mvae_tf.evaluation.GROUPS` that measure them.
-        also: names of further numbers to stand beside them.
+        also: names of further numbers that every run needs.
+        beside: names of numbers that are shown of the runs that have them.
         more: runs beside those of the presets that carry a number.
         reduced: presets that are run at the scales below "full"; None for all.
         remark: what a reader has to know before comparing.
@@ -87,11 +95,12 @@ class Table(Experiment):
     source: str
     groups: tuple[str, ...]
     also: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     more: tuple[Run, ...] = ()
     reduced: tuple[str, ...] | None = None
     remark: str = ""
 
-    def runs(self, scale):
+    def runs(self, scale: str) -> list[Run]:
         """Runs of its rows, in the order of the presets."""
         named = [
             Run(name)
@@ -103,14 +112,14 @@ class Table(Experiment):
             runs = [run for run in runs if run.preset in self.reduced]
         return runs
 
-    def reported(self, run):
-        """The paper's numbers for a run: a list of `mvae_tf.presets.Reported`."""
+    def reported(self, run: Run) -> list[presets.Reported]:
+        """The paper's numbers for a run."""
         if run.changes:
             return []
         paper = presets.get(run.preset).paper
         return [entry for entry in paper if entry.source == self.source]
 
-    def wanted(self, run):
+    def wanted(self, run: Run) -> set[str]:
         """Names of the numbers that a run needs."""
         return {entry.metric for entry in self.reported(run)} | {*self.also}
 
@@ -140,11 +149,11 @@ class Figure(Experiment):
     metrics: tuple[str, ...] = ()
     remark: str = ""
 
-    def wanted(self, run):
+    def wanted(self, run: Run) -> set[str]:
         """Names of the numbers that a run needs."""
         return {*self.metrics}
 
-    def runs(self, scale):
+    def runs(self, scale: str) -> list[Run]:
         """Runs that it shows."""
         if scale == "full" or self.reduced is None:
             return list(self.of)
@@ -157,57 +166,107 @@ class Paper:
 
     Attributes:
         title: authors and title.
-        reduced: settings of the scale "reduced" by data set, `key=value`.
         experiments: its `Table`s and `Figure`s.
+        reduced: settings of the scale "reduced" by data set, `key=value`.
+        full: settings of the scale "full" by data set, `key=value`: the paper's
+            protocol where it differs from the library's usual one. A preset that has a
+            value of its own for one of these settings of the data keeps it.
     """
 
     title: str
     experiments: tuple[Table | Figure, ...]
     reduced: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    full: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def changes(self, dataset, scale):
-        """Settings of a run on a data set at a scale, `key=value`."""
+    def changes(self, run: Run, scale: str) -> tuple[str, ...]:
+        """Settings of a run at a scale that differ from its preset's, `key=value`."""
         if scale == "full":
-            return ()
-        return self.reduced.get(dataset, ()) + (SMOKE if scale == "smoke" else ())
+            own = [f"data.{key}=" for key in presets.get(run.preset).data]
+            settings = self.full.get(run.dataset, ())
+            kept = tuple(s for s in settings if not s.startswith(tuple(own)))
+        else:
+            kept = self.reduced.get(run.dataset, ())
+            kept += SMOKE if scale == "smoke" else ()
+        return (*kept, *run.changes)
 
 
 class Trained:
-    """A finished run, read from its folder when it is asked for.
+    """A trained run, read from its folder when it is asked for.
 
     Attributes:
         run: the `Run`.
-        changes: settings beside the preset's, `key=value`.
+        changes: settings that differ from the preset's.
         folder: its folder.
-        config: its `mvae_tf.config.RunConfig`.
+        config: its configuration.
+        due: number of epochs that the run has when it is complete.
     """
 
-    def __init__(self, run, changes, folder):
+    def __init__(
+        self,
+        run: Run,
+        changes: Sequence[str],
+        folder: str | Path,
+        source: str | None = None,
+        due: int = 0,
+    ):
+        """Reads the configuration.
+
+        Args:
+            run: the `Run`.
+            changes: settings that differ from the preset's, `key=value`.
+            folder: its folder.
+            source: where its data lies now; None if it is where it was in training.
+            due: number of epochs of a complete run; 0 for what the run has.
+        """
         self.run = run
         self.changes = changes
         self.folder = Path(folder)
         self.config = training.read_config(folder)
+        if source is not None:
+            moved = self.config.data | {"source": source}
+            self.config = dataclasses.replace(self.config, data=moved)
+        self.due = due
 
     @functools.cached_property
     def model(self):
         """The trained model."""
         return mvae_tf.load(self.folder)
 
-    @functools.cached_property
-    def splits(self):
-        """Its data."""
-        return training.load_data(self.config)
-
     @property
-    def history(self):
-        """Rows of its `history.csv`."""
+    def splits(self) -> data.Splits:
+        """Its data; that of the last runs is kept."""
+        config = self.config
+        size, seed = config.training.batch_size, config.seed
+        return _load_data(json.dumps(config.data), size, seed)
+
+    @functools.cached_property
+    def history(self) -> list[dict[str, float]]:
+        """Rows of its `history.csv`, one an epoch."""
         return training.read_history(self.folder)
 
     @property
-    def metrics(self):
-        """Numbers of its `metrics.json`, by name."""
-        return storage.read_json(self.folder / "metrics.json")["test"]
+    def complete(self) -> bool:
+        """Whether all epochs are done, or training stopped early by its own rule."""
+        _, stopped = training.early_stopping(self.history, self.config.training)
+        return stopped or len(self.history) >= self.due
 
-    def test(self, num=None):
+    @property
+    def epochs(self) -> str:
+        """Its number of epochs; of an unfinished run "46 of 100"."""
+        done = str(len(self.history))
+        return done if self.complete else f"{done} of {self.due}"
+
+    @property
+    def metrics(self) -> dict:
+        """Numbers of its `metrics.json`, by name; none before it is measured."""
+        path = self.folder / "metrics.json"
+        return storage.read_json(path)["test"] if path.exists() else {}
+
+    def test(self, num: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Leading test images `[N, ...]` and their labels, or None."""
         return data.leading(self.splits.test, num)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_data(arguments, batch_size, seed):
+    return data.load(**json.loads(arguments), batch_size=batch_size, seed=seed)

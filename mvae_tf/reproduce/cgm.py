@@ -15,7 +15,7 @@ __all__ = ["PAPER"]
 
 NARROW = ("network.filters=[16, 32, 64, 128]", "learning_rate=0.001")
 REDUCED = {
-    "mnist": ("epochs=10",),
+    "mnist": ("epochs=10", "data.limit=20250"),
     "fashion_mnist": ("epochs=5",),
     "cifar10": ("epochs=10", *NARROW),
     "imagenet64": ("epochs=5", "data.image_size=32", *NARROW),

@@ -2,47 +2,64 @@
 
 import csv
 import io
+import re
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from mvae_tf import storage
+from mvae_tf import presets, storage
 from mvae_tf.evaluation import meaning
+from mvae_tf.reproduce.base import Figure, Paper, Table, Trained
 
 __all__ = [
+    "circumstances",
     "command",
-    "number_table",
+    "file_name",
+    "markdown",
     "pictured",
+    "read_csv",
     "records",
     "write_csv",
     "write_markdown",
 ]
 
+Row = dict[str, Any]
+
 _PANELS = 6
+_NUMBERS = ("paper", "ours", "stddev", "difference")
+# The classifier is one half of such a name; its lines of a table share their columns.
+_CLASSIFIED = re.compile(r"accuracy_([a-z]+)(?:_component_(\d+))?")
 
 
-def records(table, trained):
-    """One dict a number.
+def records(table: Table, trained: Iterable[Trained]) -> list[Row]:
+    """One dict a number, over the seeds of a run.
+
+    Runs that are complete are averaged; an unfinished one stands alone, with its epoch.
 
     Args:
-        table: `mvae_tf.reproduce.Table`.
-        trained: list of `mvae_tf.reproduce.Trained`.
+        table: the table.
+        trained: its runs.
 
     Returns:
-        list of dicts with "row", as the paper names it, or the run where the paper has
-        no such number; "metric", a name of `mvae_tf.evaluation.UNITS`; "paper", "ours"
-        and their "difference", None where one is missing; and what it took: "run",
-        "data", "images" (for training), "epochs", "seed" and "changes" of the preset.
+        Dicts with "row", as the paper names it, or the run where the paper has no such
+        number; "metric", a name of `mvae_tf.evaluation.UNITS`; "paper", "ours" (the
+        mean), "stddev" (over the seeds) and "difference", None where one is missing;
+        and what `circumstances` says.
     """
-    found = []
+    groups = {}
     for one in trained:
-        metrics = one.metrics
-        reported = table.reported(one.run)
+        key = (one.run, one.config.seed if not one.complete else None)
+        groups.setdefault(key, []).append(one)
+    rows = []
+    for (run, _), seeds in groups.items():
+        reported = table.reported(run)
         entries = [(e.row, e.metric, e.value) for e in reported]
         known = {e.metric for e in reported}
-        entries += [
-            (one.run.label, name, None) for name in table.also if name not in known
-        ]
+        beside = [m for m in (*table.also, *table.beside) if m not in known]
+        entries += [(run.label, metric, None) for metric in beside]
         for row, metric, paper in entries:
-            ours = metrics.get(metric)
+            ours, stddev = _mean([_shown(one.metrics).get(metric) for one in seeds])
             if paper is None and ours is None:
                 continue
             both = paper is not None and ours is not None
@@ -51,44 +68,84 @@ def records(table, trained):
                 "metric": metric,
                 "paper": paper,
                 "ours": ours,
+                "stddev": stddev,
                 "difference": ours - paper if both else None,
             }
-            found.append(number | _circumstances(one))
-    return found
+            rows.append(number | circumstances(seeds))
+    return rows
 
 
-def _circumstances(trained):
+def _shown(metrics):
+    """The numbers, without counts of components that a wide mask makes meaningless."""
+    if metrics.get("mask_stddev", 0.0) < 1.0:
+        return metrics
+    return {k: v for k, v in metrics.items() if "selected" not in k}
+
+
+def _mean(values):
+    """Mean and sample standard deviation, None where they do not exist."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None, None
+    spread = statistics.stdev(known) if len(known) > 1 else None
+    return statistics.fmean(known), spread
+
+
+def circumstances(trained: Sequence[Trained]) -> Row:
+    """What it took: of one run, with one or several seeds.
+
+    Returns:
+        Dict with "run", "data", "images" (for training), "epochs" ("46 of 100" of a run
+        that is not complete), "seeds", "latent_dim" (of each component) and "changes"
+        of the preset's settings.
+    """
+    one = trained[0]
+    epochs = sorted({one.epochs for one in trained}, key=lambda text: (len(text), text))
     return {
-        "run": trained.run.label,
-        "data": _file_name(trained.config.data["source"]),
-        "images": trained.splits.num_train,
-        "epochs": len(trained.history),
-        "seed": trained.config.seed,
-        "changes": " ".join(trained.changes),
+        "run": one.run.label,
+        "data": file_name(one.config.data["source"]),
+        "images": one.splits.num_train,
+        "epochs": " to ".join([*epochs[:1], *epochs[1:][-1:]]),
+        "seeds": " ".join(str(one.config.seed) for one in trained),
+        "latent_dim": one.config.arguments.get("latent_dim"),
+        "changes": " ".join(one.changes),
     }
 
 
-def _file_name(source):
+def file_name(source: str) -> str:
     """The source without the folders of its file, which are of one machine."""
     kind, colon, path = source.partition(":")
     return f"{kind}{colon}{Path(path).name}"
 
 
-def command(experiment, scale, sources):
-    """The command line that makes an experiment."""
-    data = "".join(f" --data {n}={_file_name(s)}" for n, s in sources.items())
+def command(name: str, scale: str, rows: Iterable[Row]) -> str:
+    """The command line that makes a table or a figure.
+
+    Args:
+        name: its name.
+        scale: its scale.
+        rows: what `records` or `circumstances` say of its runs.
+    """
+    data, seeds = {}, 1
+    for row in rows:
+        preset = presets.get(row["run"].split(",")[0])
+        if row["data"] != preset.data["source"]:
+            data[preset.dataset] = row["data"]
+        seeds = max(seeds, 1 + max(int(seed) for seed in row["seeds"].split()))
+    options = "".join(f" --data {key}={source}" for key, source in data.items())
+    options += f" --seeds {seeds}" if seeds > 1 else ""
     return (
-        f"python -m mvae_tf reproduce {experiment.name} --scale {scale}{data} "
-        "--output results"
+        f"python -m mvae_tf reproduce {name} --scale {scale}{options} --output results"
     )
 
 
-def pictured(rows):
+def pictured(rows: Iterable[Row]) -> list[Row]:
     """Records as `mvae_tf.figures.comparison` takes them: few panels, a line a run.
 
     Where there are more metrics than panels fit, those of one kind, such as accuracies,
     share a panel, and lines are the rows of the paper.
     """
+    rows = [row | {"run": _label(row)} for row in rows]
     if len({row["metric"] for row in rows}) > _PANELS:
         return [row | {"metric": row["metric"].split("_")[0]} for row in rows]
     found, seen = [], set()
@@ -101,8 +158,14 @@ def pictured(rows):
     return found
 
 
-def write_csv(path, rows):
-    """Writes the records of a table."""
+def _label(row):
+    """The run, and the epoch of one that is not complete."""
+    unfinished = " of " in str(row.get("epochs"))
+    return f"{row['run']}, epoch {row['epochs']}" if unfinished else row["run"]
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Writes dicts with the same keys, one a line."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -110,7 +173,23 @@ def write_csv(path, rows):
     storage.write_text(path, text.getvalue())
 
 
-def write_markdown(path, experiment, paper, scale, sources, trained, rows=()):
+def read_csv(path: Path) -> list[Row]:
+    """What `write_csv` wrote, with numbers where `records` has numbers."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        for key in row.keys() & {*_NUMBERS}:
+            row[key] = float(row[key]) if row[key] else None
+    return rows
+
+
+def write_markdown(
+    path: Path,
+    experiment: Table | Figure,
+    paper: Paper,
+    scale: str,
+    rows: Sequence[Row],
+) -> None:
     """Writes what was run, with the numbers of a table."""
     lines = [
         f"# {experiment.name}: {experiment.title}",
@@ -118,56 +197,72 @@ def write_markdown(path, experiment, paper, scale, sources, trained, rows=()):
         f"{paper.title}. Scale: {scale}.",
         "",
         "```bash",
-        command(experiment, scale, sources),
+        command(experiment.name, scale, rows),
         "```",
         "",
+        *([experiment.remark, ""] if experiment.remark else []),
+        *markdown(rows),
+        "",
     ]
-    if experiment.remark:
-        lines += [experiment.remark, ""]
-    if rows:
-        lines += [*number_table(rows), "", *_units(rows), ""]
-    lines += [*_runs(trained), ""]
     storage.write_text(path, "\n".join(lines))
 
 
-def number_table(rows):
-    """Lines of the Markdown table of records."""
-    yield "| row of the paper | metric | paper | ours | difference | run |"
-    yield "|---|---|---|---|---|---|"
+def markdown(rows: Sequence[Row]) -> Iterator[str]:
+    """Lines of Markdown: the numbers, what they mean, and the runs behind them.
+
+    Args:
+        rows: what `records` made, or, of a figure, what `circumstances` says of each
+            run.
+    """
+    if "metric" in rows[0]:
+        yield from _numbers(rows)
+        yield ""
+        first = {}
+        for row in rows:
+            first.setdefault(meaning(row["metric"]), row["metric"])
+        for text, metric in first.items():
+            yield f"- `{metric}`: {text}"
+        yield ""
+    yield from _runs(rows)
+
+
+def _numbers(rows):
+    """One line a run, one column a metric: ours, and the paper's in brackets."""
+    lines, columns = {}, {}
     for row in rows:
-        own = row["paper"] is None
-        cells = [
-            "" if own else row["row"],
-            f"`{row['metric']}`",
-            _text(row["paper"]),
-            _text(row["ours"]),
-            _text(row["difference"], "+"),
-            f"`{row['run']}`",
-        ]
-        yield f"| {' | '.join(cells)} |"
+        label, column = f"`{row['run']}`", f"`{row['metric']}`"
+        if match := _CLASSIFIED.fullmatch(row["metric"]):
+            classifier, component = match.groups()
+            label += f", {classifier.upper()}"
+            column = "all" if component is None else f"component {component}"
+        columns[column] = None
+        line = lines.setdefault((label, row["epochs"], row["seeds"]), {})
+        line.setdefault(column, []).append(row)
+    yield f"| run | epochs | seeds | {' | '.join(columns)} |"
+    yield "|---|---|---|" + "---|" * len(columns)
+    for heads, line in lines.items():
+        cells = [_cell(line.get(column, [])) for column in columns]
+        yield f"| {' | '.join([*heads, *cells])} |"
 
 
-def _text(value, sign=""):
-    if value is None:
+def _cell(rows):
+    if not rows:
         return ""
-    return f"{value:{sign}.2f}" if isinstance(value, float) else str(value)
+    ours, stddev = rows[0]["ours"], rows[0]["stddev"]
+    text = "not measured" if ours is None else f"{ours:.2f}"
+    if stddev is not None:
+        text += f" ± {stddev:.2f}"
+    papers = [f"{row['paper']:.2f}" for row in rows if row["paper"] is not None]
+    return f"{text} ({' or '.join(papers)})" if papers else text
 
 
-def _units(rows):
-    first = {}
-    for row in rows:
-        first.setdefault(meaning(row["metric"]), row["metric"])
-    for text, metric in first.items():
-        yield f"- `{metric}`: {text}"
-
-
-def _runs(trained):
-    yield "| run | training images | data | epochs | seed | beside the preset |"
-    yield "|---|---|---|---|---|---|"
-    for one in trained:
-        found = _circumstances(one)
-        changes = f"`{found['changes']}`" if found["changes"] else ""
+def _runs(rows):
+    yield "| run | training images | data | latent size | differs from the preset in |"
+    yield "|---|---|---|---|---|"
+    found = {(row["run"], row["epochs"], row["seeds"]): row for row in rows}
+    for (run, _, _), row in found.items():
+        changes = f"`{row['changes']}`" if row["changes"] else ""
         yield (
-            f"| `{one.run.label}` | {found['images']:,} | `{found['data']}` | "
-            f"{found['epochs']} | {found['seed']} | {changes} |"
+            f"| `{run}` | {int(row['images']):,} | `{row['data']}` | "
+            f"{row['latent_dim'] or ''} | {changes} |"
         )

@@ -1,13 +1,17 @@
 """Trains what tables and figures need, measures, and writes them."""
 
+import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
 from mvae_tf import evaluation, figures
-from mvae_tf.reproduce.base import Table, Trained
+from mvae_tf.reproduce.base import Figure, Paper, Table, Trained
+from mvae_tf.reproduce.elsewhere import Elsewhere, copy
 from mvae_tf.reproduce.records import (
+    circumstances,
     pictured,
     records,
     write_csv,
@@ -26,7 +30,16 @@ class Incomplete(ValueError):
     """A table or a figure of which something could not be computed."""
 
 
-def reproduce(paper, experiment, scale, sources, output, verbose="auto"):
+def reproduce(
+    paper: Paper,
+    experiment: Table | Figure,
+    scale: str,
+    sources: dict[str, str],
+    output: str | Path,
+    verbose: str | int = "auto",
+    seeds: int = 1,
+    folders: Sequence[str | Path] = (),
+) -> list[Path]:
     """Runs what is missing of a table or a figure, and writes it.
 
     A run whose folder holds a finished training is not trained again, and a number
@@ -34,51 +47,73 @@ def reproduce(paper, experiment, scale, sources, output, verbose="auto"):
     on where it stopped.
 
     Args:
-        paper: `Paper`.
-        experiment: one of its `Table`s or `Figure`s.
+        paper: the paper.
+        experiment: one of its tables and figures.
         scale: one of `SCALES`.
-        sources: dict from the name of a data set to its source, see
-            `mvae_tf.data.load`; a data set that it does not name comes from where its
-            presets have it.
+        sources: from the name of a data set to its source, see `mvae_tf.data.load`; a
+            data set that it does not name comes from where its presets have it.
         output: folder of all results. Runs are shared in `output/<scale>/runs`.
         verbose: as in `keras.Model.fit`.
+        seeds: number of runs of each row of a table, with the seeds 0, 1, ...; a figure
+            shows those with seed 0.
+        folders: where runs that were trained elsewhere are looked for. If there are
+            any, nothing is trained: runs are copied to `output/<scale>/copies` and
+            measured there. An unfinished run is used as it is, with its epoch.
 
     Returns:
         Paths of the files written.
 
     Raises:
-        Incomplete: some of the runs failed. What could be computed is on the disk.
+        Incomplete: data is missing, or some of the runs failed. What could be computed
+            is on the disk.
+        FileNotFoundError: one of `folders` does not exist.
     """
     output = Path(output) / scale
+    elsewhere = Elsewhere(folders) if folders else None
     found, failures, classifiers = [], {}, {}
 
-    def fail(run, error):
+    def fail(name, error, show=True):
         message = " ".join(str(error).split())
-        failures.setdefault(message, []).append(run.name)
-        print(f"mvae-tf: {run.name}: {message}", file=sys.stderr)
+        if show and message not in failures:
+            print(f"mvae-tf: {name}: {message}", file=sys.stderr)
+        failures.setdefault(message, []).append(name)
 
-    for run in experiment.runs(scale):
-        changes = (*paper.changes(run.dataset, scale), *run.changes)
-        config = run.config(changes, sources.get(run.dataset))
-        folder = output / "runs" / run.name
+    missing = set()
+    if elsewhere is None:
+        for dataset, error in _missing_data(paper, experiment, scale, sources):
+            missing.add(dataset)
+            fail(dataset, error, show=False)
+    for run, seed in itertools.product(
+        experiment.runs(scale), range(seeds if isinstance(experiment, Table) else 1)
+    ):
+        if run.dataset in missing:
+            continue
+        changes, source = paper.changes(run, scale), sources.get(run.dataset)
+        config = run.config(changes, source, seed)
+        name = f"{run.name}+seed={seed}" if seed else run.name
         try:
-            resume = (folder / "config.json").exists()
-            # What the experiment needs is measured below.
-            training.train(config, folder, resume, verbose, metrics=())
-            trained = Trained(run, changes, folder)
-        except _ERRORS as error:
-            fail(run, error)
+            if elsewhere is None:
+                folder = output / "runs" / name
+                resume = (folder / "config.json").exists()
+                # What the experiment needs is measured below.
+                training.train(config, folder, resume, verbose, metrics=())
+            else:
+                folder = output / "copies" / name
+                copy(elsewhere.find(run, config, source is None), folder, source)
+            trained = Trained(run, changes, folder, source, config.training.epochs)
+        except (LookupError, *_ERRORS) as error:
+            fail(name, error, show=not isinstance(error, LookupError))
             continue
         for group in _unmeasured(experiment, trained):
             try:
                 _measure(group, trained, scale, classifiers)
             except _ERRORS as error:
-                fail(run, error)
+                fail(name, error)
         # A table can do without a number, a figure cannot.
         if isinstance(experiment, Table) or not _unmeasured(experiment, trained):
             found.append(trained)
         keras.backend.clear_session()
-    written = _write(paper, experiment, scale, sources, output, found) if found else []
+    written = _write(paper, experiment, scale, output, found) if found else []
     if failures:
         lines = (f"{', '.join(names)}: {text}" for text, names in failures.items())
         state = "not complete" if found else "not computed"
@@ -86,8 +121,21 @@ def reproduce(paper, experiment, scale, sources, output, verbose="auto"):
     return written
 
 
+def _missing_data(paper, experiment, scale, sources):
+    """Pairs of a data set that cannot be read and a line that says how to get it."""
+    for run in {run.dataset: run for run in experiment.runs(scale)}.values():
+        source = sources.get(run.dataset)
+        try:
+            training.load_data(run.config(paper.changes(run, scale), source))
+        except _ERRORS as error:
+            kind = "frey_faces" if run.dataset == "frey_faces" else "npz"
+            hint = f"; or name a file with --data {run.dataset}={kind}:FILE"
+            hint = "" if source else hint
+            yield run.dataset, f"{error}{hint}"
+
+
 def _unmeasured(experiment, trained):
-    """Groups to measure, if `metrics.json` lacks a number that is wanted of the run."""
+    """Groups to measure: none if `metrics.json` has every number that is wanted."""
     known = experiment.wanted(trained.run).issubset(trained.metrics)
     return () if known else experiment.groups
 
@@ -122,22 +170,20 @@ def _classifier(trained, scale, known):
     return known[key]
 
 
-def _write(paper, experiment, scale, sources, output, found):
+def _write(paper, experiment, scale, output, found):
     """Writes the files of an experiment, and returns their paths."""
-    base, rows = output / experiment.name, []
+    base = output / experiment.name
     if isinstance(experiment, Table):
         rows = records(experiment, found)
-        write_csv(base.with_suffix(".csv"), rows)
         drawn = {"": figures.comparison(pictured(rows), experiment.title)}
-        written = [base.with_suffix(".csv")]
     else:
+        rows = [circumstances([one]) for one in found]
         drawn = experiment.draw(found)
         drawn = drawn if isinstance(drawn, dict) else {"": drawn}
-        written = []
+    write_csv(base.with_suffix(".csv"), rows)
+    written = [base.with_suffix(".csv")]
     for suffix, figure in drawn.items():
         name = f"{experiment.name}{suffix and '-'}{suffix}.png"
         written.append(figures.save(figure, output / name))
-    write_markdown(
-        base.with_suffix(".md"), experiment, paper, scale, sources, found, rows
-    )
+    write_markdown(base.with_suffix(".md"), experiment, paper, scale, rows)
     return [*written, base.with_suffix(".md")]

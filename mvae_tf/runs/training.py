@@ -32,7 +32,17 @@ from mvae_tf.evaluation import evaluate
 from mvae_tf.optimizers import FusedAdam
 from mvae_tf.version import __version__
 
-__all__ = ["evaluate_run", "load_data", "read_config", "read_history", "train"]
+__all__ = [
+    "complete",
+    "create",
+    "evaluate_run",
+    "load_data",
+    "read_config",
+    "read_history",
+    "train",
+    "versions",
+    "write_history",
+]
 
 _SHOWN = 256
 _LOOKED_AT_BATCHES = 10
@@ -72,8 +82,8 @@ def train(config, output, resume=False, verbose="auto", metrics=None):
     strategy = _strategy(config.devices)
     splits = load_data(config)
     with strategy.scope():
-        model = _create(config, splits)
-    config = _complete(config, model)
+        model = create(config, splits)
+    config = complete(config, model)
     if stored is not None:
         stored.check_resumed_by(config)
     if config.training.patience and splits.validation is None:
@@ -96,7 +106,7 @@ def train(config, output, resume=False, verbose="auto", metrics=None):
         print(f"Resuming at step {step} of {total}.")
     storage.write_json(output / "config.json", config.to_dict())
     storage.remove(output / "report.html")
-    _write_history(output, history)
+    write_history(output, history)
     progress = _Progress(
         output,
         checkpoints,
@@ -255,7 +265,8 @@ def _finished(output, step):
     return evaluated == step and (output / "report.html").exists()
 
 
-def _write_history(output, history):
+def write_history(output, history):
+    """Writes rows, one an epoch, as `history.csv`; without rows, removes the file."""
     path = output / "history.csv"
     if not history:
         storage.remove(path)
@@ -305,7 +316,7 @@ def _strategy(devices):
     return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(devices)])
 
 
-def _create(config, splits):
+def create(config, splits):
     """Compiled model that fits the data, its optimiser built."""
     arguments = {"input_shape": splits.input_shape} | config.arguments
     if tuple(arguments["input_shape"]) != tuple(splits.input_shape):
@@ -346,7 +357,7 @@ def _divisor(number, most):
     return max(i for i in range(1, most + 1) if number % i == 0)
 
 
-def _complete(config, model):
+def complete(config, model):
     """The configuration with every argument of the model and of the data."""
     arguments = model.get_config() | {"dtype": model.dtype_policy.name}
     for key in ("name", "trainable", "seed"):
@@ -360,12 +371,16 @@ def _complete(config, model):
         config,
         arguments=arguments,
         data=defaults | config.data,
-        versions={"mvae_tf": __version__}
-        | {
-            name: importlib.metadata.version(name)
-            for name in ("tensorflow", "keras", "tensorflow-probability", "numpy")
-        },
+        versions=versions(),
     )
+
+
+def versions():
+    """Versions of this library and of those that its numbers depend on, by name."""
+    names = ("tensorflow", "keras", "tensorflow-probability", "numpy")
+    return {"mvae_tf": __version__} | {
+        name: importlib.metadata.version(name) for name in names
+    }
 
 
 # === The loop ===
@@ -404,7 +419,7 @@ class _Progress(keras.callbacks.Callback):
             self.checkpoints.save_best()
         self.model.stop_training |= stopped
         self.checkpoints.save(self.step, self.history, inside_epoch=False)
-        _write_history(self.output, self.history)
+        write_history(self.output, self.history)
 
 
 def _fit(model, config, splits, output, progress, verbose):

@@ -3,12 +3,14 @@
 import csv
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mvae_tf import evaluation, presets, reproduce
+import mvae_tf
+from mvae_tf import evaluation, presets, reproduce, storage
 from mvae_tf.cli.parser import main
 from mvae_tf.reproduce import Run, Table, drawings, mvae, records
 from mvae_tf.runs import training
@@ -75,9 +77,9 @@ def test_every_run_has_a_configuration(name, scale):
     assert runs
     assert len({run.name for run in runs}) == len(runs)
     for run in runs:
-        changes = (*paper.changes(run.dataset, scale), *run.changes)
-        config = run.config(changes, "npz:own.npz")
+        config = run.config(paper.changes(run, scale), "npz:own.npz", seed=3)
         assert config.data["source"] == "npz:own.npz"
+        assert config.seed == 3
         full = presets.get(run.preset).training
         assert (config.training == full) == (scale == "full") or run.changes
         if scale == "smoke":
@@ -116,13 +118,15 @@ def test_table_has_the_papers_numbers_beside_ours(sources, two_rows, tmp_path, c
     assert float(row["ours"]) == metrics["selected_components"]
     assert float(row["difference"]) == metrics["selected_components"] - 3.07
     assert (row["run"], row["data"]) == ("mvae-gs-k4-mnist", "npz:mnist.npz")
-    assert (row["images"], row["epochs"], row["seed"]) == ("54", "1", "0")
-    assert {r["metric"] for r in rows if not r["paper"]} == {"sse"}
+    assert (row["images"], row["epochs"], row["seeds"]) == ("54", "1", "0")
+    assert (row["latent_dim"], row["stddev"]) == ("50", "")
+    further = {"sse", "selected_components_of_four"}
+    assert {r["metric"] for r in rows if not r["paper"]} == further
 
     text = (tmp_path / "smoke" / "mvae-table-6.md").read_text()
     assert "--data mnist=npz:mnist.npz" in text
     assert str(tmp_path) not in text
-    assert f"| 3.07 | {metrics['selected_components']:.2f} |" in text
+    assert f"| {metrics['selected_components']:.2f} (3.07) |" in text
     assert (tmp_path / "smoke" / "mvae-table-6.png").stat().st_size > 10_000
 
     models = {p: p.stat().st_mtime_ns for p in tmp_path.glob("smoke/runs/*/*.keras")}
@@ -139,7 +143,7 @@ def test_rows_that_can_be_had_stay(sources, tmp_path, capsys, monkeypatch):
     command += ["--data", f"mnist={sources['mnist']}", "--data", "cifar10=npz:gone.npz"]
     assert main(command) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "mvae-table-4 is not complete; mvae-gs-cifar10: " in error
+    assert "mvae-table-4 is not complete; cifar10: " in error
     assert "gone.npz" in error
     rows = read(tmp_path / "smoke" / "mvae-table-4.csv")
     assert [row["run"] for row in rows] == ["mvae-gs-mnist"]
@@ -227,3 +231,162 @@ def test_list_shows_every_name(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == reproduce.names()
     assert len(lines) >= len(mvae.PAPER.experiments)
+
+
+def test_missing_data_costs_one_line_and_no_work(tmp_path, capsys):
+    gone = tmp_path / "gone.npz"
+    command = ["reproduce", "mvae-table-6", "--scale", "smoke", "--data", f"npz:{gone}"]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mvae-tf: error: mvae-table-6 is not computed; mnist: ")
+    assert str(gone) in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_data_set_says_how_to_get_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    command = ["reproduce", "mvae-table-2", "--scale", "smoke"]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "`tfds build cifar100`" in line
+    assert "--data cifar100=npz:FILE" in line
+
+
+def test_full_scale_holds_no_mnist_image_out():
+    for name in "mvae-table-6", "m-vae-table-1":
+        paper, table = reproduce.get(name)
+        for run in table.runs("full"):
+            config = run.config(paper.changes(run, "full"))
+            # The script of M-VAE reads MNIST by TensorFlow's old tutorial.
+            held_out = 5000 if run.preset == "m-vae-mnist@code" else 0
+            assert config.data["validation_size"] == held_out
+
+
+class Fake:
+    """What `records` reads of a run."""
+
+    def __init__(self, seed, metrics, epochs=100, preset="vae-mnist"):
+        self.run, self.metrics = Run(preset), metrics
+        self.complete = epochs == 100
+        self.epochs = str(epochs) if self.complete else f"{epochs} of 100"
+        self.config = self.run.config((), seed=seed)
+        self.changes = ()
+        self.splits = types.SimpleNamespace(num_train=60_000)
+
+
+def test_seeds_have_a_mean_and_a_standard_deviation():
+    table = reproduce.get("mvae-table-6")[1]
+    runs = [Fake(seed, {"sse_sampled": 9.0 + seed, "sse": 6.0}) for seed in range(3)]
+    first, second = records.records(table, runs)
+    assert (first["metric"], first["ours"], first["stddev"]) == ("sse_sampled", 10, 1)
+    assert first["difference"] == pytest.approx(0.93)
+    assert (first["seeds"], first["epochs"]) == ("0 1 2", "100")
+    assert (second["metric"], second["stddev"]) == ("sse", 0)
+    line = list(records.markdown([first, second]))[2]
+    assert line == "| `vae-mnist` | 100 | 0 1 2 | 10.00 ± 1.00 (9.07) | 6.00 ± 0.00 |"
+    assert "--seeds 3" in records.command(table.name, "full", [first])
+
+
+def test_an_unfinished_run_stands_apart_with_its_epoch():
+    table = reproduce.get("mvae-table-6")[1]
+    runs = [Fake(0, {"sse_sampled": 9.0}), Fake(1, {"sse_sampled": 12.0}, 46)]
+    first, second = records.records(table, runs)
+    assert (first["ours"], first["epochs"], first["seeds"]) == (9, "100", "0")
+    assert (second["ours"], second["epochs"], second["seeds"]) == (12, "46 of 100", "1")
+    lines = [row["row"] for row in records.pictured([first, second])]
+    assert lines == ["vae-mnist", "vae-mnist, epoch 46 of 100"]
+
+
+def test_wide_masks_select_nothing():
+    table, preset = reproduce.get("mvae-table-6")[1], "mvae-gau-mnist@code"
+    metrics = {"selected_components": 3.08, "mask_stddev": 5.6}
+    for width, shown in (5.6, None), (0.2, 3.08):
+        rows = records.records(
+            table, [Fake(0, metrics | {"mask_stddev": width}, preset=preset)]
+        )
+        numbers = {row["metric"]: row["ours"] for row in rows}
+        assert numbers["selected_components"] == shown
+        assert numbers["mask_stddev"] == width
+
+
+# === Runs that were trained elsewhere ===
+
+
+@pytest.fixture(scope="module")
+def elsewhere(sources, tmp_path_factory):
+    """Folder with a finished run of `vae-mnist` and an unfinished one of a mixture."""
+    folder = tmp_path_factory.mktemp("runs")
+    for preset, epochs, settings in (
+        ("vae-mnist", 2, ["data.validation_size=0", "steps_per_execution=3"]),
+        ("mvae-gs-k4-mnist", 3, ["data.validation_size=0"]),
+        ("mvae-gau-mnist@code", 2, ["kl_weight=0.5"]),
+    ):
+        command = ["train", "--preset", preset, "--data", sources["mnist"], "--epochs"]
+        command += [str(epochs), "--batch-size", "20", "--output", str(folder / preset)]
+        for setting in settings:
+            command += ["--set", setting]
+        assert main(command) == 0
+    # As when the training were in its last epoch.
+    for name in "model.keras", "report.html", "metrics.json":
+        storage.remove(folder / "mvae-gs-k4-mnist" / name)
+    return folder
+
+
+@pytest.fixture
+def small_table(monkeypatch):
+    """Table VI at the scale full, with presets of two epochs and small batches."""
+    paper, table = reproduce.get("mvae-table-6")
+    runs = ["vae-mnist", "mvae-gs-k4-mnist", "mvae-gau-mnist@code", "mvae-fixed-mnist"]
+    table = dataclasses.replace(table, reduced=tuple(runs))
+    settings = ("epochs=4", "batch_size=20", "data.validation_size=0")
+    paper = dataclasses.replace(paper, reduced={"mnist": settings})
+    monkeypatch.setitem(reproduce._FOUND, table.name, (paper, table))
+    return table.name
+
+
+def test_runs_of_others_are_read_and_not_touched(
+    elsewhere, small_table, tmp_path, capsys
+):
+    def contents():
+        return {p: p.read_bytes() for p in elsewhere.rglob("*") if p.is_file()}
+
+    before = contents()
+    # A finished training of the protocol.
+    config = storage.read_json(elsewhere / "vae-mnist" / "config.json")
+    assert config["training"]["steps_per_execution"] == 3
+    command = ["reproduce", small_table, "--runs", str(elsewhere)]
+    command += ["--output", str(tmp_path)]
+    assert main(command) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert contents() == before
+
+    rows = read(tmp_path / "reduced" / f"{small_table}.csv")
+    epochs = {row["run"]: row["epochs"] for row in rows}
+    assert epochs == {"vae-mnist": "2 of 4", "mvae-gs-k4-mnist": "3 of 4"}
+    trained = mvae_tf.load(tmp_path / "reduced" / "copies" / "vae-mnist")
+    for a, b in zip(
+        trained.get_weights(),
+        mvae_tf.load(elsewhere / "vae-mnist").get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+    unfinished = mvae_tf.load(tmp_path / "reduced" / "copies" / "mvae-gs-k4-mnist")
+    assert int(unfinished.step.numpy()) == 9
+
+    assert "kl_weight" in error
+    assert "mvae-fixed-mnist: no such run in" in error
+    assert not (tmp_path / "reduced" / "runs").exists()
+
+
+def test_a_folder_without_runs_costs_one_line(tmp_path, capsys):
+    command = ["reproduce", "mvae-table-6", "--runs", str(tmp_path / "gone")]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected runs in" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_seeds_are_counted_from_one(tmp_path, capsys):
+    command = ["reproduce", "mvae-table-6", "--seeds", "0", "--output", str(tmp_path)]
+    assert main(command) == 2
+    assert "Expected --seeds at least 1, got 0." in capsys.readouterr().err

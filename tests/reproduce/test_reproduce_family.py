@@ -46,7 +46,7 @@ class Untrained(Trained):
         changes += [*FEW, DCGAN if name == "dcgan" or "dcgan" in run.name else GATED]
         if not any("latent_dim" in change for change in changes):
             changes.append("latent_dim=4")
-        self.run, self.changes = run, tuple(changes)
+        self.run, self.changes, self.due = run, tuple(changes), 0
         self.config = run.config(changes, sources[run.dataset])
 
     @functools.cached_property
@@ -253,7 +253,7 @@ def test_rates_and_noise(untrained):
 def test_records_keep_rows_of_runs_with_one_name_apart(untrained, monkeypatch):
     table = reproduce.get("cp-vae-table-3")[1]
     runs = [Run(f"cp-vae{pi}-k10-fashion_mnist") for pi in ("", "-pi")]
-    monkeypatch.setattr(Untrained, "history", [{}], raising=True)
+    monkeypatch.setattr(Untrained, "history", [{"val_loss": 1.0}], raising=True)
     rows = records(table, [untrained(run) for run in runs])
     assert len(rows) == 2
     (axes,) = cp_vae.figures.comparison(rows, table.title).axes
