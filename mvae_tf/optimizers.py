@@ -26,6 +26,7 @@ class FusedAdam(keras.optimizers.Adam):
     def __init__(self, *args, normalize_gradients=False, **kwargs):
         super().__init__(*args, **kwargs)
         self.normalize_gradients = normalize_gradients
+        self._bias_powers = {}
 
     def get_config(self):
         """Configuration that makes an equal optimiser."""
@@ -47,6 +48,24 @@ class FusedAdam(keras.optimizers.Adam):
         # A view, for Keras tracks what is in a dict as part of a checkpoint.
         self._slots = types.MappingProxyType(slots)
 
+    def apply(self, grads, trainable_variables=None):
+        """One step; what its variables share is computed once."""
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            dtypes = {variable.dtype for variable in self._trainable_variables}
+            self._bias_powers = {dtype: self._powers(dtype) for dtype in dtypes}
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            self._bias_powers = {}
+
+    def _powers(self, dtype):
+        """The powers of both betas that the corrections of the bias need."""
+        step = tf.cast(self.iterations + 1, dtype)
+        return tuple(
+            tf.pow(tf.constant(beta, dtype), step)
+            for beta in (self.beta_1, self.beta_2)
+        )
+
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its moments."""
         if self.normalize_gradients:
@@ -57,18 +76,16 @@ class FusedAdam(keras.optimizers.Adam):
             return
         first, second = self._slots[id(variable.handle)]
         dtype = variable.dtype
-        step = tf.cast(self.iterations + 1, dtype)
-        beta_1 = tf.constant(self.beta_1, dtype)
-        beta_2 = tf.constant(self.beta_2, dtype)
+        power_1, power_2 = self._bias_powers.get(dtype) or self._powers(dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=first,
             v=second,
-            beta1_power=tf.pow(beta_1, step),
-            beta2_power=tf.pow(beta_2, step),
+            beta1_power=power_1,
+            beta2_power=power_2,
             lr=tf.cast(learning_rate, dtype),
-            beta1=beta_1,
-            beta2=beta_2,
+            beta1=tf.constant(self.beta_1, dtype),
+            beta2=tf.constant(self.beta_2, dtype),
             epsilon=tf.constant(self.epsilon, dtype),
             grad=tf.cast(gradient, dtype),
         )
