@@ -1,7 +1,5 @@
 """Cropping and resizing without distortion, and decoding of what a crop keeps."""
 
-from typing import Any
-
 import tensorflow as tf
 
 __all__ = ["decode_jpeg", "fit", "fitted_shape"]
@@ -55,9 +53,8 @@ def fit(
     """
     if crop_size is None and image_size in (None, images.shape[-3:-1]):
         return images
-    top, left, height, width = _window(tf.shape(images)[-3:-1], image_size, crop_size)
-    images = images[..., top : top + height, left : left + width, :]
-    return _resized(images, image_size)
+    window = _window(tf.shape(images)[-3:-1], image_size, crop_size)
+    return _resized(_cut(images, *window), image_size)
 
 
 def decode_jpeg(
@@ -80,19 +77,31 @@ def decode_jpeg(
     if image_size is None and crop_size is None:
         return tf.io.decode_jpeg(content, channels)
     shape = tf.io.extract_jpeg_shape(content)[:2]
-    window = tf.stack(_window(shape, image_size, crop_size))
-    return _resized(tf.io.decode_and_crop_jpeg(content, window, channels), image_size)
+    start, size = _window(shape, image_size, crop_size)
+    # The colours of a pixel come from its neighbours too: two more on each side.
+    first = tf.maximum(start - 2, 0)
+    last = tf.minimum(start + size + 2, shape)
+    window = tf.concat([first, last - first], axis=0)
+    image = tf.io.decode_and_crop_jpeg(content, window, channels)
+    return _resized(_cut(image, start - first, size), image_size)
 
 
-def _window(shape: tf.Tensor, image_size: Any, crop_size: Any) -> list[tf.Tensor]:
-    """Top, left, height and width of what `fit` keeps of an image `shape`."""
+def _window(
+    shape: tf.Tensor, image_size: tuple[int, int] | None, crop_size: int | None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Upper left corner and size of what `fit` keeps of an image of size `shape`."""
     kept = shape if crop_size is None else tf.constant([crop_size, crop_size])
     start = (shape - kept) // 2
     if image_size is not None:
         scale = tf.reduce_min(tf.cast(kept, tf.float64) / image_size)
         inner = tf.cast(tf.round(scale * image_size), tf.int32)
         start, kept = start + (kept - inner) // 2, inner
-    return [*tf.unstack(start), *tf.unstack(kept)]
+    return start, kept
+
+
+def _cut(images: tf.Tensor, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    (top, left), (height, width) = tf.unstack(start), tf.unstack(size)
+    return images[..., top : top + height, left : left + width, :]
 
 
 def _resized(images: tf.Tensor, image_size: tuple[int, int] | None) -> tf.Tensor:
