@@ -1,51 +1,243 @@
-"""Brings results of `mvae-tf reproduce` into RESULTS.md and docs/results/.
+"""Writes RESULTS.md, and the results in README.md, from docs/results/.
 
-    python scripts/write_results.py results/reduced
+    python scripts/write_results.py [results/full results/reduced ...]
 
-Between `<!-- begin NAME -->` and `<!-- end NAME -->`, RESULTS.md has what the command
-wrote of a table or a figure. This replaces it by what is in the folder now, and copies
-its numbers (CSV) and pictures (PNG). Names that the folder lacks are left alone.
+A folder that is named is the output of `mvae-tf reproduce --output results` at one
+scale: its numbers (CSV) and pictures (PNG) are first copied to docs/results/<scale>/.
+
+docs/results/verdicts.toml has the sentences. In them, `{mvae-table-6 vae-mnist sse}`
+stands for a number of a table: its name, the run and the metric, and perhaps "paper",
+"stddev", "difference" or "epochs" for another column than "ours". The scale "full" is
+looked up first; `{reduced:mvae-table-6 vae-mnist sse}` names it.
 """
 
 import argparse
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "RESULTS.md"
-FILES = ROOT / "docs" / "results"
+from mvae_tf import reproduce
+from mvae_tf.reproduce import SCALES
+from mvae_tf.reproduce.records import command, markdown, read_csv
 
-_BLOCK = re.compile(r"<!-- begin (\S+) -->\n.*?<!-- end \1 -->", re.DOTALL)
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "docs" / "results"
+
+VERDICTS = {
+    "holds": "the paper's statement comes out, by and large with its numbers",
+    "holds in order only": "the order of the rows comes out, the numbers do not",
+    "does not hold": "the statement does not come out",
+    "cannot hold": "the paper's numbers contradict themselves or mathematics",
+    "not run": "nothing can be said here",
+}
+_NUMBER = re.compile(r"\{(?:(\w+):)?([\w-]+) ([^\s{}]+) (\w+)(?: (\w+))?\}")
+_README = re.compile(r"(<!-- begin results -->\n).*?(<!-- end results -->)", re.DOTALL)
+# A figure of several runs has a suffix for each.
+_BASE = re.compile(r"[a-z-]+-(?:table|figure)-[a-z]?\d+")
 
 
 def main():
-    """Rewrites the page from the folder named on the command line."""
+    """Copies what is in the folders named on the command line, and writes the pages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="DIR/SCALE of `mvae-tf reproduce`")
-    folder = parser.parse_args().folder
-    FILES.mkdir(parents=True, exist_ok=True)
-    text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(
-        _BLOCK.sub(lambda match: _block(folder, match), text), encoding="utf-8"
+    parser.add_argument(
+        "folders", nargs="*", type=Path, help="DIR/SCALE of `mvae-tf reproduce`"
     )
+    for folder in parser.parse_args().folders:
+        copy(folder)
+    (ROOT / "RESULTS.md").write_text(page(), encoding="utf-8")
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(with_results(text), encoding="utf-8")
 
 
-def _block(folder, match):
-    name = match[1]
-    source = folder / f"{name}.md"
-    if not source.is_file():
-        print(f"left alone: {name}")
-        return match[0]
-    text = source.read_text(encoding="utf-8")
-    # The page has headings of its own.
-    body = text[text.index("```bash") :].strip()
-    pictures = sorted(folder.glob(f"{name}.png")) + sorted(folder.glob(f"{name}-*.png"))
-    for path in [*folder.glob(f"{name}.csv"), *pictures]:
-        shutil.copyfile(path, FILES / path.name)
-    links = [f"![{p.stem}](docs/results/{p.name})" for p in pictures]
-    content = "\n\n".join([*links, body])
-    return f"<!-- begin {name} -->\n{content}\n<!-- end {name} -->"
+def copy(folder):
+    """Copies numbers and pictures of a scale."""
+    if folder.name not in SCALES:
+        raise SystemExit(f"Expected a folder DIR/SCALE, got {folder}.")
+    target = FOLDER / folder.name
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted([*folder.glob("*.csv"), *folder.glob("*.png")]):
+        shutil.copyfile(path, target / path.name)
+
+
+# === RESULTS.md ===
+
+
+def page():
+    """The text of RESULTS.md."""
+    verdicts = read_verdicts()
+    parts = [INTRODUCTION, "## In short", *summary(verdicts), DATA]
+    for key, paper in verdicts["papers"].items():
+        names = names_of(key)
+        parts += [f"## {paper['name']}", paper["title"], *overview(names, verdicts)]
+        for name in names:
+            parts += section(name, verdicts)
+    return "\n\n".join(parts) + "\n"
+
+
+def read_verdicts():
+    """Contents of verdicts.toml, with the numbers in place of their names."""
+
+    def filled(value):
+        if isinstance(value, dict):
+            return {key: filled(item) for key, item in value.items()}
+        return " ".join(_NUMBER.sub(number, value).split())
+
+    with (FOLDER / "verdicts.toml").open("rb") as file:
+        return filled(tomllib.load(file))
+
+
+def number(match):
+    """The number that a name stands for, as text."""
+    scale, table, run, metric, column = match.groups()
+    for folder in [scale] if scale else ("full", "reduced"):
+        path = FOLDER / folder / f"{table}.csv"
+        for row in read_csv(path) if path.exists() else ():
+            if (row["run"], row["metric"]) == (run, metric):
+                value = row[column or "ours"]
+                if value is not None:
+                    return value if isinstance(value, str) else f"{value:.2f}"
+    raise SystemExit(f"No number for {match[0]} in {FOLDER}.")
+
+
+def names_of(paper):
+    """Names of the tables and figures of a paper."""
+    return [name for name in reproduce.names() if name.startswith(f"{paper}-")]
+
+
+def summary(verdicts):
+    """The first table: what holds of each paper."""
+    lines = ["| paper | what holds | what does not | verdicts |", "|---|---|---|---|"]
+    for key, paper in verdicts["papers"].items():
+        found = [verdict(name, verdicts) for name in names_of(key)]
+        counts = [f"{v}: {found.count(v)}" for v in VERDICTS if v in found]
+        cells = [
+            f"[{paper['name']}](#{paper['name'].lower()})",
+            paper["holds"],
+            paper["fails"],
+        ]
+        lines.append(f"| {' | '.join([*cells, ', '.join(counts)])} |")
+    yield "\n".join(lines)
+
+
+def verdict(name, verdicts):
+    """The verdict on a table or a figure."""
+    return verdicts["results"].get(name, {}).get("verdict", "not run")
+
+
+def overview(names, verdicts):
+    """A line for each table and figure of a paper that was run."""
+    lines = ["| table or figure | verdict | evidence |", "|---|---|---|"]
+    for name in names:
+        if name in verdicts["results"]:
+            evidence = verdicts["results"][name]["evidence"]
+            link = f"[{name}](#{name})" if files(name) else name
+            lines.append(f"| {link} | **{verdict(name, verdicts)}** | {evidence} |")
+    yield "\n".join(lines)
+    rest = [name for name in names if name not in verdicts["results"]]
+    if rest:
+        yield f"Not run: {', '.join(f'`{name}`' for name in rest)}."
+
+
+def section(name, verdicts):
+    """What was measured and drawn of a table or a figure; nothing if not run."""
+    if not files(name):
+        return
+    result, experiment = verdicts["results"][name], reproduce.get(name)[1]
+    yield f"### {name}"
+    yield f"{experiment.title}: **{result['verdict']}**."
+    for key, label in (
+        ("measured", "Cause, measured"),
+        ("guess", "Cause, not measured"),
+    ):
+        if key in result:
+            yield f"{label}: {result[key]}"
+    if experiment.remark:
+        yield experiment.remark
+    for path in files(name):
+        rows, scale = read_csv(path), path.parent.name
+        done = f"At the scale `{scale}` ([CSV](docs/results/{scale}/{path.name})):"
+        yield f"{done}\n\n```bash\n{command(name, scale, rows)}\n```"
+        for picture in pictures(path):
+            yield f"![{picture.stem}](docs/results/{scale}/{picture.name})"
+        yield "\n".join(markdown(rows))
+
+
+def files(name):
+    """CSV files of a table or a figure, the fullest scale first."""
+    paths = (FOLDER / scale / f"{name}.csv" for scale in reversed(SCALES))
+    return [path for path in paths if path.exists()]
+
+
+def pictures(path):
+    """Pictures beside a CSV file."""
+    found = sorted(path.parent.glob(f"{path.stem}*.png"))
+    return [p for p in found if _BASE.match(p.stem)[0] == path.stem]
+
+
+# === README.md ===
+
+
+def with_results(text):
+    """README.md with the results of today between its two marks."""
+    verdicts = read_verdicts()
+    (table,) = summary(verdicts)
+    path = files("mvae-table-6")[0]
+    lines = list(markdown(read_csv(path)))
+    body = "\n\n".join(
+        [table, verdicts["readme"]["text"], "\n".join(lines[: lines.index("")])]
+    )
+    return _README.sub(lambda match: f"{match[1]}{body}\n{match[2]}", text)
+
+
+INTRODUCTION = (
+    """# Results
+
+What came out when this library ran the tables and figures of the five papers, beside
+what the papers print. This page is written by `scripts/write_results.py` from the
+numbers in [docs/results/](docs/results/), where each one stands with its run, its data,
+its number of epochs and its seeds.
+
+Each table and figure has one verdict:
+
+"""
+    + "\n".join(f"- **{name}**: {text};" for name, text in VERDICTS.items())[:-1]
+    + """.
+
+In the tables below, the paper's number stands in brackets behind ours. "46 of 100"
+epochs are those of a run that was not complete. `@code` is a model as the authors'
+scripts have it; without it, a model follows the paper's equations. A cause is called
+measured where a run without it, or a computation, showed its effect."""
+)
+
+DATA = """## Data
+
+The scale `full` is the paper's protocol: on MNIST, 60,000 images and 100 epochs. The
+scale `reduced` took hours on two processor cores, with one seed: 20,250 images of MNIST
+and 30 epochs; Fashion-MNIST and Frey Faces are complete, with fewer epochs than the
+papers'; CIFAR10 is 4,577 images with a quarter of the networks' widths. There, errors
+lie above the papers' and bounds below, and only the order of rows can be compared.
+
+Every command here takes data that you can have: `mnist.npz` and `fashion_mnist.npz`
+hold the arrays of Keras' data sets, `frey_faces.npz` the array `x` of 1,965 images of
+28 x 20, and `cifar10_small.npz` the first 1,017 images of each of CIFAR10's batches:
+
+```python
+import keras
+import numpy as np
+
+for name in ("mnist", "fashion_mnist", "cifar10"):
+    (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+    if name == "cifar10":
+        few = np.concatenate([np.arange(i, i + 1017) for i in range(0, 50_000, 10_000)])
+        name, x, y, x_test, y_test = (
+            "cifar10_small", x[few], y[few, 0], x_test[:1017], y_test[:1017, 0]
+        )
+    np.savez(f"{name}.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+```
+
+With TensorFlow Datasets instead of files, leave `--data` out."""
 
 
 if __name__ == "__main__":
