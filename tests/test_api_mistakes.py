@@ -82,10 +82,16 @@ CREATE = [
     ),
     mistake(
         ValueError,
-        r"Expected a decoder that reaches images of \(28, 28\), got one that makes "
-        r"\(32, 32\): change `feature_map` or `decoder`\.",
+        r"Expected feature_map \[7, 7, 9\] for images of \[28, 28, 1\] and strides of "
+        r"product 4 in the decoder, got \[8, 8, 9\]\.",
         "vae",
-        network="conv",
+        network={"name": "conv", "feature_map": [8, 8, 9]},
+    ),
+    mistake(
+        ValueError,
+        r"Expected filters a list of positive integers, got 64\.",
+        "vae",
+        network={"name": "conv", "filters": 64},
     ),
     mistake(
         ValueError,

@@ -374,3 +374,34 @@ def test_quantiles_of_grey_levels_have_the_probabilities_of_the_bins():
         centres = (tf.reshape(tf.range(256.0), [256, 1, 1, 1]) + 0.5) / 256
         log_probs = likelihood.log_prob(centres, tf.repeat(outputs, 256, 0))
         np.testing.assert_allclose(shares, np.exp(log_probs), atol=3 / num)
+
+
+# The convolutional network of the MVAE paper fits itself to the images.
+
+
+@pytest.mark.parametrize(
+    ("sides", "filters", "feature_map", "strides"),
+    [
+        # The authors' networks.
+        ((32, 32), 4, [8, 8, 256], [2, 1, 2, 1]),
+        ((64, 64), 4, [8, 8, 256], [2, 1, 2, 1, 2]),
+        ((30, 30), 4, [8, 8, 256], [2, 1, 2, 1]),
+        ((28, 28), 4, [7, 7, 256], [2, 1, 2, 1]),
+        ((218, 178), 6, [7, 6, 256], [2, 1, 2, 1, 2, 2, 2]),
+        ((4, 4), 4, [4, 4, 256], [1]),
+        ((5, 37), 4, [1, 5, 256], [2, 1, 2, 1, 2]),
+    ],
+)
+def test_conv_fits_itself_to_the_images(sides, filters, feature_map, strides):
+    fitted = networks.get("conv").for_images((*sides, 3))
+    config = fitted.get_config()
+    assert (len(config["filters"]), config["feature_map"]) == (filters, feature_map)
+    assert [stride for _, stride in config["decoder"]] == strides
+    assert networks.get(config).for_images((*sides, 3)).get_config() == config
+    few = config | {"filters": [1] * filters, "feature_map": [*feature_map[:2], 1]}
+    few |= {"decoder": [[1, stride] for stride in strides], "units": 2}
+    model = mvae_tf.create(
+        "vae", input_shape=(*sides, 3), latent_dim=2, network=few, likelihood="sse"
+    )
+    x = np.random.default_rng(0).uniform(size=(2, *sides, 3)).astype("float32")
+    assert model.reconstruct(x).shape == (2, *sides, 3)

@@ -246,7 +246,8 @@ def test_a_part_by_name_by_configuration_or_as_an_object():
         "low": -1,
         "high": 1.0,
     }
-    assert networks.get("conv").get_config()["feature_map"] == [8, 8, 256]
+    fitted = networks.get("conv").for_images((32, 32, 3))
+    assert fitted.get_config()["feature_map"] == [8, 8, 256]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Convolutional networks of the MVAE paper: 32 x 32 and 64 x 64 colour images."""
+"""Convolutional networks of the MVAE paper, for images of any size."""
 
 import math
 
@@ -18,48 +18,83 @@ from mvae_tf.parts.networks.branches import (
 __all__ = ["BatchNormalization", "Conv"]
 
 _leaky_relu = leaky_relu(0.2)
+# Side of the largest map that the sub-decoders make by default.
+_LARGEST_MAP = 8
 
 
 class Conv(ConvNetwork):
     """Convolutional networks of the MVAE paper's colour experiments.
 
-    The defaults are the authors' nets for 32 x 32 images; with one more step (128, 2)
-    in `decoder` they are those for 64 x 64.
+    By default the network fits itself to the images: at 32 x 32 and 64 x 64 it is that
+    of the authors; every further doubling of the longer side adds one layer to the
+    encoder and one to the mix-decoder. Where a side is no multiple of the strides, what
+    the mix-decoder makes beyond the image is cut off at the right and at the bottom.
 
     Args:
-        filters: channels of the encoder's strided convolutions.
-        kernel_size: of every convolution.
-        units: width of the encoder's dense layer; 0 for none.
-        feature_map: shape of a sub-decoder's output, `(H, W, C)`.
-        decoder: (channels, stride) of each transposed convolution of the mix-decoder
-            before the last, which makes the image.
-        output_stride: stride of that last one.
-        batch_statistics: see `BatchNormalization`.
+        filters: Channels of the encoder's convolutions of stride 2; None for 64, 128,
+            256, 512, and 512 again for each doubling beyond 64 pixels.
+        kernel_size: Side in pixels of every convolution.
+        units: Width of the encoder's dense layer; 0 for none.
+        feature_map: Shape of a sub-decoder's output, `(H, W, C)`: the image's sides
+            over the product of the decoder's strides, rounded up. None for these and
+            256 channels.
+        decoder: Pairs (channels, stride) of the transposed convolutions of the
+            mix-decoder before the last, which makes the image; None for as many as
+            lead from a map of at most 8 x 8 to the image.
+        output_stride: Stride of the last transposed convolution.
+        batch_statistics: See `BatchNormalization`.
     """
 
     name = "conv"
 
     def __init__(
         self,
-        filters=(64, 128, 256, 512),
+        filters=None,
         kernel_size=3,
         units=1024,
-        feature_map=(8, 8, 256),
-        decoder=((256, 2), (256, 1), (256, 2), (256, 1)),
+        feature_map=None,
+        decoder=None,
         output_stride=1,
         batch_statistics=False,
     ):
-        self.filters = tuple(filters)
+        self.filters = _integers("filters", filters)
         self.kernel_size = kernel_size
         self.units = units
-        self.feature_map = tuple(feature_map)
-        self.decoder = tuple(tuple(step) for step in decoder)
+        self.feature_map = _integers("feature_map", feature_map, 3)
+        if decoder is not None and not isinstance(decoder, list | tuple):
+            raise ValueError(f"Expected decoder a list of steps, got {decoder!r}.")
+        self.decoder = decoder and tuple(
+            _integers("each step of decoder", step, 2) for step in decoder
+        )
         self.output_stride = output_stride
         self.batch_statistics = batch_statistics
 
     def get_config(self):
         config = super().get_config()
-        return config | {"decoder": [list(step) for step in self.decoder]}
+        if self.decoder is not None:
+            config["decoder"] = [list(step) for step in self.decoder]
+        return config
+
+    def for_images(self, image_shape):
+        fitted = super().for_images(image_shape)
+        *sides, _ = image_shape
+        doublings = max(0, math.ceil(math.log2(max(sides) / _LARGEST_MAP)))
+        if self.filters is None:
+            fitted.filters = (64, 128, 256, 512) + (512,) * (doublings - 3)
+        if self.decoder is None:
+            by_output = max(0, math.ceil(math.log2(self.output_stride)))
+            fitted.decoder = _decoder(doublings - by_output)
+        scale = math.prod(stride for _, stride in fitted.decoder) * self.output_stride
+        needed = tuple(math.ceil(side / scale) for side in sides)
+        if self.feature_map is None:
+            fitted.feature_map = (*needed, 256)
+        elif self.feature_map[:2] != needed:
+            raise ValueError(
+                f"Expected feature_map {[*needed, self.feature_map[2]]} for images of "
+                f"{list(image_shape)} and strides of product {scale} in the decoder, "
+                f"got {list(self.feature_map)}."
+            )
+        return fitted
 
     def _norm(self, dtype, name):
         return BatchNormalization(
@@ -142,12 +177,11 @@ class Conv(ConvNetwork):
     def mix_decoder(self, output_shape, seed, num_components=None, **kwargs):
         """Mix-decoder layer; `num_components=None` shares one among all components."""
         scale = math.prod(stride for _, stride in self.decoder) * self.output_stride
-        reached = tuple(side * scale for side in self.feature_map[:2])
-        if reached != tuple(output_shape[:2]):
-            raise ValueError(
-                f"Expected a decoder that reaches images of {tuple(output_shape[:2])}, "
-                f"got one that makes {reached}: change `feature_map` or `decoder`."
-            )
+        # Beyond the image, at the bottom and at the right.
+        excess = [
+            (0, side * scale - wanted)
+            for side, wanted in zip(self.feature_map[:2], output_shape[:2], strict=True)
+        ]
 
         def deconv(channels, stride, component, i, dtype):
             return keras.layers.Conv2DTranspose(
@@ -169,6 +203,8 @@ class Conv(ConvNetwork):
                 yield tf.nn.relu
             last = len(self.decoder)
             yield deconv(output_shape[-1], self.output_stride, component, last, dtype)
+            if excess != [(0, 0), (0, 0)]:
+                yield keras.layers.Cropping2D(excess, dtype=dtype)
 
         return ConvMixDecoder(
             shared=num_components is None,
@@ -177,6 +213,30 @@ class Conv(ConvNetwork):
             num_components=num_components or 1,
             **kwargs,
         )
+
+
+def _decoder(doublings):
+    """(channels, stride) of the steps that double the sides of a map so often."""
+    if doublings <= 0:
+        return ((256, 1),)
+    authors = ((256, 2), (256, 1)) * min(2, doublings)
+    return authors + tuple((max(256 >> i, 16), 2) for i in range(1, doublings - 1))
+
+
+def _integers(name, values, length=None):
+    """The values as a tuple of positive ints, or None."""
+    if values is None:
+        return None
+    if (
+        not isinstance(values, list | tuple)
+        or (length or len(values)) != len(values)
+        or not all(type(value) is int and value > 0 for value in values)
+    ):
+        number = f"{length} " if length else ""
+        raise ValueError(
+            f"Expected {name} a list of {number}positive integers, got {values!r}."
+        )
+    return tuple(values)
 
 
 def _dense(units, seed, dtype):
