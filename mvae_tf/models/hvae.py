@@ -34,6 +34,8 @@ class HVAE(BaseVAE):
         input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
         latent_dim: Z, even: z1 and z2 have half of it each.
         hidden: units of every gated layer.
+        initializer: "glorot" (CP-VAE) or "he", as in the authors' code; biases start at
+            0.
         likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
         seed: int that decides initial weights and all noise.
         make_prior: function from the model to p(z2), a `mvae_tf.priors.Prior`.
@@ -54,6 +56,7 @@ class HVAE(BaseVAE):
         input_shape=(28, 28, 1),
         latent_dim=80,
         hidden=300,
+        initializer="glorot",
         likelihood="bernoulli",
         seed=0,
         *,
@@ -65,7 +68,7 @@ class HVAE(BaseVAE):
             latent_dim=latent_dim,
             num_components=1,
             num_classes=None,
-            network=GatedMLP(hidden),
+            network=GatedMLP(hidden, initializer),
             likelihood=likelihood,
             term_weights={"reconstruction": 1.0, "kl": 1.0},
             diagnostics=(),
@@ -75,6 +78,7 @@ class HVAE(BaseVAE):
         if latent_dim % 2:
             raise ValueError(f"Expected an even latent_dim, got {latent_dim}.")
         self.hidden = hidden
+        self.initializer = initializer
         self.level_dim = latent_dim // 2
         pixels, head = math.prod(self.input_shape), 2 * self.level_dim
         outputs = pixels * self.likelihood.channels_per_channel

@@ -11,6 +11,9 @@ smaller ones enumerate; `cp-vae-pi` feeds it the probabilities, as the paper's t
 it. Rows other than the paper's own four carry the suffix `-cp`: the same models by this
 paper's protocol.
 
+VP, HVAE and HVP have the initialisation and the normalised gradients of their own
+published code (https://github.com/jmtomczak/vae_vampprior) in every preset.
+
 `@code` follows the authors' code where it differs from the text: a relaxed c goes to
 the networks in training, in validation and in the number that is reported
 (`elbo_relaxed`, no bound), with separate draws for the posterior of z and for the
@@ -70,7 +73,7 @@ CODE = {
     "extra_layer": False,
 }
 CODE_PRIOR = {"train_prior": False, "prior_init": "uniform"}
-CODE_NETWORK = {"network": {"name": "gated_mlp", "initializer": "he"}}
+HE_NETWORK = {"network": {"name": "gated_mlp", "initializer": "he"}}
 CODE_ROWS = ("CP", "INDq", "INDp", "INDqp", "VAE", "MG")
 
 # Of the 5 most probable categories of each label, K = 150: how many are distinct, and
@@ -111,7 +114,7 @@ def _images():
 def _code(row, k, reported, settings, **arguments):
     """The preset of the authors' code."""
     preset = _preset(row, k, {}, **settings)
-    own = preset.arguments | CODE_NETWORK
+    own = preset.arguments | HE_NETWORK
     if preset.model in DISCRETE:
         own |= CODE | arguments
         reported = dataclasses.replace(reported, metric="elbo_relaxed")
@@ -156,14 +159,17 @@ def _preset(row, k, arguments, data, epochs, paper=()):
     size = "" if k is None else f"-k{k}"
     suffix = "" if model in DISCRETE else "-cp"
     shared = {"latent_dim": 40, "network": "gated_mlp"}
+    if model == "vamp_vae":
+        shared |= HE_NETWORK
     if model in ("hvae", "hvamp_vae"):
-        shared = {"latent_dim": 80}
+        shared = {"latent_dim": 80, "initializer": "he"}
+    published = model in ("vamp_vae", "hvae", "hvamp_vae")
     return Preset(
         name=f"{prefix}{size}{suffix}-{data['source']}",
         model=model,
         arguments=shared | own | arguments,
         data=data,
-        training=Training(epochs=epochs, **TRAINING),
+        training=Training(epochs=epochs, normalize_gradients=published, **TRAINING),
         source="Entropy 2020",
         paper=paper,
     )

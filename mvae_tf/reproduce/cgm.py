@@ -91,8 +91,8 @@ PAPER = Paper(
             reduced=("cgm1-mnist", "cgm2-mnist"),
             remark="The classification error is what can be compared; the paper does "
             "not describe its classifier. The likelihoods are no targets: the paper's "
-            "are not credible, and ours rest on the few draws that "
-            "`log_likelihood_ess` counts, which makes them far too low.",
+            "are not credible, and ours rest on the draws that "
+            "`log_likelihood_ess` counts: where these are a few, ours are too low.",
         ),
         Table(
             "cgm-table-2",
@@ -101,7 +101,7 @@ PAPER = Paper(
             groups=("likelihood",),
             also=("log_likelihood_ess",),
             remark="No targets: the paper does not say by which density of pixels its "
-            "bits are counted, and ours rest on the few draws that "
+            "bits are counted, and ours rest on the draws that "
             "`log_likelihood_ess` counts. The residual network of ImageNet is an "
             "assumption.",
         ),

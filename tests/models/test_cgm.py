@@ -210,6 +210,29 @@ def test_likelihood_is_the_integral_over_the_prior(data):
     assert np.all(size < 20.0)
 
 
+def test_likelihood_is_found_far_from_the_code(data):
+    """Where the posterior is wider than N(r, s^2), the prior's half finds it."""
+    x, _ = data
+    model = create(latent_dim=1, num_components=2)
+    harness.perturb(model)
+    codes = model.codes(x).numpy()[:, 0]
+    model.prior.means.assign([[codes.mean() - 1.5], [codes.mean() + 1.5]])
+    grid = np.linspace(codes.mean() - 4.0, codes.mean() + 4.0, 8001)
+    z = np.repeat(grid[:, np.newaxis, np.newaxis], 2, axis=1)
+    images = model.decode(z.astype("float32")).numpy().astype("float64")
+    means = model.prior.means.numpy()
+    log_prior = np.log(stats.norm(means, 0.02**0.5).pdf(grid).mean(axis=0) + 1e-300)
+    log_p = np.array([-cross_entropy(row[np.newaxis], images) for row in x])
+    step = np.log(grid[1] - grid[0])
+    exact = special.logsumexp(log_p + log_prior + step, axis=1)
+    found = model.importance_sampling(x, 1000)
+    size = found.effective_sample_size.numpy()
+    # The log of a mean of weights has a variance of about 1 / size.
+    error = np.sqrt(np.mean(1.0 / size) / len(x))
+    assert abs(np.mean(found.log_likelihood - exact)) < 4 * error < 0.1
+    assert np.min(size) > 100
+
+
 def test_sample_size_wants_draws(data):
     with pytest.raises(ValueError, match="Expected num_samples >= 1, got 0"):
         create().effective_sample_size(data[0], 0)
@@ -292,6 +315,28 @@ def test_class_means_minimise_the_attraction(data):
     for _ in range(10):
         model.prior.means.assign(means + rng.normal(0.0, 0.05, means.shape))
         assert np.sum(terms_of(model, x, y)["prototype"]) > best
+
+
+def test_a_run_may_start_from_class_means(data):
+    x, y = data
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
+    started = create(supervised=True)
+    started.before_training(batches)
+    model = create(supervised=True, prototype_init="codes")
+    model.before_training(batches)
+    codes = model.codes(x).numpy()
+    means = [codes[y == k].mean(axis=0) for k in range(3)]
+    np.testing.assert_allclose(model.prior.means, means, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(started.prior.means, means, atol=0.1)
+
+
+def test_literal_presets_follow_the_text():
+    preset = mvae_tf.presets.get("cgm2-literal-mnist")
+    model = mvae_tf.create(preset.model, **preset.arguments)
+    assert not model.unbiased
+    assert model.network.units == 0
+    assert model.prototype_init == "codes"
+    assert preset.paper == mvae_tf.presets.get("cgm2-mnist").paper
 
 
 def test_k_means_finds_the_codes_of_separated_images(data):

@@ -675,6 +675,16 @@ def test_presets_of_the_code():
     assert [n.metric for n in mixture.paper] == ["elbo"]
 
 
+def test_published_baselines_have_the_start_and_the_optimiser_of_their_code():
+    found = {preset.name: preset for preset in cp_vae.presets()}
+    for name in ("vamp-vae-k10-cp-mnist", "hvae-cp-mnist", "hvamp-vae-k10-cp-mnist"):
+        preset = found[name]
+        assert preset.training.normalize_gradients
+        model = mvae_tf.create(preset.model, **preset.arguments)
+        assert model.network.initializer == "he"
+    assert not found["vae-cp-mnist"].training.normalize_gradients
+
+
 # === Bad input ===
 
 

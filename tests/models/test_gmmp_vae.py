@@ -427,6 +427,11 @@ def test_presets_cover_the_tables():
         assert name in PRESETS
     average = PRESETS["gmmp-vae-mlp-m1-k500-avg-mnist"]
     assert average.arguments["kl_form"] == "paper_avg"
+    forms = {
+        m: PRESETS[f"gmmp-vae-cnn-m{m}-k500-mnist"].arguments.get("kl_form")
+        for m in (1, 2)
+    }
+    assert forms == {1: "mc", 2: None}
 
 
 @pytest.mark.parametrize("name", [n for n in MNIST if not n.startswith("vamp")])
@@ -457,6 +462,7 @@ def test_presets_share_the_training_of_the_paper(name):
     assert (training.batch_size, training.learning_rate) == (100, 5e-4)
     assert (training.epochs, training.warmup_epochs) == (5000, 200)
     assert training.patience == 100
+    assert training.normalize_gradients == name.startswith("vamp")
     assert preset.arguments["network"]["initializer"] == "he"
     grey = name.endswith("frey_faces")
     assert preset.data.get("binarize") == (None if grey else "dynamic")
