@@ -82,3 +82,21 @@ def test_quick_run_prints_its_table(benchmark, tmp_path, capsys):
         assert f"\n{name}" in printed
         assert np.shape(values) == (2, 2)
         assert np.min(values) > 0
+
+
+def test_gpu_check_without_a_gpu_says_so(benchmark, monkeypatch, capsys):
+    gpu_check = importlib.import_module("gpu_check")
+    monkeypatch.setattr(gpu_check.tf.config, "list_physical_devices", lambda kind: [])
+    assert gpu_check.main([]) == 1
+    assert "finds no GPU" in capsys.readouterr().err
+
+
+@pytest.mark.extra
+def test_gpu_check_prints_its_tables(benchmark, capsys):
+    gpu_check = importlib.import_module("gpu_check")
+    assert gpu_check.main(["--device", "CPU:0", "--quick"]) == 0
+    printed = capsys.readouterr().out
+    for name in gpu_check.CHECKED:
+        assert f"| `{name}` | 0.0e+00 | 0.0e+00 |" in printed
+    assert "| naive K=2 |" in printed
+    assert "images/s; the fastest step" in printed
