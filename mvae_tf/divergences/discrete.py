@@ -3,14 +3,14 @@
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from mvae_tf.divergences.inputs import floats, require_last_axis
+from mvae_tf.divergences.inputs import ArrayLike, floats, require_last_axis
 
 __all__ = ["bernoulli_entropy", "dirichlet_kl"]
 
 _LEAST_CONCENTRATION = 1e-12
 
 
-def dirichlet_kl(concentration, prior_concentration):
+def dirichlet_kl(concentration: ArrayLike, prior_concentration: ArrayLike) -> tf.Tensor:
     """KL divergence between Dirichlet distributions.
 
     KL(Dir(a) || Dir(c)), Eq 28 of Ye and Bors (TNNLS 2022). It grows like 1 / a_i as a
@@ -19,15 +19,15 @@ def dirichlet_kl(concentration, prior_concentration):
     digamma terms cancel, and in float32 they lose the second decimal at 1e4.
 
     Args:
-        concentration: positive `[..., K]`; values under 1e-12 count as 1e-12.
-        prior_concentration: positive, broadcast against `concentration`; a scalar is
+        concentration: Positive `[..., K]`; values under 1e-12 count as 1e-12.
+        prior_concentration: Positive, broadcast against `concentration`; a scalar is
             the symmetric prior.
 
     Returns:
         `[...]`, nats. Zero for K = 1.
 
     Raises:
-        ValueError: when `concentration` has no axis of categories.
+        ValueError: `concentration` has no axis of categories.
     """
     concentration, prior = floats(
         concentration=concentration, prior_concentration=prior_concentration
@@ -45,14 +45,14 @@ def dirichlet_kl(concentration, prior_concentration):
     return tf.cast(kl, concentration.dtype)
 
 
-def bernoulli_entropy(p):
+def bernoulli_entropy(p: ArrayLike) -> tf.Tensor:
     """Entropy of a Bernoulli variable.
 
     H(p) = -p log p - (1 - p) log(1 - p), the term of MVAE-GS's objective (Eq 24 of Ye
     and Bors, TNNLS 2022, where it enters with a minus sign).
 
     Args:
-        p: probabilities in [0, 1], any shape. At 0 and 1, where the true derivative is
+        p: Probabilities in [0, 1], any shape. At 0 and 1, where the true derivative is
             infinite, the gradient is +1 and -1.
 
     Returns:

@@ -1,21 +1,29 @@
 """Conversion and checks of the tensors that the divergences take."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
-__all__ = ["floats", "require_last_axis"]
+__all__ = ["ArrayLike", "floats", "require_last_axis"]
+
+ArrayLike = tf.Tensor | tf.Variable | np.ndarray | Sequence | float
 
 
-def floats(**values):
-    """Tensors of one floating dtype, in the order of the keyword arguments.
+def floats(**values: ArrayLike) -> list[tf.Tensor]:
+    """Convert values to tensors of one floating dtype.
 
     float64 where any array is float64, otherwise float32; Python numbers, and lists of
     them, do not count.
 
     Args:
-        **values: arrays, tensors or numbers, by the names that messages use.
+        **values: Arrays, tensors or numbers, by the names that messages use.
+
+    Returns:
+        Tensors in the order of the keyword arguments.
 
     Raises:
-        TypeError: when a value is neither floating nor integer.
+        TypeError: A value is neither floating nor integer.
     """
     dtype = tf.float32
     for name, value in values.items():
@@ -37,15 +45,15 @@ def floats(**values):
     ]
 
 
-def _has_no_dtype(value):
+def _has_no_dtype(value: ArrayLike) -> bool:
     return all(isinstance(leaf, int | float) for leaf in tf.nest.flatten(value))
 
 
-def require_last_axis(**tensors):
-    """Pass when at least one tensor has an axis to sum over.
+def require_last_axis(**tensors: tf.Tensor) -> None:
+    """Check that at least one tensor has an axis to sum over.
 
     Raises:
-        ValueError: when all of them are scalars.
+        ValueError: All of them are scalars.
     """
     if all(tensor.shape.rank == 0 for tensor in tensors.values()):
         raise ValueError(

@@ -5,16 +5,17 @@ of `n x n x d` differences.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.divergences.inputs import floats
+from mvae_tf.divergences.inputs import ArrayLike, floats
 
 __all__ = ["dhsic", "dhsic_bandwidth", "hsic", "mmd", "pairwise_dhsic"]
 
 
-def dhsic_bandwidth(d):
+def dhsic_bandwidth(d: int) -> float:
     """Kernel coefficient gamma that dHSIC uses for variables of `d` dimensions.
 
     gamma = 1 / (2 G^2), where G = 2 Gamma((d + 1) / 2) / Gamma(d / 2) is the mean
@@ -22,13 +23,13 @@ def dhsic_bandwidth(d):
     d = 2 and nears 1 / (4 d) for large d.
 
     Args:
-        d: number of dimensions, at least 1.
+        d: Number of dimensions, at least 1.
 
     Returns:
         Python float.
 
     Raises:
-        ValueError: when d < 1.
+        ValueError: d < 1.
     """
     if d < 1:
         raise ValueError(f"Expected at least 1 dimension, got {d}.")
@@ -36,7 +37,7 @@ def dhsic_bandwidth(d):
     return 0.5 * math.exp(-2.0 * log_distance)
 
 
-def hsic(x, y, squared=False):
+def hsic(x: ArrayLike, y: ArrayLike, squared: bool = False) -> tf.Tensor:
     """Hilbert-Schmidt independence criterion of two variables, from a batch.
 
     dHSIC of the pair: the biased V-statistic with kernel diagonals included (Gretton
@@ -46,7 +47,7 @@ def hsic(x, y, squared=False):
     Args:
         x: `[n, d_x]`.
         y: `[n, d_y]`, row i observed with row i of x.
-        squared: as in `dhsic`.
+        squared: As in `dhsic`.
 
     Returns:
         Scalar.
@@ -54,7 +55,11 @@ def hsic(x, y, squared=False):
     return dhsic([x, y], squared=squared)
 
 
-def dhsic(latents, squared=False, gamma=None):
+def dhsic(
+    latents: ArrayLike | Sequence[ArrayLike],
+    squared: bool = False,
+    gamma: ArrayLike | None = None,
+) -> tf.Tensor:
     """Joint dependence of K variables, estimated from a batch of n observations.
 
     With kernels k_j(a, b) = exp(-gamma_j ||z_ja - z_jb||^2),
@@ -68,17 +73,17 @@ def dhsic(latents, squared=False, gamma=None):
     in many dimensions: there identical variables give .10.
 
     Args:
-        latents: sequence of K tensors `[n, d_j]`, or one tensor `[n, K, d]`.
+        latents: Sequence of K tensors `[n, d_j]`, or one tensor `[n, K, d]`.
         squared: True returns V, False its square root. Where V is at most 1e-12 the
             square root and its gradient are 0.
-        gamma: kernel coefficient, one positive number or one a variable; None means
+        gamma: Kernel coefficient, one positive number or one per variable; None means
             `dhsic_bandwidth(d_j)`.
 
     Returns:
         Scalar, between 0 and 1 up to rounding. Zero, with zero gradient, for K = 1.
 
     Raises:
-        ValueError: on wrong shapes or a `gamma` that is not positive.
+        ValueError: Shapes are wrong, or a `gamma` is not positive.
     """
     points = _kernel_points(latents, gamma)
     if points.shape[0] == 1:
@@ -87,7 +92,11 @@ def dhsic(latents, squared=False, gamma=None):
     return value if squared else _safe_sqrt(value)
 
 
-def pairwise_dhsic(latents, squared=False, block_size=256):
+def pairwise_dhsic(
+    latents: ArrayLike | Sequence[ArrayLike],
+    squared: bool = False,
+    block_size: int = 256,
+) -> tf.Tensor:
     """Two-variable dHSIC of all pairs of components.
 
     Kernels are formed in float64 for `block_size` rows at a time, so that 10,000
@@ -95,14 +104,14 @@ def pairwise_dhsic(latents, squared=False, block_size=256):
 
     Args:
         latents: `[n, K, d]` with known n, or a sequence of K tensors `[n, d_j]`.
-        squared: as in `dhsic`.
-        block_size: rows a block; about 24 K n block_size bytes are held at a time.
+        squared: As in `dhsic`.
+        block_size: Rows per block; about 24 K n block_size bytes are held at a time.
 
     Returns:
         Symmetric `[K, K]`; the diagonal is the dHSIC of a component with itself.
 
     Raises:
-        ValueError: on wrong shapes or a block size under 1.
+        ValueError: Shapes are wrong, or the block size is under 1.
     """
     if block_size < 1:
         raise ValueError(f"Expected block_size of at least 1, got {block_size}.")
@@ -124,7 +133,9 @@ def pairwise_dhsic(latents, squared=False, block_size=256):
     return tf.cast(value if squared else _safe_sqrt(value), dtype)
 
 
-def mmd(x, y, bandwidth, unbiased=False):
+def mmd(
+    x: ArrayLike, y: ArrayLike, bandwidth: ArrayLike, unbiased: bool = False
+) -> tf.Tensor:
     """Squared maximum mean discrepancy between two sets of points.
 
     Kernel exp(-||a - b||^2 / (2 bandwidth^2)); Gretton et al. ("A kernel two-sample
@@ -134,7 +145,7 @@ def mmd(x, y, bandwidth, unbiased=False):
     Args:
         x: `[n, D]`.
         y: `[m, D]`.
-        bandwidth: positive number, in units of x.
+        bandwidth: Positive number, in units of x.
         unbiased: False is the V-statistic, never negative, 0 for equal sets and on
             average positive for two samples of one distribution. True leaves the
             diagonals out, averages 0 there and can be negative; it needs n, m > 1.
@@ -143,8 +154,8 @@ def mmd(x, y, bandwidth, unbiased=False):
         Scalar.
 
     Raises:
-        ValueError: on wrong shapes, a bandwidth that is not positive, or one point
-            where two are needed.
+        ValueError: Shapes are wrong, the bandwidth is not positive, or there is one
+            point where two are needed.
     """
     x, y = floats(x=x, y=y)
     if x.shape.rank != 2 or y.shape.rank != 2 or x.shape[1] != y.shape[1]:
@@ -157,7 +168,7 @@ def mmd(x, y, bandwidth, unbiased=False):
     center = tf.stop_gradient(tf.reduce_mean(x, axis=0))
     x, y = (x - center) / width, (y - center) / width
 
-    def mean_within(points):
+    def mean_within(points: tf.Tensor) -> tf.Tensor:
         kernel = tf.exp(_log_kernel(points, points))
         if not unbiased:
             return tf.reduce_mean(kernel)
@@ -169,7 +180,9 @@ def mmd(x, y, bandwidth, unbiased=False):
     return value if unbiased else tf.maximum(value, 0.0)
 
 
-def _kernel_points(latents, gamma):
+def _kernel_points(
+    latents: ArrayLike | Sequence[ArrayLike], gamma: ArrayLike | None
+) -> tf.Tensor:
     """Points `[K, n, d]`, scaled so that log k_j = -||difference||^2 / 2."""
     points, dimensions = _stack(latents)
     if gamma is None:
@@ -185,7 +198,7 @@ def _kernel_points(latents, gamma):
     return points * tf.reshape(scale, [-1, 1, 1])
 
 
-def _stack(latents):
+def _stack(latents: ArrayLike | Sequence[ArrayLike]) -> tuple[tf.Tensor, list[int]]:
     """Latents as one tensor `[K, n, d]`, and the dimensions of each variable."""
     if not isinstance(latents, list | tuple):
         (tensor,) = floats(latents=latents)
@@ -217,7 +230,7 @@ def _stack(latents):
     return tf.stack(padded), dimensions
 
 
-def _positive(name, value):
+def _positive(name: str, value: ArrayLike) -> tf.Tensor | np.ndarray:
     if tf.is_tensor(value):
         return value
     value = np.asarray(value, np.float64)
@@ -226,7 +239,7 @@ def _positive(name, value):
     return value
 
 
-def _log_kernel(first, second):
+def _log_kernel(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     """-||a - b||^2 / 2, `[..., n, m]`, for rows a `[..., n, d]` and b `[..., m, d]`."""
     first_norm = 0.5 * tf.reduce_sum(tf.square(first), axis=-1)
     second_norm = 0.5 * tf.reduce_sum(tf.square(second), axis=-1)
@@ -237,7 +250,7 @@ def _log_kernel(first, second):
 
 
 @tf.custom_gradient
-def _dhsic_of_points(points):
+def _dhsic_of_points(points: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     """V of `[K, n, d]` points, with a gradient that reuses the kernels.
 
     Written out, dV / dlog k_j is symmetric, so one product with the points replaces the
@@ -251,7 +264,7 @@ def _dhsic_of_points(points):
     mean_product = tf.reduce_prod(means)
     value = tf.reduce_mean(joint) + mean_product - 2.0 * tf.reduce_mean(row_product)
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
         n = tf.cast(tf.shape(points)[1], points.dtype)
         others_rows = tf.math.divide_no_nan(row_product, row_means)
         others = tf.math.divide_no_nan(mean_product, means)[:, None] - others_rows
@@ -262,7 +275,7 @@ def _dhsic_of_points(points):
     return value, gradient
 
 
-def _safe_sqrt(value):
+def _safe_sqrt(value: tf.Tensor) -> tf.Tensor:
     """Square root that is 0 with gradient 0 up to 1e-12; NaN stays NaN."""
     small = value <= 1e-12
     root = tf.sqrt(tf.where(small, tf.ones_like(value), value))

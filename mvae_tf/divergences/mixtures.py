@@ -5,7 +5,7 @@ import math
 
 import tensorflow as tf
 
-from mvae_tf.divergences.inputs import floats
+from mvae_tf.divergences.inputs import ArrayLike, floats
 
 __all__ = ["mixture_kl_bound"]
 
@@ -18,15 +18,15 @@ _VARIATIONAL_ITERATIONS = 20
 
 
 def mixture_kl_bound(
-    means_q,
-    stddevs_q,
-    weights_q,
-    means_p,
-    stddevs_p,
-    weights_p,
-    matching="greedy",
-    form="soft_k",
-):
+    means_q: ArrayLike,
+    stddevs_q: ArrayLike,
+    weights_q: ArrayLike,
+    means_p: ArrayLike,
+    stddevs_p: ArrayLike,
+    weights_p: ArrayLike,
+    matching: str = "greedy",
+    form: str = "soft_k",
+) -> tf.Tensor:
     """Upper bound on KL(q || p) between mixtures of diagonal Gaussians.
 
     q has M components, p is the uniform average of K mixtures of M' components, like
@@ -53,18 +53,18 @@ def mixture_kl_bound(
         stddevs_q: `[..., M, D]`, positive.
         weights_q: `[M]` or `[..., M]`, rows summing to 1.
         means_p: `[K, M', D]`, or `[..., K, M', D]` with the leading axes of q.
-        stddevs_p: shape of `means_p`, positive.
+        stddevs_p: Shape of `means_p`, positive.
         weights_p: `[M']`, `[K, M']` or `[..., K, M']`, rows summing to 1.
-        matching: of the first three forms, which need M = M'. "greedy" serves heavy
-            components first (their Eq 13); "optimal" is the best of all matchings, for
-            up to 8 components.
-        form: see the table.
+        matching: How the first three forms, which need M = M', pair components.
+            "greedy" lets heavy components choose first (their Eq 13); "optimal" takes
+            the best of all matchings, for up to 8 components.
+        form: See the table.
 
     Returns:
         `[...]`, nats. Weights under 1e-30 count as 1e-30 where a logarithm is taken.
 
     Raises:
-        ValueError: on wrong shapes, or an unknown `matching` or `form`.
+        ValueError: Shapes are wrong, or `matching` or `form` is unknown.
     """
     if form not in _FORMS:
         raise ValueError(f"Expected form as one of {', '.join(_FORMS)}, got {form!r}.")
@@ -88,7 +88,14 @@ def mixture_kl_bound(
     return _one_mixture(kl, weights_q, log_p, form)
 
 
-def _check_shapes(means_q, stddevs_q, weights_q, means_p, stddevs_p, weights_p):
+def _check_shapes(
+    means_q: tf.Tensor,
+    stddevs_q: tf.Tensor,
+    weights_q: tf.Tensor,
+    means_p: tf.Tensor,
+    stddevs_p: tf.Tensor,
+    weights_p: tf.Tensor,
+) -> None:
     q, p = means_q.shape, means_p.shape
     same_q = q.is_compatible_with(stddevs_q.shape)
     if q.rank is None or q.rank < 2 or None in q[-2:] or not same_q:
@@ -113,7 +120,9 @@ def _check_shapes(means_q, stddevs_q, weights_q, means_p, stddevs_p, weights_p):
         )
 
 
-def _pairwise_kl(means_q, stddevs_q, means_p, stddevs_p):
+def _pairwise_kl(
+    means_q: tf.Tensor, stddevs_q: tf.Tensor, means_p: tf.Tensor, stddevs_p: tf.Tensor
+) -> tf.Tensor:
     """KL of each component of q from each of p, `[..., M, K, M']`.
 
     As a matrix product, so that no `[..., M, K, M', D]` tensor exists.
@@ -140,7 +149,7 @@ def _pairwise_kl(means_q, stddevs_q, means_p, stddevs_p):
     return tf.maximum(0.5 * kl, 0.0)
 
 
-def _greedy(kl, weights_q, log_p):
+def _greedy(kl: tf.Tensor, weights_q: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
     """U_k, `[..., K]`, with heavy components of q choosing first."""
     _require_equal_numbers(kl)
     order = tf.argsort(weights_q, direction="DESCENDING", stable=True)
@@ -158,7 +167,7 @@ def _greedy(kl, weights_q, log_p):
     return total
 
 
-def _optimal(kl, weights_q, log_p):
+def _optimal(kl: tf.Tensor, weights_q: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
     """U_k, `[..., K]`, with the best matching, found over subsets of components of p.
 
     The cheapest way to serve the first components of q with a given subset extends the
@@ -185,7 +194,7 @@ def _optimal(kl, weights_q, log_p):
     return best[2**size - 1]
 
 
-def _over_mixtures(bounds, form):
+def _over_mixtures(bounds: tf.Tensor, form: str) -> tf.Tensor:
     """One bound, `[...]`, from those of the K mixtures, `[..., K]`."""
     log_num = math.log(bounds.shape[-1])
     if form == "paper_avg":
@@ -195,7 +204,9 @@ def _over_mixtures(bounds, form):
     return log_num - tf.reduce_logsumexp(-bounds, axis=-1)
 
 
-def _one_mixture(kl, weights_q, log_p, form):
+def _one_mixture(
+    kl: tf.Tensor, weights_q: tf.Tensor, log_p: tf.Tensor, form: str
+) -> tf.Tensor:
     """Bounds that read p as one mixture of K M' components."""
     num_mixtures, num_p = kl.shape[-2:]
     kl = tf.reshape(kl, _join(kl, -2, [num_mixtures * num_p]))
@@ -210,7 +221,9 @@ def _one_mixture(kl, weights_q, log_p, form):
     return tf.reduce_sum(weights_q * divergence, axis=-1)
 
 
-def _variational_log_shares(kl, log_q, log_p):
+def _variational_log_shares(
+    kl: tf.Tensor, log_q: tf.Tensor, log_p: tf.Tensor
+) -> tf.Tensor:
     """Log of the part of each component of p that serves each one of q, `[..., M, N]`.
 
     Fixed-point iteration without gradient: at its optimum the bound does not change
@@ -224,7 +237,7 @@ def _variational_log_shares(kl, log_q, log_p):
     return log_shares
 
 
-def _require_equal_numbers(kl):
+def _require_equal_numbers(kl: tf.Tensor) -> None:
     num_q, num_p = kl.shape[-3], kl.shape[-1]
     if num_q != num_p:
         raise ValueError(
@@ -233,7 +246,7 @@ def _require_equal_numbers(kl):
         )
 
 
-def _least(values):
+def _least(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Least value along the last axis, and where it is.
 
     Not `tf.reduce_min`: its gradient looks for entries equal to the minimum, finds none
@@ -243,10 +256,10 @@ def _least(values):
     return tf.reduce_sum(tf.where(where, values, tf.zeros_like(values)), -1), where
 
 
-def _log(weights):
+def _log(weights: tf.Tensor) -> tf.Tensor:
     return tf.math.log(tf.maximum(weights, _LEAST_WEIGHT))
 
 
-def _join(tensor, axis, sizes):
+def _join(tensor: tf.Tensor, axis: int, sizes: list[int]) -> tf.Tensor:
     """Shape of `tensor` before `axis`, followed by `sizes`."""
     return tf.concat([tf.shape(tensor)[:axis], sizes], axis=0)
