@@ -1,7 +1,8 @@
 """Every table and figure of the five papers as a command.
 
-A paper is one file: its tables and figures say which presets they need and how they are
-drawn, and its scales how much is trained. `runner.reproduce` does the rest.
+Each paper has one file, which says for its tables and figures what presets they need
+and how they are drawn, and how much is trained at each scale. `reproduce` trains,
+measures, draws and writes.
 """
 
 from mvae_tf.parts.part import choice
@@ -29,13 +30,13 @@ _FOUND = {
 }
 
 
-def names():
+def names() -> list[str]:
     """Names of all tables and figures."""
     return list(_FOUND)
 
 
-def get(name):
-    """`(paper, experiment)` by name.
+def get(name: str) -> tuple[Paper, Table | Figure]:
+    """A paper and one of its tables or figures, by the name of the latter.
 
     Raises:
         ValueError: on an unknown name, with the nearest one.

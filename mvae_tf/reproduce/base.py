@@ -76,7 +76,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Table(Experiment):
-    """A table: the numbers that presets carry with its name as their source.
+    """A table: the numbers that presets have from it, beside ours.
 
     Attributes:
         name: name on the command line.

@@ -1,11 +1,24 @@
 """Ways to draw a figure from trained models, which figures of several papers share.
 
-What stands behind `Figure.draw`: functions of a list of `mvae_tf.reproduce.Trained`.
+Each is a function for `mvae_tf.reproduce.Figure.draw`, or makes one.
 """
 
 import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mvae_tf import figures
+from mvae_tf.models.base import BaseVAE
+from mvae_tf.reproduce.base import Trained
+
+if TYPE_CHECKING:
+    # Matplotlib takes a while to import.
+    from matplotlib.figure import Figure
+
+Drawn = "Figure | dict[str, Figure]"
+Draw = Callable[[list[Trained]], Drawn]
 
 __all__ = [
     "components",
@@ -23,8 +36,11 @@ __all__ = [
 ]
 
 
-def each(draw):
-    """Makes a function that draws one run draw each of several, by their names."""
+def each(draw: "Callable[[Trained], Figure]") -> Draw:
+    """Makes a function that draws one run into one that draws each of several.
+
+    The latter returns one figure for one run, and a dict by the runs' names for more.
+    """
 
     @functools.wraps(draw)
     def draw_all(trained):
@@ -35,43 +51,43 @@ def each(draw):
     return draw_all
 
 
-def seen(one, num):
-    """Model, leading test images, and their labels where the model takes them."""
+def seen(one: Trained, num: int) -> tuple[BaseVAE, np.ndarray, np.ndarray | None]:
+    """Model, leading test images, and their labels if the model takes labels."""
     x, y = one.test(num)
     return one.model, x, y if one.model.conditional else None
 
 
 @each
-def components(one):
-    """20 test images, the mixture, and each component alone."""
+def components(one: Trained) -> "Figure":
+    """Reconstructions of 20 test images by the mixture and by each component."""
     return figures.reconstructions(*seen(one, 20))
 
 
 @each
-def mismatch(one):
-    """Sub-decoders fed by the encoders of other components."""
+def mismatch(one: Trained) -> "Figure":
+    """What sub-decoders make of the latents of other components' encoders."""
     return figures.mismatch(*seen(one, 100))
 
 
 @each
-def samples_by_component(one):
+def samples_by_component(one: Trained) -> "Figure":
     """What each component decodes of the same draws from the prior."""
     return figures.samples_by_component(one.model)
 
 
 @each
-def latents(one):
+def latents(one: Trained) -> "Figure":
     """Latents of test images by component, coloured by class."""
     return figures.latents(one.model, *one.test(2000))
 
 
 @each
-def dependence(one):
+def dependence(one: Trained) -> "Figure":
     """Pairwise dHSIC of the components' latents."""
     return figures.dependence(one.model.dependence_matrix(*one.test(1000)))
 
 
-def latents_by_component(label):
+def latents_by_component(label: int) -> Draw:
     """Latents of the test images of one class, coloured by component."""
 
     @each
@@ -81,7 +97,7 @@ def latents_by_component(label):
     return draw
 
 
-def interpolation(shift=0, pairs=6):
+def interpolation(shift: int = 0, pairs: int = 6) -> Draw:
     """Frames between test images; `shift` as in `mvae_tf.figures.interpolation`."""
 
     @each
@@ -93,7 +109,7 @@ def interpolation(shift=0, pairs=6):
     return draw
 
 
-def traversal(dimension, high, label=5):
+def traversal(dimension: int, high: float, label: int = 5) -> Draw:
     """One latent dimension of each component from 0 to `high`, for one label."""
 
     @each
@@ -104,15 +120,15 @@ def traversal(dimension, high, label=5):
     return draw
 
 
-def reconstructions(trained):
-    """12 test images of the first run, and what each model makes of them."""
+def reconstructions(trained: list[Trained]) -> "Figure":
+    """Reconstructions by each model of 12 test images of the first run's data."""
     models = {one.run.label: one.model for one in trained}
     _, x, y = seen(trained[0], 12)
     return figures.reconstruction_rows(models, x, y)
 
 
-def over_epochs(key, title, subtitle=""):
-    """A number of the history over the epochs, a line for each data set."""
+def over_epochs(key: str, title: str, subtitle: str = "") -> Draw:
+    """Draws a number of the history over the epochs, one line for each data set."""
 
     def draw(trained):
         series = {one.run.dataset: one.history for one in trained}

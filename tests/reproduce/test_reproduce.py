@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import mvae_tf
-from mvae_tf import evaluation, presets, reproduce, storage
+from mvae_tf import evaluation, presets, reproduce
 from mvae_tf.cli.parser import main
 from mvae_tf.reproduce import Run, Table, drawings, mvae, records
 from mvae_tf.runs import training
@@ -307,83 +306,6 @@ def test_wide_masks_select_nothing():
         numbers = {row["metric"]: row["ours"] for row in rows}
         assert numbers["selected_components"] == shown
         assert numbers["mask_stddev"] == width
-
-
-# === Runs that were trained elsewhere ===
-
-
-@pytest.fixture(scope="module")
-def elsewhere(sources, tmp_path_factory):
-    """Folder with a finished run of `vae-mnist` and an unfinished one of a mixture."""
-    folder = tmp_path_factory.mktemp("runs")
-    for preset, epochs, settings in (
-        ("vae-mnist", 2, ["data.validation_size=0", "steps_per_execution=3"]),
-        ("mvae-gs-k4-mnist", 3, ["data.validation_size=0"]),
-        ("mvae-gau-mnist@code", 2, ["kl_weight=0.5"]),
-    ):
-        command = ["train", "--preset", preset, "--data", sources["mnist"], "--epochs"]
-        command += [str(epochs), "--batch-size", "20", "--output", str(folder / preset)]
-        for setting in settings:
-            command += ["--set", setting]
-        assert main(command) == 0
-    # As when the training were in its last epoch.
-    for name in "model.keras", "report.html", "metrics.json":
-        storage.remove(folder / "mvae-gs-k4-mnist" / name)
-    return folder
-
-
-@pytest.fixture
-def small_table(monkeypatch):
-    """Table VI at the scale full, with presets of two epochs and small batches."""
-    paper, table = reproduce.get("mvae-table-6")
-    runs = ["vae-mnist", "mvae-gs-k4-mnist", "mvae-gau-mnist@code", "mvae-fixed-mnist"]
-    table = dataclasses.replace(table, reduced=tuple(runs))
-    settings = ("epochs=4", "batch_size=20", "data.validation_size=0")
-    paper = dataclasses.replace(paper, reduced={"mnist": settings})
-    monkeypatch.setitem(reproduce._FOUND, table.name, (paper, table))
-    return table.name
-
-
-def test_runs_of_others_are_read_and_not_touched(
-    elsewhere, small_table, tmp_path, capsys
-):
-    def contents():
-        return {p: p.read_bytes() for p in elsewhere.rglob("*") if p.is_file()}
-
-    before = contents()
-    # A finished training of the protocol.
-    config = storage.read_json(elsewhere / "vae-mnist" / "config.json")
-    assert config["training"]["steps_per_execution"] == 3
-    command = ["reproduce", small_table, "--runs", str(elsewhere)]
-    command += ["--output", str(tmp_path)]
-    assert main(command) == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert contents() == before
-
-    rows = read(tmp_path / "reduced" / f"{small_table}.csv")
-    epochs = {row["run"]: row["epochs"] for row in rows}
-    assert epochs == {"vae-mnist": "2 of 4", "mvae-gs-k4-mnist": "3 of 4"}
-    trained = mvae_tf.load(tmp_path / "reduced" / "copies" / "vae-mnist")
-    for a, b in zip(
-        trained.get_weights(),
-        mvae_tf.load(elsewhere / "vae-mnist").get_weights(),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(a, b)
-    unfinished = mvae_tf.load(tmp_path / "reduced" / "copies" / "mvae-gs-k4-mnist")
-    assert int(unfinished.step.numpy()) == 9
-
-    assert "kl_weight" in error
-    assert "mvae-fixed-mnist: no such run in" in error
-    assert not (tmp_path / "reduced" / "runs").exists()
-
-
-def test_a_folder_without_runs_costs_one_line(tmp_path, capsys):
-    command = ["reproduce", "mvae-table-6", "--runs", str(tmp_path / "gone")]
-    assert main([*command, "--output", str(tmp_path / "out")]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "expected runs in" in line
-    assert not (tmp_path / "out").exists()
 
 
 def test_seeds_are_counted_from_one(tmp_path, capsys):
