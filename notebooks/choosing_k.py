@@ -13,24 +13,11 @@
 # %% [markdown]
 # # How many components? Dropout and pruning
 #
-# [![Open in Colab][badge]][colab]
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/your--account/mvae_tf/blob/main/notebooks/choosing_k.ipynb
-#
 # MVAE starts with more components than it may need. A mask drops them at random while
 # training, its dropout rate p is trained with the weights, and what the mask keeps on
 # average is the number of *selected components* (Ye and Bors, TNNLS 2022, Sec III-C and
 # V-G, Fig 15 and 16). Then the model is pruned to that size. About two minutes on one
 # CPU core.
-
-# %%
-# Colab has everything but this package, and its TensorFlow stays as it is.
-import importlib.util
-
-if importlib.util.find_spec("mvae_tf") is None:
-    print("Installing mvae_tf")
-    # %pip install -q --no-deps git+https://github.com/your--account/mvae_tf
 
 # %%
 import os

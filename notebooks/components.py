@@ -13,23 +13,10 @@
 # %% [markdown]
 # # What each component learned
 #
-# [![Open in Colab][badge]][colab]
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/your--account/mvae_tf/blob/main/notebooks/components.ipynb
-#
 # An MVAE (Ye and Bors, *Deep Mixture Generative Autoencoders*, TNNLS 2022) has K
 # encoders and K sub-decoders. Do they share the work, repeat each other, or does one do
 # it all? This notebook asks a trained model in five ways. About two minutes on one CPU
 # core.
-
-# %%
-# Colab has everything but this package, and its TensorFlow stays as it is.
-import importlib.util
-
-if importlib.util.find_spec("mvae_tf") is None:
-    print("Installing mvae_tf")
-    # %pip install -q --no-deps git+https://github.com/your--account/mvae_tf
 
 # %%
 import os

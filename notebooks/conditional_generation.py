@@ -13,23 +13,10 @@
 # %% [markdown]
 # # Conditional generation without labels: CP-VAE
 #
-# [![Open in Colab][badge]][colab]
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/your--account/mvae_tf/blob/main/notebooks/conditional_generation.ipynb
-#
 # CP-VAE (Lavda, Gregorova and Kalousis, *Data-Dependent Conditional Priors for
 # Unsupervised Learning of Multimodal Data*, Entropy 2020) has a category c and a latent
 # z whose prior depends on it: p(c) p(z | c) p(x | z, c). Nobody tells it what a
 # category is. Here, ten categories meet ten digits. About two minutes on one CPU core.
-
-# %%
-# Colab has everything but this package, and its TensorFlow stays as it is.
-import importlib.util
-
-if importlib.util.find_spec("mvae_tf") is None:
-    print("Installing mvae_tf")
-    # %pip install -q --no-deps git+https://github.com/your--account/mvae_tf
 
 # %%
 import os

@@ -13,23 +13,10 @@
 # %% [markdown]
 # # Export and serve
 #
-# [![Open in Colab][badge]][colab]
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/your--account/mvae_tf/blob/main/notebooks/export_and_serve.ipynb
-#
 # A trained model becomes a SavedModel that TensorFlow alone can run: no Keras, no
 # `mvae_tf`. This notebook exports one, loads it back, calls each of its signatures, and
 # ends with the line that puts it behind TensorFlow Serving. About a minute on one CPU
 # core.
-
-# %%
-# Colab has everything but this package, and its TensorFlow stays as it is.
-import importlib.util
-
-if importlib.util.find_spec("mvae_tf") is None:
-    print("Installing mvae_tf")
-    # %pip install -q --no-deps git+https://github.com/your--account/mvae_tf
 
 # %%
 import json

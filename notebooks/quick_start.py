@@ -13,22 +13,9 @@
 # %% [markdown]
 # # Quick start
 #
-# [![Open in Colab][badge]][colab]
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/your--account/mvae_tf/blob/main/notebooks/quick_start.ipynb
-#
 # MVAE-GS (Ye and Bors, *Deep Mixture Generative Autoencoders*, TNNLS 2022) on the 1,797
 # handwritten digits that scikit-learn ships: train it, watch it in TensorBoard, look at
 # what it makes of digits that it has not seen. About two minutes on one CPU core.
-
-# %%
-# Colab has everything but this package, and its TensorFlow stays as it is.
-import importlib.util
-
-if importlib.util.find_spec("mvae_tf") is None:
-    print("Installing mvae_tf")
-    # %pip install -q --no-deps git+https://github.com/your--account/mvae_tf
 
 # %%
 import os

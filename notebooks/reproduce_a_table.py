@@ -13,23 +13,10 @@
 # %% [markdown]
 # # Reproduce a table of a paper
 #
-# [![Open in Colab][badge]][colab]
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/your--account/mvae_tf/blob/main/notebooks/reproduce_a_table.ipynb
-#
 # Every table and figure of the five papers is a command. This notebook runs one of
 # them, Table I of M-VAE (Ye and Bors, *Mixtures of Variational Autoencoders*, IPTA
 # 2020): the reconstruction error on MNIST with 4, 8 and 10 components and of a single
 # VAE. Five trainings; about two minutes on one CPU core at the smoke scale.
-
-# %%
-# Colab has everything but this package, and its TensorFlow stays as it is.
-import importlib.util
-
-if importlib.util.find_spec("mvae_tf") is None:
-    print("Installing mvae_tf")
-    # %pip install -q --no-deps git+https://github.com/your--account/mvae_tf
 
 # %%
 import os

@@ -1,34 +1,90 @@
 """Notebooks (.ipynb) from their text sources (.py), without outputs.
 
-The text is what is edited and reviewed; the same text always gives the same bytes.
+The text is what is edited and reviewed; the same text always gives the same bytes. What
+all notebooks share is added here: the cell that installs the package and, where
+`pyproject.toml` names the address of the repository, the badge that opens the notebook
+in Colab.
 
 Usage: python scripts/make_notebooks.py
 """
 
+import json
+import re
+import tomllib
 from pathlib import Path
 
 import jupytext
 import nbformat
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "notebooks"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
 
+BADGE = (
+    "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    "(https://colab.research.google.com/github/{path}/blob/main/notebooks/{name}.ipynb)"
+)
 
-def notebook(source):
+# Requirements that are met already, such as Colab's own TensorFlow, stay as they are.
+INSTALL = '''\
+# Install mvae_tf, unless it is installed: {from_where}.
+import importlib.util
+from pathlib import Path
+
+if importlib.util.find_spec("mvae_tf") is None:
+    here = Path.cwd()
+    wheels = sorted(here.glob("mvae_tf-*.whl"))
+    folders = [p for p in (here, *here.parents) if (p / "mvae_tf/version.py").exists()]
+    source = next(iter([*wheels, *folders]), {address})
+    if not source:
+        raise FileNotFoundError(
+            f"Expected a wheel mvae_tf-*.whl in {{here}}, or this notebook inside a "
+            "checkout of mvae_tf, got neither."
+        )
+    %pip install -q "{{source}}"'''
+
+
+def repository():
+    """Address of the repository that `pyproject.toml` names, "" while there is none."""
+    text = ROOT.joinpath("pyproject.toml").read_text("utf-8")
+    return tomllib.loads(text)["tool"]["mvae_tf"]["repository"]
+
+
+def notebook(source, name, address=None):
     """Text of the notebook that a source in the percent format makes.
 
     Args:
         source: text of the `.py` file.
+        name: name of the notebook, without a suffix.
+        address: address of the repository; None takes that of `pyproject.toml`.
+
+    Returns:
+        str, the JSON of the notebook.
     """
-    made = jupytext.reads(source, fmt="py:percent")
+    address = repository() if address is None else address
+    made = jupytext.reads(source, fmt="py:percent").cells
+    if address:
+        path = re.sub(r"^https://github\.com/|/$|\.git$", "", address)
+        title, rest = made[0].source.split("\n", 1)
+        badge = BADGE.format(path=path, name=name)
+        made[0].source = f"{title}\n\n{badge}\n{rest}"
+    install = INSTALL.format(
+        from_where="from a wheel or a checkout at hand"
+        + (", or from its repository" if address else ""),
+        address=json.dumps(f"git+{address}" if address else ""),
+    )
+    made.insert(1, nbformat.v4.new_code_cell(install))
     cells = [
-        {**cell, "id": f"cell-{i:02d}", "metadata": {}}
-        for i, cell in enumerate(made.cells)
+        {**cell, "id": f"cell-{i:02d}", "metadata": {}} for i, cell in enumerate(made)
     ]
-    made = nbformat.from_dict({**made, "cells": cells, "metadata": METADATA})
+    # In the documentation, the cell is folded.
+    cells[1]["metadata"] = {"tags": ["hide-cell"]}
+    made = nbformat.from_dict(
+        {"nbformat": 4, "nbformat_minor": 5, "cells": cells, "metadata": METADATA}
+    )
     nbformat.validate(made)
     return nbformat.writes(made) + "\n"
 
@@ -36,7 +92,7 @@ def notebook(source):
 def main():
     """Entry point: writes each notebook beside its source."""
     for source in sorted(FOLDER.glob("*.py")):
-        text = notebook(source.read_text("utf-8"))
+        text = notebook(source.read_text("utf-8"), source.stem)
         source.with_suffix(".ipynb").write_text(text, "utf-8")
         print(source.with_suffix(".ipynb").name)
 

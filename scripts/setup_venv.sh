@@ -1,5 +1,6 @@
 # Sourced by the other scripts: goes to the repository root and leaves in PYTHON the
 # interpreter of .venv, where the pinned requirements and this package are installed.
+# MVAE_TF_REQUIREMENTS names another file of requirements, such as that of the floors.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 fail() {
@@ -30,12 +31,15 @@ fi
 supported "$PYTHON" ||
   fail ".venv holds $("$PYTHON" --version), not 3.11 to 3.13; remove .venv and try again"
 
+requirements="${MVAE_TF_REQUIREMENTS:-requirements-test.txt}"
+[[ -f "$requirements" ]] || fail "there is no file of requirements $requirements"
+
 # The path is part of the stamp: an editable install points at the folder it was made in.
-stamp=$({ pwd; cat requirements*.txt setup.py; } | "$PYTHON" -c \
+stamp=$({ pwd; cat "$requirements" requirements*.txt setup.py; } | "$PYTHON" -c \
   'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')
 if [[ "$(cat .venv/installed 2>/dev/null)" != "$stamp" ]]; then
-  echo "Installing the pinned requirements into .venv (once; some minutes)"
-  "$PYTHON" -m pip install --quiet -r requirements-test.txt -e . ||
+  echo "Installing $requirements into .venv (once; some minutes)"
+  "$PYTHON" -m pip install --quiet -r "$requirements" -e . ||
     fail "pip could not install the requirements; see its message above"
   echo "$stamp" >.venv/installed
 fi

@@ -181,7 +181,8 @@ class TrainingStep(Replicas):
         def apply(gradients):
             self.optimizer.apply(gradients, variables)
 
-        if self._num_replicas == 1:
+        # A strategy of one device needs what follows as much as one of several.
+        if not tf.distribute.has_strategy():
             tf.cond(healthy, lambda: apply(gradients), lambda: None)
             return
 

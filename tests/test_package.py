@@ -1,0 +1,72 @@
+"""The package: what its distributions hold and what its metadata say."""
+
+import email
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from test_readme import LEFT_OUT
+
+ROOT = Path(__file__).parent.parent
+BUILD = (
+    "import setuptools.build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
+)
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory):
+    """Paths of a source distribution and of a wheel, made in a copy of the project."""
+    project = tmp_path_factory.mktemp("package") / "project"
+    shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    (project / "dist").mkdir()
+    subprocess.run(
+        [sys.executable, "-c", BUILD], cwd=project, check=True, capture_output=True
+    )
+    return next(project.glob("dist/*.tar.gz")), next(project.glob("dist/*.whl"))
+
+
+def test_the_source_distribution_holds_what_its_tests_need(distributions, tmp_path):
+    with tarfile.open(distributions[0]) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    tracked = [
+        path.relative_to(ROOT)
+        for folder in ("mvae_tf", "tests", "scripts", "notebooks", "docs", ".github")
+        for path in ROOT.joinpath(folder).rglob("*")
+        if path.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & {*path.parts}
+    ]
+    generated = re.compile(r"docs/(_build|reference|.*_generated|tutorials/.*ipynb)")
+    missing = [
+        str(path)
+        for path in tracked
+        if not (unpacked / path).exists() and not generated.match(str(path))
+    ]
+    assert not missing
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "tests/test_storage.py", "tests/test_contributing.py"],
+        cwd=unpacked,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_the_wheel_is_typed_and_describes_itself(distributions):
+    with zipfile.ZipFile(distributions[1]) as archive:
+        names = archive.namelist()
+        (metadata,) = [name for name in names if name.endswith("/METADATA")]
+        message = email.message_from_bytes(archive.read(metadata))
+    assert "mvae_tf/py.typed" in names
+    assert not [name for name in names if not name.startswith(("mvae_tf", "mvae_tf-"))]
+    assert message["Author"]
+    assert message["Keywords"]
+    text = message.get_payload()
+    assert text.startswith("# mvae_tf")
+    # A page elsewhere has neither our pictures nor our files.
+    assert not re.findall(r"\]\((?!https?:)", text)
