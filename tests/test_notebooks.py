@@ -34,7 +34,7 @@ def _code(notebook):
 def test_every_notebook_has_a_source_and_a_row_in_the_table():
     names = {path.stem for path in SOURCES}
     assert {path.stem for path in ROOT.glob("notebooks/*.ipynb")} == names
-    assert len(names) == 6
+    assert len(names) == 7
     table = ROOT.joinpath("notebooks/README.md").read_text("utf-8")
     assert set(re.findall(r"^\| \[(\w+)\]\(\1\.ipynb\) \|", table, re.M)) == names
 
