@@ -97,7 +97,7 @@ def _presets_of(model):
 def _results(folder):
     """Rows of all tables of results, each with the table's name."""
     rows = []
-    for path in sorted(Path(folder).glob("*.csv")):
+    for path in sorted(Path(folder).glob("*/*-table-*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             rows += [{"table": path.stem} | row for row in csv.DictReader(file)]
     return rows

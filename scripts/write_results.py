@@ -183,6 +183,7 @@ def with_results(text):
     """README.md with the results of today between its two marks."""
     verdicts = read_verdicts()
     (table,) = summary(verdicts)
+    table = table.replace("](#", "](RESULTS.md#")
     path = files("mvae-table-6")[0]
     lines = list(markdown(read_csv(path)))
     body = "\n\n".join(
