@@ -233,7 +233,11 @@ for name in ("mnist", "fashion_mnist", "cifar10"):
     if name == "cifar10":
         few = np.concatenate([np.arange(i, i + 1017) for i in range(0, 50_000, 10_000)])
         name, x, y, x_test, y_test = (
-            "cifar10_small", x[few], y[few, 0], x_test[:1017], y_test[:1017, 0]
+            "cifar10_small",
+            x[few],
+            y[few, 0],
+            x_test[:1017],
+            y_test[:1017, 0],
         )
     np.savez(f"{name}.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
 ```
