@@ -150,6 +150,7 @@ def section(name, verdicts):
     for key, label in (
         ("measured", "Cause, measured"),
         ("guess", "Cause, not measured"),
+        ("note", "Note"),
     ):
         if key in result:
             yield f"{label}: {result[key]}"

@@ -5,7 +5,7 @@ Each is a function for `mvae_tf.reproduce.Figure.draw`, or makes one.
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     # Matplotlib takes a while to import.
     from matplotlib.figure import Figure
 
-Drawn = "Figure | dict[str, Figure]"
-Draw = Callable[[list[Trained]], Drawn]
+# One figure, or a dict of figures by the suffix of their files.
+Draw = Callable[[list[Trained]], Any]
 
 __all__ = [
     "components",

@@ -5,6 +5,8 @@ Guo et al., "Variational autoencoder with optimizing Gaussian mixture model prio
 quotes from others are left out, but for the VampPrior of Table 1.
 """
 
+from typing import Any
+
 from mvae_tf import figures
 from mvae_tf.reproduce.base import Figure, Paper, Run, Table
 
@@ -185,7 +187,7 @@ def _comparison(number, dataset, reduced, also=(), more=()):
     )
 
 
-MEASURED = {"groups": ("elbo",), "metrics": ("elbo",)}
+MEASURED: dict[str, Any] = {"groups": ("elbo",), "metrics": ("elbo",)}
 
 PAPER = Paper(
     "Guo et al., Variational autoencoder with optimizing Gaussian mixture model priors "

@@ -4,6 +4,8 @@ Ye and Bors, "Deep Mixture Generative Autoencoders" (IEEE TNNLS 2022): Tables I-
 Figs 2-17; Fig 1 is a diagram. Rows that the paper quotes from others are left out.
 """
 
+from typing import Any
+
 from mvae_tf.reproduce import drawings
 from mvae_tf.reproduce.base import Figure, Paper, Run, Table
 
@@ -52,7 +54,7 @@ MNIST_ROWS = (
     *(f"{name}-mnist" for name in ("vae", "info-vae", "msvi")),
 )
 
-SCORED = {
+SCORED: dict[str, Any] = {
     "groups": ("reconstruction", "components", "scores"),
     "also": ("inception_score_samples", "frechet_distance"),
     "remark": "As in the authors' scripts, the RMSE is the square root of the squared "
@@ -70,7 +72,7 @@ SMALL_CURVES = CURVES[:3]
 CELEB_A = (Run("mvae-gau-celeb_a@code"),)
 K4 = (Run("mvae-gau-k4-mnist@code"),)
 LEARNT = "the first 20,000 training images, or from all if there are fewer"
-PLANE = {"remark": "The other dimension is 0, which the paper leaves open."}
+PLANE = "The other dimension is 0, which the paper leaves open."
 
 TABLES = (
     Table(
@@ -152,21 +154,21 @@ FIGURES = (
         "Label 5 along z[0] from 0 to 3, K = 4",
         drawings.traversal(0, 3.0),
         (Run("mvae-gau-conditional-k4-mnist"),),
-        **PLANE,
+        remark=PLANE,
     ),
     Figure(
         "mvae-figure-9",
         "Label 5 along z[0] from 0 to 6, K = 6",
         drawings.traversal(0, 6.0),
         (Run("mvae-gau-conditional-mnist"),),
-        **PLANE,
+        remark=PLANE,
     ),
     Figure(
         "mvae-figure-10",
         "Label 5 along z[1] from 0 to 6, K = 6",
         drawings.traversal(1, 6.0),
         (Run("mvae-gau-conditional-mnist"),),
-        **PLANE,
+        remark=PLANE,
     ),
     Figure(
         "mvae-figure-11",

@@ -62,14 +62,13 @@ def records(table: Table, trained: Iterable[Trained]) -> list[Row]:
             ours, stddev = _mean([_shown(one.metrics).get(metric) for one in seeds])
             if paper is None and ours is None:
                 continue
-            both = paper is not None and ours is not None
             number = {
                 "row": row,
                 "metric": metric,
                 "paper": paper,
                 "ours": ours,
                 "stddev": stddev,
-                "difference": ours - paper if both else None,
+                "difference": None if paper is None or ours is None else ours - paper,
             }
             rows.append(number | circumstances(seeds))
     return rows

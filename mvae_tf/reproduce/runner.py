@@ -4,6 +4,7 @@ import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -36,7 +37,7 @@ def reproduce(
     scale: str,
     sources: dict[str, str],
     output: str | Path,
-    verbose: str | int = "auto",
+    verbose: Any = "auto",
     seeds: int = 1,
     folders: Sequence[str | Path] = (),
 ) -> list[Path]:
