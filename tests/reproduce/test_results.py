@@ -39,6 +39,7 @@ def test_page_is_what_the_script_writes():
 
 def test_readme_has_the_results_of_today():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert SCRIPT._README.search(text)
     assert SCRIPT.with_results(text) == text
 
 
