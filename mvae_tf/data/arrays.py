@@ -36,8 +36,8 @@ def in_memory(arrays: dict[str, Any], request: Request, where: str) -> Parts:
     if num_classes is None and labels:
         num_classes = number_of_classes(labels, where)
     parts = [(_fitted(x, request, where), y) for x, y in parts]
-    examples = [examples_of(x, y) if len(x) else None for x, y in parts]
-    return Parts(*examples, num_classes)
+    train, validation, test = (examples_of(x, y) if len(x) else None for x, y in parts)
+    return Parts(train, validation, test, num_classes)
 
 
 def _checked(

@@ -36,11 +36,11 @@ def npz_arrays(path: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, or holds none of the arrays.
     """
-    path = checked_path(path)
-    where = str(path)
+    found = checked_path(path)
+    where = str(found)
     try:
         # numpy.load leaves a damaged file open that it has opened itself.
-        with path.open("rb") as stream:
+        with found.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise ValueError("it is a single array")
@@ -48,7 +48,7 @@ def npz_arrays(path: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
             arrays = {}
             for key in keys:
                 if key in names:
-                    where = f"{path}, key {key}"
+                    where = f"{found}, key {key}"
                     arrays[key] = file[key]
     except _UNREADABLE as error:
         raise ValueError(
@@ -76,9 +76,9 @@ def mat_array(path: str, key: str) -> np.ndarray:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    path = checked_path(path)
+    found = checked_path(path)
     try:
-        return loadmat(path, variable_names=[key])[key]
+        return loadmat(found, variable_names=[key])[key]
     except KeyError:
         raise ValueError(f"Expected the variable {key} in {path}, got none.") from None
     except (MatReadError, *_UNREADABLE) as error:

@@ -124,24 +124,25 @@ def load(
     parts = found.read(request)
     if isinstance(parts, dict):
         parts = in_memory(parts, request, path or found.name)
-    *examples, num_classes, notes = parts
-    shape = examples[0].shape
+    shape = parts.train.shape
     if binarize and len(shape) == 3 and shape[-1] != 1:
         raise ValueError(
             f"Expected images with one channel to binarize, got {shape[-1]} channels."
         )
-    for note in notes:
+    for note in parts.notes:
         _LOG.warning(note)
     return Splits(
         found.label(path),
-        *(part and part.limited(limit) for part in examples),
-        num_classes=num_classes,
+        parts.train.limited(limit),
+        parts.validation and parts.validation.limited(limit),
+        parts.test.limited(limit),
+        num_classes=parts.num_classes,
         batch_size=batch_size,
         seed=seed,
         value_range=value_range,
         binarize=binarize,
         steps_per_epoch=steps_per_epoch,
-        notes=notes,
+        notes=parts.notes,
     )
 
 
@@ -185,8 +186,9 @@ def from_arrays(
         >>> model.fit(splits.train, validation_data=splits.validation, epochs=10)
         >>> x_test, y_test = splits.arrays("test")
     """
-    known = inspect.signature(load).parameters
-    known = [key for key in known if key not in ("source", "data_dir", "download")]
+    known = dict(inspect.signature(load).parameters)
+    for key in ("source", "data_dir", "download"):
+        del known[key]
     for key in as_load:
         try:
             choice(key, known, "argument of from_arrays")

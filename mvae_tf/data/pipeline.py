@@ -189,7 +189,11 @@ class Splits:
         self.value_range = value_range
         self.seed = seed
         self.notes = notes
-        self._examples = {"train": train, "validation": validation, "test": test}
+        self._examples: dict[str, Any] = {
+            "train": train,
+            "validation": validation,
+            "test": test,
+        }
         self._binarize = binarize
 
     def __repr__(self) -> str:

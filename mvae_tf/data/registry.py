@@ -42,6 +42,11 @@ class Request:
     data_dir: str | os.PathLike | None = None
     download: bool = False
 
+    @property
+    def fitting(self) -> dict[str, Any]:
+        """Arguments of `mvae_tf.data.images.fit`."""
+        return {"image_size": self.image_size, "crop_size": self.crop_size}
+
 
 class Parts(NamedTuple):
     """Examples of the parts of a data set, ready for a pipeline.

@@ -3,14 +3,16 @@
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from mvae_tf.divergences.inputs import ArrayLike, floats, require_last_axis
+from mvae_tf.divergences.inputs import TensorLike, floats, require_last_axis
 
 __all__ = ["bernoulli_entropy", "dirichlet_kl"]
 
 _LEAST_CONCENTRATION = 1e-12
 
 
-def dirichlet_kl(concentration: ArrayLike, prior_concentration: ArrayLike) -> tf.Tensor:
+def dirichlet_kl(
+    concentration: TensorLike, prior_concentration: TensorLike
+) -> tf.Tensor:
     """KL divergence between Dirichlet distributions.
 
     KL(Dir(a) || Dir(c)), Eq 28 of Ye and Bors (TNNLS 2022). It grows like 1 / a_i as a
@@ -45,7 +47,7 @@ def dirichlet_kl(concentration: ArrayLike, prior_concentration: ArrayLike) -> tf
     return tf.cast(kl, concentration.dtype)
 
 
-def bernoulli_entropy(p: ArrayLike) -> tf.Tensor:
+def bernoulli_entropy(p: TensorLike) -> tf.Tensor:
     """Entropy of a Bernoulli variable.
 
     H(p) = -p log p - (1 - p) log(1 - p), the term of MVAE-GS's objective (Eq 24 of Ye

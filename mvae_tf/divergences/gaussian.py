@@ -5,16 +5,16 @@ import math
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from mvae_tf.divergences.inputs import ArrayLike, floats, require_last_axis
+from mvae_tf.divergences.inputs import TensorLike, floats, require_last_axis
 
 __all__ = ["gaussian_dropout_kl", "gaussian_kl", "gaussian_w2", "jensen_shannon"]
 
 
 def gaussian_kl(
-    mean: ArrayLike,
-    stddev: ArrayLike,
-    prior_mean: ArrayLike = 0.0,
-    prior_stddev: ArrayLike = 1.0,
+    mean: TensorLike,
+    stddev: TensorLike,
+    prior_mean: TensorLike = 0.0,
+    prior_stddev: TensorLike = 1.0,
 ) -> tf.Tensor:
     """KL divergence between diagonal Gaussians.
 
@@ -49,7 +49,7 @@ def gaussian_kl(
 
 
 def gaussian_w2(
-    mean_p: ArrayLike, stddev_p: ArrayLike, mean_q: ArrayLike, stddev_q: ArrayLike
+    mean_p: TensorLike, stddev_p: TensorLike, mean_q: TensorLike, stddev_q: TensorLike
 ) -> tf.Tensor:
     """Squared 2-Wasserstein distance between diagonal Gaussians.
 
@@ -80,12 +80,12 @@ def gaussian_w2(
 
 
 def jensen_shannon(
-    mean_p: ArrayLike,
-    stddev_p: ArrayLike,
-    mean_q: ArrayLike,
-    stddev_q: ArrayLike,
-    sample_p: ArrayLike,
-    sample_q: ArrayLike,
+    mean_p: TensorLike,
+    stddev_p: TensorLike,
+    mean_q: TensorLike,
+    stddev_q: TensorLike,
+    sample_p: TensorLike,
+    sample_q: TensorLike,
 ) -> tf.Tensor:
     """Monte-Carlo estimate of the Jensen-Shannon divergence of diagonal Gaussians.
 
@@ -124,7 +124,7 @@ def jensen_shannon(
     return math.log(2.0) - 0.5 * (surprise_p + surprise_q)
 
 
-def gaussian_dropout_kl(log_alpha: ArrayLike, form: str = "molchanov") -> tf.Tensor:
+def gaussian_dropout_kl(log_alpha: TensorLike, form: str = "molchanov") -> tf.Tensor:
     """Approximate KL of Gaussian dropout noise N(1, alpha) under a log-uniform prior.
 
     Args:

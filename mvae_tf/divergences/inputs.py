@@ -1,16 +1,16 @@
 """Conversion and checks of the tensors that the divergences take."""
 
-from collections.abc import Sequence
+from typing import Any, TypeAlias
 
-import numpy as np
 import tensorflow as tf
 
-__all__ = ["ArrayLike", "floats", "require_last_axis"]
+__all__ = ["TensorLike", "floats", "require_last_axis"]
 
-ArrayLike = tf.Tensor | tf.Variable | np.ndarray | Sequence | float
+# What `tf.convert_to_tensor` takes: tensors, arrays, numbers and nested lists of them.
+TensorLike: TypeAlias = Any
 
 
-def floats(**values: ArrayLike) -> list[tf.Tensor]:
+def floats(**values: TensorLike) -> list[tf.Tensor]:
     """Convert values to tensors of one floating dtype.
 
     float64 where any array is float64, otherwise float32; Python numbers, and lists of
@@ -45,7 +45,7 @@ def floats(**values: ArrayLike) -> list[tf.Tensor]:
     ]
 
 
-def _has_no_dtype(value: ArrayLike) -> bool:
+def _has_no_dtype(value: TensorLike) -> bool:
     return all(isinstance(leaf, int | float) for leaf in tf.nest.flatten(value))
 
 

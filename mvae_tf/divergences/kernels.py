@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.divergences.inputs import ArrayLike, floats
+from mvae_tf.divergences.inputs import TensorLike, floats
 
 __all__ = ["dhsic", "dhsic_bandwidth", "hsic", "mmd", "pairwise_dhsic"]
 
@@ -37,7 +37,7 @@ def dhsic_bandwidth(d: int) -> float:
     return 0.5 * math.exp(-2.0 * log_distance)
 
 
-def hsic(x: ArrayLike, y: ArrayLike, squared: bool = False) -> tf.Tensor:
+def hsic(x: TensorLike, y: TensorLike, squared: bool = False) -> tf.Tensor:
     """Hilbert-Schmidt independence criterion of two variables, from a batch.
 
     dHSIC of the pair: the biased V-statistic with kernel diagonals included (Gretton
@@ -56,9 +56,9 @@ def hsic(x: ArrayLike, y: ArrayLike, squared: bool = False) -> tf.Tensor:
 
 
 def dhsic(
-    latents: ArrayLike | Sequence[ArrayLike],
+    latents: TensorLike | Sequence[TensorLike],
     squared: bool = False,
-    gamma: ArrayLike | None = None,
+    gamma: TensorLike | None = None,
 ) -> tf.Tensor:
     """Joint dependence of K variables, estimated from a batch of n observations.
 
@@ -93,7 +93,7 @@ def dhsic(
 
 
 def pairwise_dhsic(
-    latents: ArrayLike | Sequence[ArrayLike],
+    latents: TensorLike | Sequence[TensorLike],
     squared: bool = False,
     block_size: int = 256,
 ) -> tf.Tensor:
@@ -134,7 +134,7 @@ def pairwise_dhsic(
 
 
 def mmd(
-    x: ArrayLike, y: ArrayLike, bandwidth: ArrayLike, unbiased: bool = False
+    x: TensorLike, y: TensorLike, bandwidth: TensorLike, unbiased: bool = False
 ) -> tf.Tensor:
     """Squared maximum mean discrepancy between two sets of points.
 
@@ -181,7 +181,7 @@ def mmd(
 
 
 def _kernel_points(
-    latents: ArrayLike | Sequence[ArrayLike], gamma: ArrayLike | None
+    latents: TensorLike | Sequence[TensorLike], gamma: TensorLike | None
 ) -> tf.Tensor:
     """Points `[K, n, d]`, scaled so that log k_j = -||difference||^2 / 2."""
     points, dimensions = _stack(latents)
@@ -198,7 +198,7 @@ def _kernel_points(
     return points * tf.reshape(scale, [-1, 1, 1])
 
 
-def _stack(latents: ArrayLike | Sequence[ArrayLike]) -> tuple[tf.Tensor, list[int]]:
+def _stack(latents: TensorLike | Sequence[TensorLike]) -> tuple[tf.Tensor, list[int]]:
     """Latents as one tensor `[K, n, d]`, and the dimensions of each variable."""
     if not isinstance(latents, list | tuple):
         (tensor,) = floats(latents=latents)
@@ -230,7 +230,7 @@ def _stack(latents: ArrayLike | Sequence[ArrayLike]) -> tuple[tf.Tensor, list[in
     return tf.stack(padded), dimensions
 
 
-def _positive(name: str, value: ArrayLike) -> tf.Tensor | np.ndarray:
+def _positive(name: str, value: TensorLike) -> tf.Tensor | np.ndarray:
     if tf.is_tensor(value):
         return value
     value = np.asarray(value, np.float64)

@@ -5,7 +5,7 @@ import math
 
 import tensorflow as tf
 
-from mvae_tf.divergences.inputs import ArrayLike, floats
+from mvae_tf.divergences.inputs import TensorLike, floats
 
 __all__ = ["mixture_kl_bound"]
 
@@ -18,12 +18,12 @@ _VARIATIONAL_ITERATIONS = 20
 
 
 def mixture_kl_bound(
-    means_q: ArrayLike,
-    stddevs_q: ArrayLike,
-    weights_q: ArrayLike,
-    means_p: ArrayLike,
-    stddevs_p: ArrayLike,
-    weights_p: ArrayLike,
+    means_q: TensorLike,
+    stddevs_q: TensorLike,
+    weights_q: TensorLike,
+    means_p: TensorLike,
+    stddevs_p: TensorLike,
+    weights_p: TensorLike,
     matching: str = "greedy",
     form: str = "soft_k",
 ) -> tf.Tensor:

@@ -16,7 +16,7 @@ def read_digits(request: Request) -> dict[str, Any]:
 
     x, y = load_digits(return_X_y=True)
     x = (x / 16).reshape(-1, 8, 8, 1).astype(np.float32)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     rows = fixed_split(len(x), 200, 300)
     for part, chosen in zip(("train", "val", "test"), rows, strict=True):
         arrays |= {f"x_{part}": x[chosen], f"y_{part}": y[chosen]}

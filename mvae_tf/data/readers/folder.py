@@ -105,7 +105,7 @@ def _labelled(folders: list[Path]) -> tuple[list[_Part], int | None]:
     """`(paths, labels)` of the images of each folder, and the number of classes."""
     found = [_by_class(folder) for folder in folders]
     classes = {name: i for i, name in enumerate(found[0])}
-    parts = []
+    parts: list[_Part] = []
     for folder, by_class in zip(folders, found, strict=True):
         for name in by_class:
             if name not in classes:
@@ -115,8 +115,8 @@ def _labelled(folders: list[Path]) -> tuple[list[_Part], int | None]:
                 )
         paths = [path for images in by_class.values() for path in images]
         labels = [classes[name] for name, images in by_class.items() for _ in images]
-        labels = None if "" in classes else np.array(labels, np.int64)
-        parts.append((np.array(paths), labels))
+        flat = "" in classes
+        parts.append((np.array(paths), None if flat else np.array(labels, np.int64)))
     return parts, None if "" in classes else len(classes)
 
 
@@ -155,7 +155,8 @@ def _images_in(path: Path) -> list[str]:
 
 def _left_out(root: Path, *parts: _Part) -> tuple[str, ...]:
     """Sentences about the files below `root` that are in none of the parts."""
-    images, others = 0, Counter()
+    images = 0
+    others: Counter[str] = Counter()
     for _, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
@@ -214,7 +215,7 @@ def _inspected(path: str) -> tuple[int, tuple[int, int], bool]:
                 )
             if image.has_transparency_data:
                 kind = OTHER
-                if image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+                if np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
                     raise ValueError(
                         f"Expected opaque images, got transparent pixels in {path}: "
                         "put it on a background first."
@@ -272,7 +273,7 @@ def _examples(parts: list[_Part], request: Request) -> list[Any]:
         return tf.ensure_shape(image, shape)
 
     fits = len(paths) * np.prod(shape) <= CACHE_BYTES
-    images = _decoded_once(read, paths, shape if fits else None)
+    images: Any = _decoded_once(read, paths, shape if fits else None)
     examples, start = [], 0
     for part, labels in parts:
         if fits:
@@ -286,12 +287,12 @@ def _examples(parts: list[_Part], request: Request) -> list[Any]:
 
 
 def _common_shape(
-    paths: np.ndarray, sizes: list[tuple[int, int]], channels: int, request: Request
+    paths: np.ndarray, sizes: Any, channels: int, request: Request
 ) -> tuple[int, int, int]:
     """Shape of every image once it is cropped and resized."""
     from mvae_tf.data.images import fitted_shape
 
-    common = None
+    common: Any = None
     for path, size in zip(paths, sizes, strict=True):
         shape = fitted_shape(
             (*size, channels), request.image_size, request.crop_size, path
@@ -313,7 +314,7 @@ def _decoded(
 
     from mvae_tf.data.images import decode_jpeg, fit
 
-    how = {"image_size": request.image_size, "crop_size": request.crop_size}
+    how = request.fitting
 
     def jpeg() -> tf.Tensor:
         return decode_jpeg(tf.io.read_file(path), channels, **how)

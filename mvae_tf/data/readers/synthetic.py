@@ -86,12 +86,12 @@ def _parameters() -> tuple[np.ndarray, np.ndarray]:
     def wave(i: int, j: int) -> np.ndarray:
         return np.outer(np.cos(i * line), np.cos(j * line)).reshape(-1)
 
-    means = [wave(0, 1), wave(1, 0), wave(2, 2), -wave(1, 1)]
+    means = np.array([wave(0, 1), wave(1, 0), wave(2, 2), -wave(1, 1)])
     loadings = [
         (wave(2, 1), wave(0, 3)),
         (wave(1, 2), wave(3, 0)),
         (wave(1, 1), wave(2, 0)),
         (wave(0, 2), wave(3, 1)),
     ]
-    means = 0.5 + _CONTRAST * np.array(means)
+    means = 0.5 + _CONTRAST * means
     return means, _LOADING * np.array(loadings).transpose(0, 2, 1)

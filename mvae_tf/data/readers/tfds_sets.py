@@ -39,7 +39,7 @@ class _Set:
     image_size: tuple[int, int] | None = None
     crop_size: int | None = None
     inverted: bool = False
-    streamed: tuple[int, int, int] | None = None
+    streamed: Any = None
 
 
 SETS = {
@@ -78,7 +78,7 @@ class NotPrepared(FileNotFoundError):
     """A data set of TensorFlow Datasets is not on this machine."""
 
 
-def read_tfds(name: str, request: Request) -> dict[str, Any] | Parts:
+def read_tfds(name: str, request: Request) -> Parts:
     """Read a data set of `SETS`.
 
     The checksum of every record that will be read is verified once at the start, so
@@ -103,12 +103,11 @@ def read_tfds(name: str, request: Request) -> dict[str, Any] | Parts:
     _verify(builder, [part for part in slices if part])
     features = builder.info.features
     num_classes = features["label"].num_classes if "label" in features else None
-    if entry.streamed:
-        return Parts(
-            *(part and _streamed(builder, part, entry, request) for part in slices),
-            num_classes,
-        )
-    return _in_memory(builder, slices, entry, request, num_classes)
+    make = _streamed if entry.streamed else _in_memory
+    train, validation, test = (
+        part and make(builder, part, entry, request) for part in slices
+    )
+    return Parts(train, validation, test, num_classes)
 
 
 for _name, _entry in SETS.items():
@@ -214,13 +213,7 @@ def _size(builder: Any, part: str) -> int:
     return int(_dataset(builder, part).cardinality())
 
 
-def _in_memory(
-    builder: Any,
-    slices: list[str | None],
-    entry: _Set,
-    request: Request,
-    num_classes: int | None,
-) -> Parts:
+def _in_memory(builder: Any, part: str, entry: _Set, request: Request) -> Any:
     """Examples of a small set, decoded and held in memory."""
     import tensorflow as tf
 
@@ -231,13 +224,10 @@ def _in_memory(
         image = builder.info.features["image"].decode_example(image)
         if entry.inverted:
             image = 255 - image[..., :1]
-        return fit(image, request.image_size, request.crop_size), *label
+        return fit(image, **request.fitting), *label
 
-    def examples(part: str) -> Any:
-        decoded = _dataset(builder, part).map(load, tf.data.AUTOTUNE)
-        return examples_of(*leading(decoded.batch(1024)))
-
-    return Parts(*(part and examples(part) for part in slices), num_classes)
+    decoded = _dataset(builder, part).map(load, tf.data.AUTOTUNE)
+    return examples_of(*leading(decoded.batch(1024)))
 
 
 def _streamed(builder: Any, part: str, entry: _Set, request: Request) -> Any:
@@ -248,7 +238,7 @@ def _streamed(builder: Any, part: str, entry: _Set, request: Request) -> Any:
     from mvae_tf.data.pipeline import StreamedExamples
 
     decoder = builder.info.features["image"]
-    how = {"image_size": request.image_size, "crop_size": request.crop_size}
+    how = request.fitting
     shape = fitted_shape(entry.streamed, **how, where=entry.names[0])
 
     def read(image: tf.Tensor, *label: tf.Tensor) -> Any:
