@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -228,7 +229,7 @@ class Trained:
         self.due = due
 
     @functools.cached_property
-    def model(self):
+    def model(self) -> Any:
         """The trained model."""
         return mvae_tf.load(self.folder)
 

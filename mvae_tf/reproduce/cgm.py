@@ -20,7 +20,7 @@ REDUCED = {
     "cifar10": ("epochs=10", *NARROW),
     "imagenet64": ("epochs=5", "data.image_size=32", *NARROW),
 }
-# Bits an image of Fig 4.
+# Information rates of Fig 4, in bits per image.
 RATES = (0, 5, 10, 15)
 
 
@@ -64,7 +64,7 @@ def _denoised(one):
 
 
 def _by_rate(trained):
-    """Reconstructions with drawn latents, a grid a rate."""
+    """Reconstructions with drawn latents, one grid for each information rate."""
     x, _ = trained[0].test(36)
     images = {"test images": x}
     for one in trained:
@@ -73,7 +73,7 @@ def _by_rate(trained):
     return figures.grids(
         images,
         "Reconstructions by information rate",
-        "Latents are drawn with the variance 4^(-bits / Z) of a rate in bits an image.",
+        "Latents are drawn with the variance 4^(-bits / Z); rates are per image.",
         columns=6,
     )
 
@@ -96,7 +96,7 @@ PAPER = Paper(
         ),
         Table(
             "cgm-table-2",
-            "Bits a dimension, CIFAR10 and ImageNet",
+            "Bits per dimension, CIFAR10 and ImageNet",
             "TMM 2020, Table II",
             groups=("likelihood",),
             also=("log_likelihood_ess",),

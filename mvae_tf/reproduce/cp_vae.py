@@ -4,8 +4,8 @@ Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervis
 Learning of Multimodal Data" (Entropy 2020): Tables 2, 3 and A1, Figs 3-16 and A1-A10;
 Figs 1 and 2 are diagrams, and Table 1 has formulas.
 
-Below the scale full, figures show K = 10 (Omniglot: 50) where the paper has K = 150
-(500); the number stands in each panel.
+Below the scale full, figures show models with K = 10 (on Omniglot 50) where the paper
+has K = 150 (500); the number stands in each panel.
 """
 
 import functools
@@ -51,7 +51,7 @@ def _name(one):
 
 
 def _toy_numbers(model, component=None):
-    """Numbers `[20000]` that a model of the toy draws, noise of p(x given z) added."""
+    """20,000 numbers that a model of the toy draws, with the noise of p(x | z)."""
     mean = np.asarray(model.generate(20_000, component=component, seed=0))[:, 0]
     noise = np.random.default_rng(0).standard_normal(len(mean))
     return mean + model.likelihood.stddev * noise
@@ -82,7 +82,7 @@ def _categories_of_toy(trained):
 
 
 def _two_priors_of_c(trained):
-    """Samples with c from q(c) and from 1/K, and reconstructions."""
+    """Samples with c drawn from q(c) and drawn uniformly, and reconstructions."""
     (one,) = trained
     model, (x, _) = one.model, one.test(36)
     aggregate = model.aggregate.numpy()
@@ -94,13 +94,13 @@ def _two_priors_of_c(trained):
     return figures.grids(
         {name: np.asarray(images) for name, images in drawn.items()},
         f"Samples and reconstructions of {_name(one)}",
-        "q(c) is the mean of q(c given x) over the training images.",
+        "q(c) is the mean of q(c | x) over the training images.",
         columns=6,
     )
 
 
 def _categories(num, trained):
-    """Samples of up to `num` categories of each model, drawn among those above 1/K."""
+    """Samples of up to `num` categories of each model, of those with q(c) above 1/K."""
     drawn = {}
     for one in trained:
         aggregate = one.model.aggregate.numpy()
@@ -122,12 +122,12 @@ def _marginals(trained):
     return figures.category_posteriors(
         {_name(one): one.model.aggregate.numpy() for one in trained},
         "Marginal posterior of the categories",
-        "q(c), the mean of q(c given x) over the training images; the line is 1/K.",
+        "q(c), the mean of q(c | x) over the training images; the line is 1/K.",
     )
 
 
 def _by_label(labels, trained):
-    """Mean of q(c given x) over the test images of each of the leading labels."""
+    """Mean of q(c | x) over the test images of each of the leading labels."""
     panels = {}
     for one in trained:
         x, y = one.test()
@@ -139,13 +139,13 @@ def _by_label(labels, trained):
         panels,
         f"Posterior of the categories by label, "
         f"{' and '.join(_name(one) for one in trained)}",
-        "Mean of q(c given x) over the test images of a label, which the model does "
+        "Mean of q(c | x) over the test images of a label, which the model does "
         "not see; the line is 1/K.",
     )
 
 
 def _samples_of_labels(trained):
-    """Samples of the 4 most probable categories of each label, a line a label."""
+    """Samples of the 4 most probable categories of each label, one line per label."""
     (one,) = trained
     rows = one.model.category_table(*one.test(), top=4).rows
     drawn = {
@@ -190,7 +190,7 @@ def _figure(number, dataset, what, draw, rows=OWN):
 
 
 def _of_categories(dataset, marginals, samples, by_label=()):
-    """The figures that the paper draws alike of each data set."""
+    """The figures that the paper has in the same form of each data set."""
     yield _figure(marginals, dataset, "q(c)", _marginals)
     shown = [OWN[:1], OWN[1:2], OWN[2:]]
     for number, rows, num in zip(samples, shown, (20, 20, 10), strict=True):
@@ -258,7 +258,7 @@ PAPER = Paper(
             # Rows of the authors' code report `elbo_relaxed`, which is no bound.
             also=("elbo", "elbo_reconstruction", "elbo_kl"),
             reduced=(
-                *(run.preset for run in FASHION.reduced),
+                *(run.preset for run in FASHION.runs("reduced")),
                 "cp-vae-pi-k10-fashion_mnist",
             ),
             remark="The bound is -1 times the paper's number. The paper says neither "

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mvae_tf import figures
-from mvae_tf.models.base import BaseVAE
 from mvae_tf.reproduce.base import Trained
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def each(draw: "Callable[[Trained], Figure]") -> Draw:
     return draw_all
 
 
-def seen(one: Trained, num: int) -> tuple[BaseVAE, np.ndarray, np.ndarray | None]:
+def seen(one: Trained, num: int) -> tuple[Any, np.ndarray, np.ndarray | None]:
     """Model, leading test images, and their labels if the model takes labels."""
     x, y = one.test(num)
     return one.model, x, y if one.model.conditional else None

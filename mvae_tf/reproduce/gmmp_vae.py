@@ -2,7 +2,7 @@
 
 Guo et al., "Variational autoencoder with optimizing Gaussian mixture model priors"
 (IEEE Access 2020): Tables 1-4 and Figs 2-10; Fig 1 is a diagram. Rows that the paper
-quotes from others are left out, but for the VampPrior of Table 1.
+quotes from others are left out, except for the VampPrior of Table 1.
 """
 
 from typing import Any
@@ -12,7 +12,8 @@ from mvae_tf.reproduce.base import Figure, Paper, Run, Table
 
 __all__ = ["PAPER"]
 
-# The CNN and Pixel rows too: their networks take days without an accelerator.
+# The rows with CNN and Pixel networks get the MLP as well, because those networks take
+# days to train without an accelerator.
 MLP = 'network={"name": "gated_mlp", "initializer": "he"}'
 REDUCED = {
     "mnist": ("epochs=30", "warmup_epochs=10", MLP),
@@ -42,7 +43,7 @@ DATASETS = {"mnist": "MNIST", "omniglot": "Omniglot", "frey_faces": "Frey Faces"
 
 
 def _name(one):
-    """VAE, or M."""
+    """Name of a run's model: VAE, or GMMpVAE with its M."""
     if one.config.model == "vae":
         return "VAE"
     return f"GMMpVAE, M = {one.config.arguments['num_components']}"
@@ -54,7 +55,7 @@ def _reconstructions(trained):
 
 
 def _over_epochs(trained):
-    """Objective from the end of the warm-up on."""
+    """Validation objective over the epochs after the warm-up."""
     series = {
         _name(one): one.history[one.config.training.warmup_epochs :] for one in trained
     }
@@ -68,7 +69,7 @@ def _over_epochs(trained):
 
 
 def _over_pseudo_inputs(trained):
-    """Bound over K, one line a network and M."""
+    """Bound over the number of pseudo-inputs, one line for each network and M."""
     series, standard = {}, None
     for one in trained:
         elbo = one.metrics["elbo"]
@@ -93,7 +94,7 @@ def _over_pseudo_inputs(trained):
 
 
 def _over_weights(trained):
-    """Bound over the greatest mixing weight, one line an M."""
+    """Bound over the greatest mixing weight, one line for each M."""
     series = {}
     for one in trained:
         count = one.config.arguments["num_components"]
@@ -111,7 +112,7 @@ def _over_weights(trained):
 
 
 def _likelihoods(trained):
-    """Importance-sampled likelihoods of test images, one figure a data set."""
+    """Importance-sampled likelihoods of test images, one figure for each data set."""
     drawn = {}
     for dataset in dict.fromkeys(one.run.dataset for one in trained):
         values = {}
@@ -123,7 +124,7 @@ def _likelihoods(trained):
         drawn[dataset] = figures.likelihood_histogram(
             values,
             f"Log-likelihood of test images, {DATASETS[dataset]}",
-            "Importance sampling, 100 draws an image; the line is the mean.",
+            "Importance sampling, 100 draws per image; the line is the mean.",
         )
     return drawn
 
