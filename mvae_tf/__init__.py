@@ -8,7 +8,7 @@ import sys
 
 import mvae_tf.quiet  # noqa: F401 - before anything that imports TensorFlow
 from mvae_tf import data, divergences, models, optimizers, presets
-from mvae_tf.evaluation import audit
+from mvae_tf.evaluation import audit, samplers
 from mvae_tf.models import create, names
 from mvae_tf.parts import independence, likelihoods, masks, mixing, networks, priors
 from mvae_tf.runs import callbacks, training
@@ -35,6 +35,7 @@ __all__ = [
     "optimizers",
     "presets",
     "priors",
+    "samplers",
     "training",
 ]
 
@@ -48,6 +49,7 @@ for _module in (
     mixing,
     networks,
     priors,
+    samplers,
     training,
 ):
     sys.modules[f"{__name__}.{_module.__name__.rpartition('.')[2]}"] = _module

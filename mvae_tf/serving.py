@@ -49,7 +49,7 @@ _HALF_ROUNDING = {"float16": 4e-3, "bfloat16": 3e-2}
 _TURN = threading.Lock()
 
 
-def export(model, base, version=None):
+def export(model, base, version=None, sampler=None):
     """A new version of a served model, `<base>/<version>/`.
 
     The version is written to a hidden folder beside its place, loaded back, compared
@@ -61,6 +61,8 @@ def export(model, base, version=None):
         model: a model of this library.
         base: folder of the versions of one served model; made if missing.
         version: int >= 1; None is one more than the highest version in `base`.
+        sampler: a `mvae_tf.samplers.Sampler` of the model that `generate` draws the
+            latents from, in place of the prior.
 
     Returns:
         Path of the version's folder.
@@ -81,6 +83,8 @@ def export(model, base, version=None):
         raise TypeError(
             f"Expected a model of mvae_tf to export, got {type(model).__name__}."
         )
+    if sampler is not None:
+        sampler.check(model)
     base = Path(base)
     with _TURN, _storage_errors(base):
         version = _new_version(base, version)
@@ -88,7 +92,7 @@ def export(model, base, version=None):
         _clean_temporaries(base)
         temporary = base / f".tmp-{os.getpid()}-{version}"
         try:
-            endpoints = _endpoints(model)
+            endpoints = _endpoints(model, sampler)
             _write(endpoints, temporary)
             _check(model, endpoints, temporary)
             _sync_tree(temporary)
@@ -123,7 +127,7 @@ class _Endpoint(NamedTuple):
         )
 
 
-def _endpoints(model):
+def _endpoints(model, sampler):
     """Dict from the name of each signature to its `_Endpoint`."""
 
     def one_hot(label):
@@ -144,7 +148,7 @@ def _endpoints(model):
         return {"images": model.decode_batch(z, weights, one_hot(label))}
 
     def generate(seed, label=None):
-        return {"images": model.generate_batch(seed, one_hot(label))}
+        return {"images": model.generate_batch(seed, one_hot(label), sampler=sampler)}
 
     def interpolate(x0, x1, position, label=None):
         frame = model.interpolate_batch(x0, x1, position, one_hot(label))

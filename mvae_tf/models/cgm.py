@@ -253,10 +253,10 @@ class CGM(BaseVAE):
             diagnostics={"used_prototypes": tf.reduce_sum(tf.cast(used, tf.float32))},
         )
 
-    def generate_batch(self, seeds, y, component=None):
+    def generate_batch(self, seeds, y, component=None, sampler=None):
         """See `generate`; `y` is the one-hot category."""
         like = tf.zeros([tf.shape(seeds)[0], self.num_components])
-        latents = self.draw_prior(like, RowNoise(seeds))
+        latents = self._draw_unseen(like, RowNoise(seeds), sampler)
         weights = self._select(latents["weights"] if y is None else y, component)
         return self.decode_batch(latents["z"], weights, None)
 

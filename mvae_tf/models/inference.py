@@ -127,8 +127,8 @@ class Inference(Evidence):
             **draw_options,
         )
 
-    def generate(self, num, component=None, y=None, seed=None):
-        """Images by ancestral sampling from the model's prior.
+    def generate(self, num, component=None, y=None, seed=None, sampler=None):
+        """Images by ancestral sampling from the model's prior, or from a sampler.
 
         Latents are drawn, and the image is the mean of p(x given z); a decoder that
         reads pixels draws each of them too, given those before it.
@@ -139,6 +139,8 @@ class Inference(Evidence):
             y: label or labels of a conditional model; None draws them uniformly.
             seed: int; the image of row i is then a function of (seed, i). None draws
                 new images at each call.
+            sampler: a `mvae_tf.samplers.Sampler` of this model, to draw the latents
+                from in place of the prior.
 
         Returns:
             `[num, H, W, C]` in the pixel scale of the likelihood.
@@ -146,9 +148,15 @@ class Inference(Evidence):
         if num < 1:
             raise ValueError(f"Expected num >= 1, got {num}.")
         self._check_component(component)
+        options = {"component": component}
+        if sampler is not None:
+            if component is not None:
+                raise ValueError("Expected a component or a sampler, got both.")
+            sampler.check(self)
+            options = {"sampler": sampler}
         seeds = index_seeds(num, _seed_or_fresh(seed))
         y = None if y is None else self._one_hot(y, num)
-        return self._in_chunks(self.generate_batch, seeds, y, component=component)
+        return self._in_chunks(self.generate_batch, seeds, y, **options)
 
     def interpolate(self, x0, x1, steps, y=None):
         """Images between two, by interpolation of means and weights (MVAE Eq 33-35).
@@ -219,16 +227,22 @@ class Inference(Evidence):
         weights = self._select(latents["weights"], component)
         return self.decode_batch(latents["z"], weights, y)
 
-    def generate_batch(self, seeds, y, component=None):
+    def generate_batch(self, seeds, y, component=None, sampler=None):
         """See `generate`; `seeds` is `[B, 2]` int32, one row an image."""
         noise = RowNoise(seeds)
         like = tf.zeros([tf.shape(seeds)[0], self.num_components])
-        latents = self.draw_prior(like, noise)
+        latents = self._draw_unseen(like, noise, sampler)
         if y is None and self.num_classes is not None:
             labels = tf.cast(noise("labels", self._uniform_label, like), tf.int32)
             y = tf.one_hot(labels, self.num_classes)
         weights = self._select(latents["weights"], component)
         return self.decode_batch(latents["z"], weights, y, noise)
+
+    def _draw_unseen(self, like, noise, sampler):
+        """Latents to generate from: drawn from the prior, or by a sampler."""
+        if sampler is None:
+            return self.draw_prior(like, noise)
+        return sampler.draw(self, like, noise)
 
     def _uniform_label(self, seed, row):
         del row
