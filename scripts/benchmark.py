@@ -15,6 +15,7 @@ import os
 import time
 from pathlib import Path
 
+import input_pipelines
 import keras
 import naive_mvae
 import numpy as np
@@ -392,8 +393,18 @@ class Benchmark:
                 f"{name:<36}{milliseconds:>8.1f} ms{ratio(blocks, name, names[0]):>20}"
             )
 
+    def input(self):
+        """Images per second that each kind of data source delivers."""
+        quick = self.options.quick
+        num = 256 if quick else 8000
+        found = input_pipelines.measure(self.options.rounds, num)
+        print("\nInput pipelines, batches of 128")
+        input_pipelines.print_table(found)
+        rates = {name: np.array(values) for name, values in found.items()}
+        self.blocks["Input pipelines (images/s and cores)"] = rates
 
-GROUPS = ("mlp", "bfloat16", "parts", "vae", "conv", "family")
+
+GROUPS = ("mlp", "bfloat16", "parts", "vae", "conv", "family", "input")
 FAMILY = (
     "vae-cp-fashion_mnist",
     "mog-vae-k10-cp-fashion_mnist",

@@ -1,0 +1,139 @@
+"""Measures how many images a second each kind of data source delivers.
+
+The data sets are random photographs, written as the real ones are stored: arrays in an
+.npz file, JPEG files in a folder, and data sets prepared by TensorFlow Datasets.
+`python scripts/benchmark.py --models input` prints the table.
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from mvae_tf import data
+from mvae_tf.data import pipeline
+
+__all__ = ["STEPS", "measure", "print_table"]
+
+# Floating point operations of a training step per image: MVAE with 6 components.
+STEPS = {
+    "MLP, 28x28x1": 30e6,
+    "conv, 32x32x3": 6.5e9,
+    "conv, 64x64x3": 10.1e9,
+}
+# What a step is assumed to reach on a fast GPU, in operations per second.
+GPU_RATE = 20e12
+
+
+def photographs(num: int, height: int, width: int, channels: int = 3) -> np.ndarray:
+    """Draw smooth random images with some noise, uint8 `[num, H, W, channels]`."""
+    random = np.random.default_rng(0)
+    smooth = random.integers(0, 256, (num, 9, 9, channels)).astype(np.float32)
+    smooth = tf.image.resize(smooth, (height, width)).numpy()
+    noisy = smooth + random.normal(0.0, 6.0, smooth.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def write_folder(folder: Path, images: np.ndarray) -> str:
+    """Write JPEG files, and return the source that reads them."""
+    folder.mkdir()
+    for i, image in enumerate(images):
+        content = tf.io.encode_jpeg(image, quality=90)
+        (folder / f"{i:06}.jpg").write_bytes(content.numpy())
+    return f"folder:{folder}"
+
+
+def write_tfds(folder: Path, name: str, images: np.ndarray, **version: str) -> None:
+    """Write a data set of JPEG images as TensorFlow Datasets prepares it."""
+    os.environ["NO_GCE_CHECK"] = "true"
+    import tensorflow_datasets as tfds
+
+    image = tfds.features.Image(shape=images.shape[1:], encoding_format="jpeg")
+    arrays = {"image": images, "label": np.arange(len(images)) % 1000}
+    whole = tf.data.Dataset.from_tensor_slices(arrays)
+    few = tf.data.Dataset.from_tensor_slices({k: v[:64] for k, v in arrays.items()})
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=name,
+        data_dir=folder,
+        features=tfds.features.FeaturesDict(
+            {"image": image, "label": tfds.features.ClassLabel(num_classes=1000)}
+        ),
+        split_datasets={"train": whole, "validation": few, "test": few},
+        **version,
+    )
+
+
+def sources(folder: Path, num: int) -> dict[str, dict]:
+    """Write every data set, and return the arguments of `load` by description."""
+    grey, small = photographs(num, 28, 28, 1), photographs(num, 32, 32)
+    middle, large = photographs(num, 64, 64), photographs(num // 4, 218, 178)
+    for name, images in (("grey", grey), ("small", small)):
+        np.savez(folder / f"{name}.npz", x_train=images, x_test=images[:64])
+    celeb_a = {"image_size": 64, "crop_size": 128}
+    write_tfds(folder, "celeb_a", large, version="2.1.0")
+    write_tfds(folder, "imagenet_resized", middle, version="0.1.0", config="64x64")
+    return {
+        "npz, 28x28x1": {"source": f"npz:{folder / 'grey.npz'}"},
+        "npz, 28x28x1, binarised anew": {
+            "source": f"npz:{folder / 'grey.npz'}",
+            "binarize": "dynamic",
+        },
+        "npz, 32x32x3": {"source": f"npz:{folder / 'small.npz'}"},
+        "folder, JPEG 64x64": {"source": write_folder(folder / "64", middle)},
+        "folder, JPEG 218x178 to 64x64": {
+            "source": write_folder(folder / "218", large),
+            **celeb_a,
+        },
+        "CelebA (TFDS), 218x178 to 64x64": {"source": "celeb_a", "data_dir": folder},
+        "ImageNet (TFDS), 64x64": {"source": "imagenet64", "data_dir": folder},
+    }
+
+
+def measure(rounds: int, num: int = 8000) -> dict[str, list[tuple[float, float]]]:
+    """Run one epoch of every source in turn, `rounds` times.
+
+    Args:
+        rounds: Number of timed epochs of each source.
+        num: Number of images of the data sets of small images.
+
+    Returns:
+        For each source `(images per second, processor cores used)` of each round.
+        Names that end in "decoded each epoch" are of data that memory does not hold.
+    """
+    results: dict[str, list[tuple[float, float]]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        loaded = {}
+        kept = pipeline.CACHE_BYTES
+        for title, arguments in sources(Path(name), num).items():
+            loaded[title] = data.load(**arguments).train
+            if not title.startswith("npz"):
+                pipeline.CACHE_BYTES = 0
+                loaded[f"{title}, decoded each epoch"] = data.load(**arguments).train
+                pipeline.CACHE_BYTES = kept
+        for dataset in loaded.values():
+            _epoch(dataset)
+        for _ in range(rounds):
+            for title, dataset in loaded.items():
+                results.setdefault(title, []).append(_epoch(dataset))
+    return results
+
+
+def _epoch(dataset: tf.data.Dataset) -> tuple[float, float]:
+    start, processor = time.perf_counter(), time.process_time()
+    found = sum(len(tf.nest.flatten(batch)[0]) for batch in dataset)
+    seconds = time.perf_counter() - start
+    return found / seconds, (time.process_time() - processor) / seconds
+
+
+def print_table(results: dict[str, list[tuple[float, float]]]) -> None:
+    """Print the median rate of each source, and what fast steps would take."""
+    print(f"{'':<56}{'images/s':>10}{'cores':>7}{'images/s per core':>19}")
+    for title, values in results.items():
+        rate, cores = np.median(values, axis=0)
+        print(f"{title:<56}{rate:>10.0f}{cores:>7.1f}{rate / cores:>19.0f}")
+    print(f"\nA step at {GPU_RATE / 1e12:.0f} Tflop/s takes")
+    for title, operations in STEPS.items():
+        print(f"{title:<56}{GPU_RATE / operations:>10.0f}")
