@@ -2,7 +2,6 @@
 
 import email
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -10,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from test_readme import LEFT_OUT
+from test_readme import copy_project
 
 ROOT = Path(__file__).parent.parent
 BUILD = (
@@ -22,7 +21,7 @@ BUILD = (
 def distributions(tmp_path_factory):
     """Paths of a source distribution and of a wheel, made in a copy of the project."""
     project = tmp_path_factory.mktemp("package") / "project"
-    shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    copy_project(project)
     (project / "dist").mkdir()
     subprocess.run(
         [sys.executable, "-c", BUILD], cwd=project, check=True, capture_output=True

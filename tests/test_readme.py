@@ -22,10 +22,9 @@ from mvae_tf import presets
 ROOT = Path(__file__).parent.parent
 README = ROOT.joinpath("README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", README, re.M | re.S)
-LEFT_OUT = (
-    *(".git", ".venv", "runs", "_build", "_generated", "build", "dist", "__pycache__"),
-    *("*.egg-info", ".*_cache", ".hypothesis"),
-)
+# What is not part of the project: at its root, and anywhere.
+LEFT_OUT = {".git", ".venv", "runs", "build", "dist", ".hypothesis"}
+LEFT_OUT_ANYWHERE = {"_build", "_generated", "__pycache__", ".ipynb_checkpoints"}
 
 # A line of the README and what takes its place here: (pattern, replacement).
 SHORTER = (
@@ -36,6 +35,16 @@ SHORTER = (
     (r"^python -m mvae_tf train .*mnist.*$", r"\g<0> --epochs 1 --limit 200"),
     (r"epochs=50\b", "epochs=1"),
 )
+
+
+def copy_project(target):
+    """Copies the project, without what was made in it."""
+
+    def left_out(folder, names):
+        found = LEFT_OUT_ANYWHERE & {*names}
+        return found | LEFT_OUT & {*names} if Path(folder) == ROOT else found
+
+    shutil.copytree(ROOT, target, ignore=left_out)
 
 
 def _script():
@@ -78,7 +87,7 @@ def _mnist(folder):
 @pytest.mark.slow
 def test_the_commands_of_the_readme_work_in_their_order(tmp_path):
     project = tmp_path / "project"
-    shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    copy_project(project)
     _mnist(tmp_path / "tfds")
     script = project / "readme.sh"
     script.write_text(_preamble(project) + _script())
