@@ -1,4 +1,4 @@
-"""The model in CONTRIBUTING.md works as the text says."""
+"""The examples in CONTRIBUTING.md work as the text says."""
 
 import importlib.util
 import re
@@ -9,38 +9,72 @@ import numpy as np
 import pytest
 
 import mvae_tf
+from mvae_tf.data import registry as data_registry
 from mvae_tf.models import registry
 from mvae_tf.optimizers import FusedAdam
 
 TEXT = Path(__file__).parent.parent.joinpath("CONTRIBUTING.md").read_text("utf-8")
+FILES = dict(
+    re.findall(r"a test runs this file: (\w+) -->\n```python\n(.*?)```", TEXT, re.S)
+)
 
 
 @pytest.fixture
-def free_bits_vae(tmp_path, monkeypatch):
-    (code,) = re.findall(r"a test runs this file -->\n```python\n(.*?)```", TEXT, re.S)
-    path = tmp_path / "free_bits_vae.py"
-    path.write_text(code)
+def example(tmp_path, monkeypatch):
+    """Function that imports an example of the page as a module."""
+
+    def load(name):
+        path = tmp_path / f"{name}.py"
+        path.write_text(FILES[name])
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
     monkeypatch.setattr(registry, "_CLASSES", dict(registry._CLASSES))
-    spec = importlib.util.spec_from_file_location("free_bits_vae", path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "free_bits_vae", module)
-    spec.loader.exec_module(module)
-    return module.FreeBitsVAE
+    monkeypatch.setattr(data_registry, "_SOURCES", dict(data_registry._SOURCES))
+    return load
 
 
-def test_the_model_of_the_guide_trains_and_keeps_its_configuration(free_bits_vae):
+def small(name, **arguments):
+    """A small model for images of 4 x 4."""
     network = {"name": "mlp", "hidden": 8}
-    arguments = {"latent_dim": 2, "network": network, "free_nats": 50.0}
-    model = mvae_tf.create("free_bits_vae", input_shape=(4, 4, 1), **arguments)
-    x = np.random.default_rng(0).uniform(size=(8, 4, 4, 1)).astype("float32")
+    arguments = {"latent_dim": 2, "network": network} | arguments
+    return mvae_tf.create(name, input_shape=(4, 4, 1), **arguments)
+
+
+X = np.random.default_rng(0).uniform(size=(8, 4, 4, 1)).astype("float32")
+
+
+def test_the_model_trains_and_keeps_its_configuration(example):
+    cls = example("free_bits_vae").FreeBitsVAE
+    model = small("free_bits_vae", free_nats=50.0)
     model.compile(optimizer=FusedAdam(1e-3))
-    model.fit(x, verbose=0)
-    assert model.evaluate(x, verbose=0, return_dict=True)["kl"] == pytest.approx(50.0)
-    twin = free_bits_vae.from_config(model.get_config())
+    model.fit(X, verbose=0)
+    assert model.evaluate(X, verbose=0, return_dict=True)["kl"] == pytest.approx(50.0)
+    twin = cls.from_config(model.get_config())
     assert twin.get_config() == model.get_config()
     assert twin.free_nats == 50.0
 
 
-def test_the_guide_is_refused_an_argument_that_no_parent_has(free_bits_vae):
+def test_an_argument_that_no_parent_has_is_refused(example):
+    example("free_bits_vae")
     with pytest.raises(ValueError, match="Did you mean 'free_nats'"):
         mvae_tf.create("free_bits_vae", free_nat=1.0)
+
+
+def test_the_data_source_is_loaded_by_its_name(example):
+    example("moons")
+    moons = mvae_tf.data.load("moons")
+    assert moons.input_shape == (2,)
+    x, y = moons.arrays("train")
+    assert x.shape == (1600, 2)
+    assert x.min() >= 0
+    assert x.max() <= 1
+    assert {*y} == {0, 1}
+    assert "moons" in mvae_tf.data.sources()
+
+
+def test_every_example_is_tested():
+    assert {*FILES} == {"free_bits_vae", "moons"}
