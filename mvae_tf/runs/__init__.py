@@ -1,0 +1,1 @@
+"""Runs: training into a folder, its checkpoints, its callbacks and its report."""
