@@ -5,9 +5,9 @@ import inspect
 import json
 
 from mvae_tf import data
-from mvae_tf.parts import independence, likelihoods, masks, mixing, networks
 from mvae_tf.config import Training
 from mvae_tf.models import registry
+from mvae_tf.parts import independence, likelihoods, masks, mixing, networks
 from mvae_tf.parts.part import choice
 
 __all__ = ["apply"]

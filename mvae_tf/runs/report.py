@@ -6,11 +6,12 @@ import json
 import shlex
 from pathlib import Path
 
-from mvae_tf.runs import checkpoints as checkpoint, training
 from mvae_tf import presets, storage
-from mvae_tf.evaluation.audit import suspects
 from mvae_tf.evaluation import meaning
+from mvae_tf.evaluation.audit import suspects
 from mvae_tf.figures import CAPTIONS, draw_run
+from mvae_tf.runs import checkpoints as checkpoint
+from mvae_tf.runs import training
 
 __all__ = ["write_report"]
 

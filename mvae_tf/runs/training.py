@@ -25,11 +25,11 @@ import keras
 import tensorflow as tf
 
 from mvae_tf import data, models, storage
-from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
-from mvae_tf.runs.checkpoints import Checkpoints, load
 from mvae_tf.config import RunConfig
 from mvae_tf.evaluation import evaluate
 from mvae_tf.optimizers import FusedAdam
+from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
+from mvae_tf.runs.checkpoints import Checkpoints, load
 from mvae_tf.version import __version__
 
 __all__ = [

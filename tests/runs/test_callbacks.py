@@ -12,8 +12,8 @@ import pytest
 
 import mvae_tf
 from mvae_tf import optimizers
-from mvae_tf.runs.callbacks import KLWarmup
 from mvae_tf.parts.networks.conv import BatchNormalization
+from mvae_tf.runs.callbacks import KLWarmup
 
 X = np.random.default_rng(0).uniform(size=(8, 6)).astype("float32")
 

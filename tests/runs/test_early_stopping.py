@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mvae_tf
-from mvae_tf.runs import training
 from mvae_tf.config import Training
+from mvae_tf.runs import training
 
 # A decoder that is learnt by heart fits its validation images worse and worse.
 CONFIG = dataclasses.replace(

@@ -9,8 +9,8 @@ import pytest
 
 import mvae_tf
 from mvae_tf import figures, storage
-from mvae_tf.runs import training
 from mvae_tf.config import RunConfig, Training
+from mvae_tf.runs import training
 from mvae_tf.runs.report import write_report
 
 VOID = {"meta", "img"}

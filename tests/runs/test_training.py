@@ -14,9 +14,9 @@ import tensorflow as tf
 
 import mvae_tf
 from mvae_tf import storage
+from mvae_tf.config import RunConfig, Training
 from mvae_tf.runs import training
 from mvae_tf.runs.checkpoints import Checkpoints
-from mvae_tf.config import RunConfig, Training
 
 SMALL = {"latent_dim": 2, "network": {"name": "mlp", "hidden": 8}}
 SINGLE = RunConfig(
