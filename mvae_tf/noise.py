@@ -4,27 +4,29 @@ A model never keeps the state of a random generator. Training draws are a functi
 (seed, step, row of the global batch), whatever the number of replicas, so that a run
 can be killed and resumed, or spread over devices, without changing a single draw.
 Evaluation draws are a function of (seed, content of the row), so that an answer does
-not depend on the batch that the row rides in. Seeded generation draws are a function
-of (seed, index of the row).
+not depend on the batch that the row is in. Seeded generation draws are a function of
+(seed, index of the row).
 
 These functions are not the same with and without XLA, which reads its random bits in
 an order of its own: a run is repeatable under either, and differs between the two.
 
-Both kinds of noise are called alike, `noise(name, sampler, *parameters)`:
-
-- `name` separates the draws of one step ("z", "mask", ...);
-- `sampler(seed, *parameters)` draws from `seed`, a `[2]` int32 tensor, and returns a
-  tensor whose leading axis is the one of `parameters` (it is given single rows,
-  without that axis, by `RowNoise`).
+Both kinds of noise have the same methods, such as `noise.uniform(name, like)`. The name
+("z", "mask", ...) separates the draws of one step: two draws under one name would be
+the same numbers, so that the second is refused. `noise.child(name)` gives other noise
+to code that has its own names.
 """
 
+import copy
 import numbers
 import zlib
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 __all__ = [
     "BatchNoise",
+    "Noise",
     "RowNoise",
     "check_seed",
     "content_seeds",
@@ -37,8 +39,8 @@ def _salt(name):
     return zlib.crc32(name.encode()) & 0x7FFFFFFF
 
 
-def check_seed(seed):
-    """The seed as a Python int.
+def check_seed(seed: int) -> int:
+    """Return the seed as a Python int.
 
     Raises:
         ValueError: unless it is an integer in 0..2^31 - 1.
@@ -48,22 +50,22 @@ def check_seed(seed):
     return int(seed)
 
 
-def step_seed(seed, step):
-    """Seed of one training step.
+def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
+    """Make the seed of one training step.
 
     Args:
         seed: int, the model's seed.
         step: int64 scalar tensor, the number of steps done before this one.
 
     Returns:
-        int64 tensor `[2]`.
+        int32 tensor `[2]`.
     """
     seed = tf.constant([seed, _salt("step")], tf.int32)
     return tf.random.experimental.stateless_fold_in(seed, step)
 
 
-def content_seeds(x, seed):
-    """Row seeds that depend on nothing but `seed` and the row's own values.
+def content_seeds(x: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
+    """Make row seeds that depend on nothing but `seed` and the row's own values.
 
     The bits of the row are hashed in exact integer arithmetic, so the result does not
     depend on the order of summation. Equal rows get equal seeds.
@@ -86,8 +88,8 @@ def content_seeds(x, seed):
     return tf.stack([low, tf.bitwise.bitwise_xor(high, tf.cast(seed, tf.int32))], 1)
 
 
-def index_seeds(num, seed, start=0):
-    """Row seeds `[num, 2]` that depend on `seed` and on the index of the row.
+def index_seeds(num, seed, start=0) -> tf.Tensor:
+    """Make row seeds `[num, 2]` that depend on `seed` and on the index of the row.
 
     Args:
         num: int or int32 scalar, the number of rows.
@@ -101,24 +103,124 @@ def index_seeds(num, seed, start=0):
     return tf.stack([index, tf.fill(tf.shape(index), tf.cast(seed, tf.int32))], 1)
 
 
-class BatchNoise:
+class Noise:
+    """Random numbers by name; each name can be drawn once from one object."""
+
+    def __init__(self):
+        self._drawn: set[str] = set()
+        self._prefix = ""
+
+    def sample(
+        self, name: str, sampler: Callable[..., tf.Tensor], *parameters: tf.Tensor
+    ) -> tf.Tensor:
+        """Draw float32 numbers from a distribution with a parameter per row.
+
+        Args:
+            name: of the draw.
+            sampler: function from a `[2]` int32 seed and the parameters to a tensor
+                whose leading axis is theirs; it may be given all rows, or single rows
+                without that axis.
+            *parameters: tensors `[B, ...]`.
+
+        Raises:
+            ValueError: the name has been drawn before.
+        """
+        name = self._prefix + name
+        if name in self._drawn:
+            raise ValueError(
+                f"Expected a name that was not drawn yet, got {name!r} twice, which "
+                "would be the same numbers: take another name or noise.child(name)."
+            )
+        self._drawn.add(name)
+        return self._sample(_salt(name), sampler, *parameters)
+
+    def _sample(self, salt, sampler, *parameters):
+        raise NotImplementedError
+
+    def child(self, name: str) -> "Noise":
+        """Return noise for code with names of its own, all of them below `name`."""
+        child = copy.copy(self)
+        child._prefix = f"{self._prefix}{name}/"
+        return child
+
+    def normal(self, name: str, mean: tf.Tensor, stddev: tf.Tensor) -> tf.Tensor:
+        """Draw from N(mean, stddev^2), `[B, ...]`, differentiably in both."""
+
+        def sampler(seed, mean, stddev):
+            return tfd.Normal(mean, stddev).sample(seed=seed)
+
+        return self.sample(name, sampler, mean, stddev)
+
+    def standard_normal(
+        self, name: str, like: tf.Tensor, event: Sequence[int] = ()
+    ) -> tf.Tensor:
+        """Draw from N(0, 1), shaped like `like` with the axes `event` added."""
+        return self.draw(name, tfd.Normal(0.0, 1.0), like, event)
+
+    def gumbel(self, name: str, like: tf.Tensor) -> tf.Tensor:
+        """Draw from the standard Gumbel distribution, shaped like `like`."""
+        return self.draw(name, tfd.Gumbel(0.0, 1.0), like)
+
+    def uniform(self, name: str, like: tf.Tensor, least: float = 0.0) -> tf.Tensor:
+        """Draw evenly from [least, 1), shaped like `like`."""
+
+        def sampler(seed, rows):
+            return tf.random.stateless_uniform(tf.shape(rows), seed, least)
+
+        return self.sample(name, sampler, like)
+
+    def integers(self, name: str, like: tf.Tensor, num: int) -> tf.Tensor:
+        """Draw int32 numbers evenly from 0..num - 1, shaped like `like`."""
+
+        def sampler(seed, rows):
+            shape = tf.shape(rows)
+            drawn = tf.random.stateless_uniform(shape, seed, 0, num, tf.int32)
+            return tf.cast(drawn, tf.float32)
+
+        return tf.cast(self.sample(name, sampler, like), tf.int32)
+
+    def draw(
+        self,
+        name: str,
+        distribution: tfd.Distribution,
+        like: tf.Tensor,
+        event: Sequence[int] = (),
+    ) -> tf.Tensor:
+        """Draw from a scalar distribution, the same one for every row.
+
+        Args:
+            name: of the draw.
+            distribution: of scalars, reparameterised where gradients are needed.
+            like: any `[B, ...]` tensor.
+            event: axes of the draw beside those of `like`.
+        """
+
+        def sampler(seed, rows):
+            shape = tf.concat([tf.shape(rows), tf.cast(event, tf.int32)], 0)
+            return distribution.sample(shape, seed=seed)
+
+        return self.sample(name, sampler, like)
+
+
+class BatchNoise(Noise):
     """Noise of one training step, drawn for the global batch at once.
 
     Under a distribution strategy every replica draws the noise of all rows and keeps
     its own, so any number of replicas sees the draws that one device would.
 
     Args:
-        seed: int64 tensor `[2]` (see `step_seed`).
+        seed: int32 tensor `[2]` (see `step_seed`).
         rows: `(offset, total)`, int32 scalars that locate this replica's rows in the
             global batch, or None when the batch is whole.
     """
 
-    def __init__(self, seed, rows=None):
+    def __init__(self, seed: tf.Tensor, rows: tuple | None = None):
+        super().__init__()
         self.seed = seed
         self.rows = rows
 
-    def __call__(self, name, sampler, *parameters):
-        seed = tf.random.experimental.stateless_fold_in(self.seed, _salt(name))
+    def _sample(self, salt, sampler, *parameters):
+        seed = tf.random.experimental.stateless_fold_in(self.seed, salt)
         if self.rows is None:
             return sampler(seed, *parameters)
         offset, total = self.rows
@@ -134,7 +236,7 @@ class BatchNoise:
         return drawn[offset : offset + size]
 
 
-class RowNoise:
+class RowNoise(Noise):
     """Noise whose rows each have a seed of their own.
 
     Args:
@@ -143,13 +245,14 @@ class RowNoise:
             these then hold `B * draws` rows, and a sampler sees `draws` of them.
     """
 
-    def __init__(self, seeds, draws=None):
+    def __init__(self, seeds: tf.Tensor, draws: int | None = None):
+        super().__init__()
         self.seeds = seeds
         self.draws = draws
 
-    def __call__(self, name, sampler, *parameters):
+    def _sample(self, salt, sampler, *parameters):
         first, second = tf.unstack(self.seeds, axis=1)
-        second = tf.bitwise.bitwise_xor(second, tf.constant(_salt(name), tf.int32))
+        second = tf.bitwise.bitwise_xor(second, tf.constant(salt, tf.int32))
         if self.draws is not None:
             parameters = [_split_rows(value, self.draws) for value in parameters]
         drawn = tf.map_fn(

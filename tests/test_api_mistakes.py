@@ -381,8 +381,13 @@ def test_labels_of_any_usual_form(conditional):
 def test_labels_out_of_range_in_a_data_set_touch_no_weight(conditional):
     before = conditional.get_weights()
     skipped = conditional.skipped_steps.numpy()
-    conditional.fit(harness.dataset(X, [0, 1, 2, 3, 0, 1]), verbose=0)
-    assert conditional.skipped_steps.numpy() == skipped + 1
+    for wrong in ([0, 1, 2, 3, 0, 1], [0.0, 1.5, 2.0, 0.0, 1.0, 2.0], [2**40] * 6):
+        data = harness.dataset(X, wrong)
+        with pytest.raises(ValueError, match=r"^Expected labels in 0\.\.2, got others"):
+            conditional.fit(data, verbose=0)
+        with pytest.raises(ValueError, match="in evaluation batch 1"):
+            conditional.evaluate(data, verbose=0)
+    assert conditional.skipped_steps.numpy() == skipped + 3
     trainable = {variable.path for variable in conditional.trainable_variables}
     for variable, value in zip(conditional.weights, before, strict=True):
         if variable.path in trainable:

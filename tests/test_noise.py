@@ -25,25 +25,28 @@ ROWS = tf.constant(np.random.default_rng(0).uniform(0.05, 2.0, (7, 3)), tf.float
 @pytest.mark.parametrize(("offset", "size"), [(0, 7), (0, 3), (3, 4), (6, 1), (7, 0)])
 def test_a_replica_draws_its_rows_of_the_whole_batch(sampler, offset, size):
     seed = noise.step_seed(1, tf.constant(5, tf.int64))
-    whole = noise.BatchNoise(seed)("z", sampler, ROWS)
+    whole = noise.BatchNoise(seed).sample("z", sampler, ROWS)
     shard = noise.BatchNoise(seed, (offset, 7))
-    drawn = shard("z", sampler, ROWS[offset : offset + size])
+    drawn = shard.sample("z", sampler, ROWS[offset : offset + size])
     np.testing.assert_array_equal(drawn, whole[offset : offset + size])
 
 
 @pytest.mark.parametrize("sampler", [normal, gamma])
 def test_draws_are_the_same_eagerly_in_a_graph_and_beside_a_gradient(sampler):
-    draw = noise.BatchNoise(noise.step_seed(1, tf.constant(5, tf.int64)))
+    seed = noise.step_seed(1, tf.constant(5, tf.int64))
+
+    def draw(rows):
+        return noise.BatchNoise(seed).sample("z", sampler, rows)
 
     @tf.function
     def with_gradient(rows):
         with tf.GradientTape() as tape:
             tape.watch(rows)
-            drawn = draw("z", sampler, rows)
+            drawn = draw(rows)
         return drawn, tape.gradient(drawn, rows, unconnected_gradients="zero")
 
-    eager = draw("z", sampler, ROWS)
-    graph = tf.function(lambda rows: draw("z", sampler, rows))(ROWS)
+    eager = draw(ROWS)
+    graph = tf.function(draw)(ROWS)
     np.testing.assert_allclose(graph, eager, rtol=1e-5)
     np.testing.assert_allclose(with_gradient(ROWS)[0], eager, rtol=1e-5)
 
@@ -62,15 +65,23 @@ def test_names_separate_the_draws_of_a_step():
         noise.BatchNoise(noise.step_seed(0, tf.constant(0, tf.int64))),
         noise.RowNoise(noise.index_seeds(7, 0)),
     ):
-        first = draw("z", normal, ROWS)
-        np.testing.assert_array_equal(first, draw("z", normal, ROWS))
-        correlation = np.corrcoef(np.ravel(first), np.ravel(draw("mask", normal, ROWS)))
+        first = draw.sample("z", normal, ROWS)
+        with pytest.raises(ValueError, match="^Expected a name .* got 'z' twice"):
+            draw.sample("z", normal, ROWS)
+        own = draw.child("prior")
+        apart = own.sample("z", normal, ROWS)
+        assert np.all(np.abs(first - apart) > 0)
+        with pytest.raises(ValueError, match="^Expected a name .* got 'prior/z' twice"):
+            draw.child("prior").sample("z", normal, ROWS)
+        correlation = np.corrcoef(
+            np.ravel(first), np.ravel(draw.sample("mask", normal, ROWS))
+        )
         assert abs(correlation[0, 1]) < 0.9
 
 
 @tf.function(reduce_retracing=True)
 def row_gammas(seeds, rows):
-    return noise.RowNoise(seeds)("weights", gamma, rows)
+    return noise.RowNoise(seeds).sample("weights", gamma, rows)
 
 
 @settings(deadline=None, max_examples=25)
@@ -106,17 +117,17 @@ def test_index_seeds_are_a_prefix_of_more_of_them():
 def test_grouped_draws_share_a_seed_and_differ_within_it():
     seeds = noise.index_seeds(2, 0)
     rows = tf.zeros([8, 3])
-    drawn = noise.RowNoise(seeds, draws=4)("z", normal, rows).numpy()
+    drawn = noise.RowNoise(seeds, draws=4).sample("z", normal, rows).numpy()
     assert drawn.shape == (8, 3)
     assert len(np.unique(drawn)) == 24
-    first = noise.RowNoise(seeds[:1], draws=4)("z", normal, rows[:4])
+    first = noise.RowNoise(seeds[:1], draws=4).sample("z", normal, rows[:4])
     np.testing.assert_array_equal(drawn[:4], first)
 
 
 def test_row_noise_is_standard_normal_over_rows():
     @tf.function
     def draw(rows):
-        return noise.RowNoise(noise.index_seeds(4000, 3))("z", normal, rows)
+        return noise.RowNoise(noise.index_seeds(4000, 3)).sample("z", normal, rows)
 
     drawn = draw(tf.zeros([4000, 2])).numpy()
     assert np.all(np.abs(drawn.mean(axis=0)) < 4 / np.sqrt(4000))

@@ -240,7 +240,7 @@ class VampPrior(Sampler):
         arrays = {"images": x.astype(np.float32), "selects_one": _selects_one(model)}
         if model.conditional:
             arrays["labels"] = np.asarray(y)
-        model.check_arrays(x, y)
+        model.input_checks.check(x, y)
         return cls(arrays, _digest(model))
 
     def draw(self, model, like, noise):
@@ -294,7 +294,7 @@ def _chosen(x, y, num, seed):
 
 def _posterior_draws(model, x, y, seed):
     """One draw from q(latents | x) of each image: z `[N, K, Z]`, weights `[N, K]`."""
-    model.check_arrays(x, y)
+    model.input_checks.check(x, y)
 
     def draw(x, y):
         noise = RowNoise(content_seeds(x, seed))
@@ -335,7 +335,7 @@ def _select_one(weights, noise):
     def sample(seed, weights):
         return tf.random.stateless_uniform(tf.shape(weights)[:-1], seed)
 
-    uniform = noise("sampler_component", sample, weights)[..., tf.newaxis]
+    uniform = noise.sample("sampler_component", sample, weights)[..., tf.newaxis]
     passed = tf.cast(tf.cumsum(weights, axis=-1) <= uniform, tf.int32)
     index = tf.minimum(tf.reduce_sum(passed, axis=-1), weights.shape[-1] - 1)
     return tf.one_hot(index, weights.shape[-1])

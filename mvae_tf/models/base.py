@@ -1,108 +1,89 @@
-"""What every model is: its parts, its weights, and the hooks that it writes.
+"""The base class of every model: its shared arguments, its networks, its configuration.
 
-A model writes `infer`, `decode_outputs`, `draw`, `draw_prior`, `log_density_ratio`,
-`kl_nats` and `loss_terms`; training is in `step.py`, and what can be asked of a trained
-model in `inference.py` and `evidence.py`. Models of one Gaussian latent find all of
-these in `single.py`.
+A model declares its terms and writes the methods of `hooks.py`; training is in
+`training_step.py`, and what can be asked of a trained model in `inference.py` and
+`evidence.py`. Models of one Gaussian latent find nearly all of it in `single.py`.
 """
 
-import math
 import numbers
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
+from mvae_tf.models.evidence import Evidence
 from mvae_tf.models.inference import Inference
+from mvae_tf.models.inputs import Inputs
 from mvae_tf.models.registry import arguments
 from mvae_tf.models.training_step import TrainingStep
 from mvae_tf.noise import check_seed
 from mvae_tf.parts import likelihoods, networks
 from mvae_tf.parts.part import Part
+from mvae_tf.parts.terms import Term
 
-__all__ = ["BaseVAE", "LossTerms"]
+__all__ = ["BaseVAE"]
 
-
-class LossTerms(NamedTuple):
-    """The parts of an objective, unweighted, each under its name.
-
-    Attributes:
-        per_example: dict of `[B]` tensors, in nats unless the term says otherwise.
-        per_batch: dict of scalars that belong to the global batch as a whole. A
-            scalar that depends on latents is computed from the latents of all
-            replicas (`gather_rows`), so that it is the same on each.
-        diagnostics: dict of `[B]` tensors or scalars that are logged, not minimised.
-    """
-
-    per_example: dict
-    per_batch: dict
-    diagnostics: dict
+_DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-class BaseVAE(TrainingStep, Inference, keras.Model):
+class BaseVAE(TrainingStep, Inference, Evidence):
     """A variational autoencoder with a custom training step.
+
+    Every named argument of a model's constructor, and of those of its parents, is kept
+    as an attribute of the same name and saved with the model, except the names in its
+    attribute `fixed`: those are what the class itself passes to its parent.
 
     Args:
         input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        latent_dim: Z, size of one component's latent.
-        num_components: K; 1 for a single VAE.
-        num_classes: number of labels that condition the model, or None.
+        latent_dim: Z, int, size of one component's latent.
+        num_components: K, int; 1 for a single VAE.
+        num_classes: int, number of labels that condition the model, or None.
         network: name or configuration of the networks (`mvae_tf.networks`).
-        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
-        term_weights: dict from the name of each term of the objective to its weight.
-        diagnostics: names of the diagnostics that `loss_terms` returns.
+        likelihood: name or configuration of p(x | z) (`mvae_tf.likelihoods`).
         seed: int that decides initial weights and all noise.
+        terms: dict from the name of each term that `loss_terms` returns to its `Term`.
+        labels: what labels are for, see `Inputs`; None for "condition" where there is
+            a number of classes.
         **kwargs: `name` and `dtype` of `keras.Model`.
 
+    Raises:
+        ValueError: on an argument out of its range.
+
     Attributes:
-        step: int64 variable, training steps done, skipped ones included.
-        skipped_steps: int64 variable, steps skipped because of bad batches.
-        term_weights: dict of scalar variables; a warm-up moves them. Evaluation uses
-            the weights given at construction.
-        no_bound: why the model has no evidence lower bound; None where it has one.
-        reads_pixels: whether `decode_outputs` takes the image, `x=`, for decoders that
-            predict each pixel from those before it.
-        has_categories: whether the K axis counts categories that share one encoder
-            and decoder, rather than components with networks of their own.
-        relaxed: whether the objective feeds relaxed categories to the networks, which
-            makes it no bound; `elbo` takes one-hot ones all the same.
+        registry_name: the name that the class is registered under.
+        input_checks: `Inputs`, which checks images and labels.
     """
 
-    registry_name = None
-    no_bound = None
-    reads_pixels = False
-    has_categories = False
-    relaxed = False
+    registry_name: str | None = None
+    fixed: tuple[str, ...] = ("terms", "labels")
 
     def __init__(
         self,
+        input_shape: tuple[int, ...] = (28, 28, 1),
+        latent_dim: int = 50,
+        num_components: int = 1,
+        num_classes: int | None = None,
+        network: str | dict | Part = "mlp",
+        likelihood: str | dict | Part = "bernoulli",
+        seed: int = 0,
         *,
-        input_shape,
-        latent_dim,
-        num_components,
-        num_classes,
-        network,
-        likelihood,
-        term_weights,
-        diagnostics,
-        seed,
-        **kwargs,
+        terms: Mapping[str, Term],
+        labels: str | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        sequence = isinstance(input_shape, (tuple, list))
-        if not sequence or len(input_shape) not in (1, 3) or min(input_shape) < 1:
+        if self.dtype_policy.name not in _DTYPES:
             raise ValueError(
-                "Expected input_shape (height, width, channels) or (size,), "
-                f"got {input_shape}."
+                f"Expected dtype {', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}, got "
+                f"{self.dtype_policy.name}."
             )
-        sizes = {"latent_dim": latent_dim, "num_components": num_components}
-        sizes |= {} if num_classes is None else {"num_classes": num_classes}
-        for key, value in sizes.items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"Expected {key} an integer >= 1, got {value!r}.")
-        self.input_shape = tuple(int(side) for side in input_shape)
-        self.latent_dim = latent_dim
-        self.num_components = num_components
+        self.input_shape = _shape(input_shape)
+        self.latent_dim = _size("latent_dim", latent_dim)
+        self.num_components = _size("num_components", num_components)
         self.num_classes = num_classes
+        if num_classes is not None:
+            self.num_classes = _size("num_classes", num_classes)
+            labels = labels or "condition"
         self.network = networks.get(network).for_images(self.input_shape)
         if self.network.autoregressive and not self.reads_pixels:
             raise ValueError(
@@ -111,53 +92,21 @@ class BaseVAE(TrainingStep, Inference, keras.Model):
             )
         self.likelihood = likelihoods.get(likelihood)
         self.seed = check_seed(seed)
-
-        for key, value in term_weights.items():
-            if not isinstance(value, numbers.Real) or not math.isfinite(value):
-                raise ValueError(f"Expected a finite weight of {key}, got {value!r}.")
-        self.final_weights = {k: float(v) for k, v in term_weights.items()}
-        self.term_weights = {
-            key: self._scalar(f"{key}_weight", value)
-            for key, value in self.final_weights.items()
-        }
-        self.step = self._scalar("step", 0, "int64")
-        self.skipped_steps = self._scalar("skipped_steps", 0, "int64")
-        self.skipped_in_a_row = self._scalar("skipped_in_a_row", 0, "int64")
-        self.found_range = self.add_weight(
-            name="found_range",
-            shape=(2,),
-            initializer="zeros",
-            trainable=False,
-            dtype="float32",
-            aggregation="only_first_replica",
+        self.input_checks = Inputs(
+            self.input_shape, self.likelihood, self.num_classes, labels
         )
-        self.found_at = self._scalar("found_at", -1, "int64")
-        self._loss_metric = keras.metrics.Mean(name="loss")
-        self._term_metrics = {
-            key: keras.metrics.Mean(name=key)
-            for key in (*self.final_weights, *diagnostics)
-        }
+        self.make_training_state(terms)
         self.built = True
 
     @property
-    def conditional(self):
+    def conditional(self) -> bool:
         """Whether p(x) depends on labels, which are then needed for every answer."""
-        return self.num_classes is not None
-
-    def _scalar(self, name, value, dtype="float32"):
-        return self.add_weight(
-            name=name,
-            shape=(),
-            initializer=keras.initializers.Constant(value),
-            trainable=False,
-            dtype=dtype,
-            aggregation="only_first_replica",
-        )
+        return self.input_checks.labels_for == "condition"
 
     # === Networks ===
 
     def make_encoder(self, num_components, latent_dim=None, **options):
-        """Encoder of K components; `options` are those of `network.encoder`."""
+        """Make the encoder of K components, with options of `network.encoder`."""
         return self.network.encoder(
             self.input_shape,
             latent_dim or self.latent_dim,
@@ -167,7 +116,7 @@ class BaseVAE(TrainingStep, Inference, keras.Model):
         )
 
     def make_sub_decoder(self, num_components, num_classes=None):
-        """Sub-decoder of K components; by default it sees the labels that q sees."""
+        """Make the sub-decoder of K components; by default it sees the labels of q."""
         if num_classes is None:
             num_classes = self.num_classes or 0
         return self.network.sub_decoder(
@@ -178,7 +127,7 @@ class BaseVAE(TrainingStep, Inference, keras.Model):
         )
 
     def make_mix_decoder(self, num_components=None):
-        """Mix-decoder to outputs of the likelihood; shared by all by default."""
+        """Make the mix-decoder, one for all components by default."""
         *sides, channels = self.input_shape
         channels *= self.likelihood.channels_per_channel
         return self.network.mix_decoder(
@@ -193,95 +142,93 @@ class BaseVAE(TrainingStep, Inference, keras.Model):
     # === Keras ===
 
     def build(self, input_shape=None):
-        """Nothing to do: every variable is made by the constructor."""
+        """Do nothing: every variable is made by the constructor."""
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor as plain JSON.
+
+        Raises:
+            TypeError: the class does not keep an argument under its own name.
+        """
         config = super().get_config()
         for key in arguments(type(self)):
+            if not hasattr(self, key):
+                raise TypeError(
+                    f"Expected {type(self).__name__} to keep its argument {key!r} as "
+                    f"self.{key}, or to list it in `fixed`."
+                )
             value = getattr(self, key)
             value = value.get_config() if isinstance(value, Part) else value
             config[key] = list(value) if isinstance(value, tuple) else value
-        return config
+        frozen = [layer.name for layer in self.layers if not layer.trainable]
+        return config | ({"frozen": frozen} if frozen else {})
 
-    # === What a model writes ===
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "BaseVAE":
+        """Create a model from what `get_config` returned."""
+        config = dict(config)
+        frozen = config.pop("frozen", ())
+        model = cls(**config)
+        for layer in model.layers:
+            if layer.name in frozen:
+                layer.trainable = False
+        return model
 
-    def infer(self, x, y=None, noise=None, training=False):
-        """Parameters of q(latents given x).
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; arguments and layers stay as they were constructed.
 
-        Args:
-            x: `[B, ...]` images.
-            y: `[B, num_classes]` one-hot labels or None.
-            noise: noise of the step (for layer dropout).
-            training: bool.
-
-        Returns:
-            dict with `mean` and `stddev` `[B, K, Z]`, `weights` `[B, K]` (rows sum to
-            1), and whatever else of leading axis B the model needs.
+        A file keeps the arguments of the constructor, so that another value would be
+        lost, or would be saved without having had an effect.
         """
-        raise NotImplementedError
+        before = self.__dict__.get(name)
+        is_layer = isinstance(before, keras.layers.Layer)
+        if before is not None and before is not value:
+            if is_layer or (name in arguments(type(self)) and before != value):
+                raise AttributeError(
+                    f"Expected {name} as {type(self).__name__} was constructed with "
+                    f"it: create a new model to change it."
+                )
+        super().__setattr__(name, value)
 
-    def draw(self, posterior, noise):
-        """Latents drawn from q: dict with `z` `[B, K, Z]` and `weights` `[B, K]`."""
-        raise NotImplementedError
+    def save(self, filepath, *args, **kwargs) -> None:
+        """Save as `keras.Model.save` does, to a `.keras` file.
 
-    def draw_proposal(self, posterior, noise):
-        """Latents, as `draw`, that importance sampling of log p(x) starts from."""
-        return self.draw(posterior, noise)
-
-    def draw_prior(self, like, noise):
-        """Latents drawn from the prior, as `draw`; `like` is any `[B, K]` tensor."""
-        raise NotImplementedError
-
-    def log_density_ratio(self, posterior, latents):
-        """Log p(latents) - log q(latents given x) in nats, `[B]`."""
-        raise NotImplementedError
-
-    def kl_nats(self, posterior, latents):
-        """KL(q(latents given x) || p(latents)) of the evidence bound in nats, `[B]`.
-
-        Closed forms where they exist; `latents` is the draw that the bound is
-        evaluated at, for those that have none.
+        Raises:
+            ValueError: on another suffix.
         """
-        raise NotImplementedError
+        if not str(filepath).endswith(".keras"):
+            raise ValueError(f"Expected a path that ends in .keras, got {filepath}.")
+        super().save(filepath, *args, **kwargs)
 
-    def decode_outputs(self, z, weights, y=None, noise=None, training=False):
-        """Outputs of the likelihood from z `[B, K, Z]` and weights `[B, K]`.
+    def export(self, filepath, *args, **kwargs) -> None:
+        """Refuse: `mvae_tf.export(model, base)` writes a SavedModel.
 
-        Where `reads_pixels` it takes the image too, `x [B, H, W, 1]`, which is given
-        if, and only if, the network is autoregressive.
+        Raises:
+            ValueError: always.
         """
-        raise NotImplementedError
+        raise ValueError(
+            f"Expected mvae_tf.export(model, {str(filepath)!r}) in place of "
+            "model.export: it writes all signatures and checks them."
+        )
 
-    def log_prob_given(self, x, latents, y=None, noise=None, training=False):
-        """Log p(x given latents) in nats, `[B]`.
 
-        A model that draws from each component of q at once returns the mean over q.
-        """
-        z, weights = latents["z"], latents["weights"]
-        pixels = {"x": x} if self.network.autoregressive else {}
-        outputs = self.decode_outputs(z, weights, y, noise, training, **pixels)
-        return self.likelihood.log_prob(x, outputs)
+def _shape(shape):
+    """The shape of images or vectors as a tuple of ints."""
+    try:
+        sides = tuple(shape)
+    except (TypeError, ValueError):
+        sides = ()
+    if len(sides) not in (1, 3) or not all(
+        isinstance(side, numbers.Integral) and side >= 1 for side in sides
+    ):
+        raise ValueError(
+            f"Expected input_shape (height, width, channels) or (size,), got {shape}."
+        )
+    return tuple(int(side) for side in sides)
 
-    def log_importance_weight(self, x, posterior, latents, y=None):
-        """Log of p(x, latents) / q(latents given x) in nats, `[B]`."""
-        ratio = self.log_density_ratio(posterior, latents)
-        return self.log_prob_given(x, latents, y) + ratio
 
-    def reconstruction_error(self, x, latents, y=None, noise=None, training=False):
-        """-log p(x given latents), less the constant of the likelihood, `[B]`."""
-        log_prob = self.log_prob_given(x, latents, y, noise, training)
-        return -log_prob - self.likelihood.constant(math.prod(self.input_shape))
-
-    def loss_terms(self, x, y, noise, training):
-        """`LossTerms` of a batch."""
-        raise NotImplementedError
-
-    def training_callbacks(self):
-        """Keras callbacks that every `fit` of this model runs: none."""
-        return []
-
-    def before_training(self, dataset):
-        """What a run does with some training batches before its first step: nothing."""
-
-    def after_training(self, dataset):
-        """What a run does with its training images after its last step: nothing."""
+def _size(key, value):
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise ValueError(f"Expected {key} an integer >= 1, got {value!r}.")
+    return int(value)

@@ -4,25 +4,26 @@ Higgins et al., "beta-VAE: Learning basic visual concepts with a constrained var
 framework" (ICLR 2017), https://openreview.net/forum?id=Sy2fzU9gl.
 """
 
+from typing import Any
+
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
+from mvae_tf.parts.terms import Term
 
 __all__ = ["BetaVAE"]
 
 
 @register("beta_vae")
 class BetaVAE(SingleVAE):
-    """VAE that minimises reconstruction + beta KL(q(z given x) || N(0, I)).
+    """VAE that minimises reconstruction + beta KL(q(z | x) || N(0, I)).
 
     With beta = 1 it is the VAE, draw for draw. `elbo` counts the KL in full, whatever
     beta is.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        beta: weight of the KL; above 1 it asks for factors that are independent, at a
-            price in reconstruction.
-        **kwargs: `latent_dim`, `num_classes`, `network`, `likelihood` and `seed` of
-            `SingleVAE`; `name` and `dtype` of `keras.Model`.
+        beta: float, weight of the KL; above 1 it asks for independent factors and
+            costs quality of reconstruction.
+        *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Example:
         >>> import mvae_tf
@@ -31,10 +32,7 @@ class BetaVAE(SingleVAE):
         TensorShape([3, 8, 8, 1])
     """
 
-    def __init__(self, input_shape=(28, 28, 1), beta=4.0, **kwargs):
-        super().__init__(
-            input_shape,
-            term_weights={"reconstruction": 1.0, "kl": beta},
-            **kwargs,
-        )
+    def __init__(self, *args: Any, beta: float = 4.0, **kwargs: Any):
+        terms = {"kl": Term(beta, warmup=True)}
+        super().__init__(*args, terms=terms, **kwargs)
         self.beta = beta

@@ -10,15 +10,15 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
 from mvae_tf import divergences
-from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.models.base import BaseVAE
 from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.networks.base import layer_seed
 from mvae_tf.parts.networks.gated import ComponentLinear, clipped_head
-from mvae_tf.parts.part import Part, choice, resolve
+from mvae_tf.parts.part import Kinds, Part, choice
+from mvae_tf.parts.terms import Term
 
 __all__ = ["AnnealedTemperature", "CategoricalVAE", "CategoryTable"]
 
@@ -64,6 +64,10 @@ class CategoryTable(NamedTuple):
         return {category: listed.count(category) for category in listed}
 
 
+_TEMPERATURES = Kinds("temperature")
+
+
+@_TEMPERATURES.register("annealed")
 class AnnealedTemperature(Part):
     """A temperature that falls from epoch to epoch, as in the authors' code of CP-VAE.
 
@@ -78,8 +82,6 @@ class AnnealedTemperature(Part):
     Raises:
         ValueError: unless `start >= least > 0` and `rate >= 0`.
     """
-
-    name = "annealed"
 
     def __init__(self, start: float = 1.0, rate: float = 3e-5, least: float = 0.5):
         if not (start >= least > 0 and rate >= 0):
@@ -169,6 +171,7 @@ class CategoricalVAE(BaseVAE):
     """
 
     has_categories = True
+    fixed = ("num_classes", "z_condition")
     posterior_uses_c = False
     prior_uses_c = False
 
@@ -198,8 +201,11 @@ class CategoricalVAE(BaseVAE):
             num_classes=None,
             network=network,
             likelihood=likelihood,
-            term_weights={"reconstruction": 1.0, "kl": 1.0, "category_kl": 1.0},
-            diagnostics=(),
+            terms={
+                "reconstruction": Term(),
+                "kl": Term(warmup=True),
+                "category_kl": Term(warmup=True),
+            },
             seed=seed,
             **kwargs,
         )
@@ -217,10 +223,9 @@ class CategoricalVAE(BaseVAE):
         self.extra_layer = extra_layer
         self.train_prior = train_prior
         self.prior_init = prior_init
-        self.z_condition = z_condition
         if self.posterior_uses_c:
-            modes = ("enumerate", "sample", "pi")
-            self.z_condition = choice(z_condition, modes, "z_condition")
+            choice(z_condition, ("enumerate", "sample", "pi"), "z_condition")
+        self.z_condition = z_condition
         if self.relaxed and self.z_condition == "enumerate":
             raise ValueError(
                 "Expected z_condition 'sample' or 'pi' with relaxation='relaxed', for "
@@ -234,9 +239,13 @@ class CategoricalVAE(BaseVAE):
             # Means as far apart as N(0, I) makes them give all images to one category
             # within an epoch, and none comes back.
             self.prior = priors.ConditionalGaussian(
-                num_components, latent_dim, seed, spread=0.1, init=prior_init
+                num_components,
+                latent_dim,
+                seed,
+                spread=0.1,
+                init=prior_init,
+                trainable=train_prior,
             )
-            self.prior.trainable = train_prior
         self.aggregate = self.add_weight(
             name="aggregate",
             shape=(num_components,),
@@ -248,8 +257,7 @@ class CategoricalVAE(BaseVAE):
 
     def _set_temperature(self, temperature):
         if isinstance(temperature, (str, dict, Part)):
-            kinds = {AnnealedTemperature.name: AnnealedTemperature}
-            self.temperature = resolve(temperature, kinds, "temperature")
+            self.temperature = _TEMPERATURES.get(temperature)
             self.current_temperature = self._scalar(
                 "temperature", self.temperature.start
             )
@@ -353,7 +361,7 @@ class CategoricalVAE(BaseVAE):
         return _harden(self._relaxed_category(log_weights, noise))
 
     def _relaxed_category(self, log_weights, noise, name="category"):
-        gumbels = noise(name, _gumbel, log_weights)
+        gumbels = noise.gumbel(name, log_weights)
         return tf.nn.softmax((log_weights + gumbels) / self.current_temperature)
 
     def draw_relaxed(self, posterior, noise):
@@ -429,17 +437,13 @@ class CategoricalVAE(BaseVAE):
         else:
             latents = self.draw(posterior, noise)
             sampled = training and self.z_condition == "sample"
-            kl = self.gaussian_kl(latents if sampled else posterior)
             error = self.reconstruction_error(x, latents, y, noise, training)
-        return LossTerms(
-            per_example={
-                "reconstruction": error,
-                "kl": kl,
-                "category_kl": self.category_kl(posterior),
-            },
-            per_batch={},
-            diagnostics={},
-        )
+            kl = self.gaussian_kl(latents if sampled else posterior)
+        return {
+            "reconstruction": error,
+            "kl": kl,
+            "category_kl": self.category_kl(posterior),
+        }
 
     def elbo_relaxed(self, x, seed=None):
         """What the objective of a relaxed c says in place of `elbo`; it is no bound.
@@ -463,14 +467,14 @@ class CategoricalVAE(BaseVAE):
                 "Expected relaxation='relaxed' for elbo_relaxed, got "
                 f"{self.relaxation!r}."
             )
-        x, _ = self._images(x)
+        x = self.input_checks.images(x)
         return self._in_chunks(
-            self._elbo_relaxed_batch, x, self._fill_seed(len(x), seed)
+            self._elbo_relaxed_batch, x, self._row_seeds(len(x), seed)
         )
 
     def _elbo_relaxed_batch(self, x, seed):
         noise = RowNoise(content_seeds(x, seed))
-        terms = self.loss_terms(x, None, noise, training=False).per_example
+        terms = self.loss_terms(x, None, noise, training=False)
         constant = self.likelihood.constant(math.prod(self.input_shape))
         return -sum(terms.values()) - constant
 
@@ -495,7 +499,7 @@ class CategoricalVAE(BaseVAE):
         Args:
             x: `[B, ...]` images.
         """
-        return self._in_chunks(self._probabilities_batch, *self._images(x))
+        return self._in_chunks(self._probabilities_batch, *self.input_checks.pair(x))
 
     def _probabilities_batch(self, x, y):
         return self.infer(x, y)["weights"]
@@ -516,7 +520,7 @@ class CategoricalVAE(BaseVAE):
         Raises:
             ValueError: on images that do not fit the model, and an endless data set.
         """
-        self.check_arrays(x)
+        self.input_checks.check(x)
         batches = [x]
         if isinstance(x, tf.data.Dataset):
             if x.cardinality() == tf.data.INFINITE_CARDINALITY:
@@ -575,10 +579,6 @@ class CategoryLinear(ComponentLinear):
             own = tf.matmul(tf.cast(c, self.compute_dtype), of_categories)
             own = own[:, tf.newaxis]
         return self.activate(shared[:, tf.newaxis] + own)
-
-
-def _gumbel(seed, like):
-    return tfd.Gumbel(0.0, 1.0).sample(tf.shape(like), seed=seed)
 
 
 def _harden(weights):

@@ -4,29 +4,30 @@ Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error
 variational autoencoders" (NeurIPS 2019), https://arxiv.org/abs/1907.06845.
 """
 
+from typing import Any
+
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
+from mvae_tf.parts.likelihoods import Likelihood
 
 __all__ = ["CBVAE"]
 
 
 @register("cb_vae")
 class CBVAE(SingleVAE):
-    """VAE whose p(x given z) is a density of grey pixels in [0, 1].
+    """VAE whose p(x | z) is a density of grey pixels in [0, 1].
 
-    The binary cross-entropy of grey pixels is not one: it lacks log C(lambda) of
+    The binary cross-entropy of grey pixels is no density: it lacks log C(lambda) of
 
         log p(x) = x log lambda + (1 - x) log(1 - lambda) + log C(lambda),
         C(lambda) = 2 artanh(1 - 2 lambda) / (1 - 2 lambda),
 
-    which is log 2 a pixel or more. Images are means of this density, not lambda. The
-    objective is that of the VAE, reconstruction + KL(q(z given x) || N(0, I)).
+    which is log 2 per pixel or more. Images are means of this density, not lambda. The
+    objective is that of the VAE, reconstruction + KL(q(z | x) || N(0, I)).
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
-        **kwargs: `latent_dim`, `num_classes`, `network` and `seed` of `SingleVAE`;
-            `name` and `dtype` of `keras.Model`.
+        likelihood: name or configuration of p(x | z) (`mvae_tf.likelihoods`).
+        *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Example:
         >>> import mvae_tf
@@ -36,11 +37,9 @@ class CBVAE(SingleVAE):
     """
 
     def __init__(
-        self, input_shape=(28, 28, 1), likelihood="continuous_bernoulli", **kwargs
+        self,
+        *args: Any,
+        likelihood: str | dict | Likelihood = "continuous_bernoulli",
+        **kwargs: Any,
     ):
-        super().__init__(
-            input_shape,
-            likelihood=likelihood,
-            term_weights={"reconstruction": 1.0, "kl": 1.0},
-            **kwargs,
-        )
+        super().__init__(*args, likelihood=likelihood, **kwargs)

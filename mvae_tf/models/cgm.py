@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.models.base import BaseVAE
 from mvae_tf.models.prototypes import (
     mmd_within_categories,
     prototype_loss,
@@ -20,6 +20,7 @@ from mvae_tf.models.registry import register
 from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.part import choice
+from mvae_tf.parts.terms import Term
 
 __all__ = ["CGM", "rate_variance"]
 
@@ -93,8 +94,8 @@ class CGM(BaseVAE):
     """
 
     no_bound = "an MMD bounds no KL divergence"
-    conditional = False
     has_categories = True
+    fixed = ("num_classes",)
 
     def __init__(
         self,
@@ -124,12 +125,13 @@ class CGM(BaseVAE):
             num_classes=num_components if supervised else None,
             network=network,
             likelihood=likelihood,
-            term_weights={
-                "reconstruction": 1.0,
-                "mmd": mmd_weight,
-                "prototype": prototype_weight,
+            terms={
+                "reconstruction": Term(),
+                "mmd": Term(mmd_weight, per="batch"),
+                "prototype": Term(prototype_weight),
+                "used_prototypes": Term(weight=None),
             },
-            diagnostics=("used_prototypes",),
+            labels="training" if supervised else None,
             seed=seed,
             **kwargs,
         )
@@ -162,8 +164,13 @@ class CGM(BaseVAE):
         self.encoder = self.make_encoder(1, num_classes=0, deviations=False)
         self.sub_decoder = self.make_sub_decoder(1, num_classes=0)
         self.mix_decoder = self.make_mix_decoder()
-        self.prior = priors.Prototypes(num_components, latent_dim, variance, self.seed)
-        self.prior.trainable = prototype_update == "learnable"
+        self.prior = priors.Prototypes(
+            num_components,
+            latent_dim,
+            variance,
+            self.seed,
+            trainable=prototype_update == "learnable",
+        )
 
     # === Hooks of BaseVAE ===
 
@@ -224,7 +231,7 @@ class CGM(BaseVAE):
         return self.likelihood.link(features)
 
     def loss_terms(self, x, y, noise, training):
-        self._require_labels(y)
+        self.input_checks.require_labels(y)
         seen = self._corrupted(x, noise) if training and self.input_noise else x
         posterior = self.infer(seen, y, noise, training)
         latents = self.draw(posterior, noise)
@@ -244,14 +251,12 @@ class CGM(BaseVAE):
         )
         error = self.reconstruction_error(x, latents, noise=noise, training=training)
         used = tf.reduce_max(rows_of_weights, axis=0) > 0.5
-        return LossTerms(
-            per_example={
-                "reconstruction": error,
-                "prototype": prototype_loss(codes, prototypes, weights, self.margin),
-            },
-            per_batch={"mmd": mmd},
-            diagnostics={"used_prototypes": tf.reduce_sum(tf.cast(used, tf.float32))},
-        )
+        return {
+            "reconstruction": error,
+            "prototype": prototype_loss(codes, prototypes, weights, self.margin),
+            "mmd": mmd,
+            "used_prototypes": tf.reduce_sum(tf.cast(used, tf.float32)),
+        }
 
     def generate_batch(self, seeds, y, component=None, sampler=None):
         """See `generate`; `y` is the one-hot category."""
@@ -264,10 +269,10 @@ class CGM(BaseVAE):
         return tf.convert_to_tensor(self.prior.means)
 
     def _around(self, centers, name, noise):
-        return centers + self.noise_stddev * noise(name, _standard_normal, centers)
+        return centers + self.noise_stddev * noise.standard_normal(name, centers)
 
     def _corrupted(self, x, noise):
-        return x + self.input_noise * noise("input_noise", _standard_normal, x)
+        return x + self.input_noise * noise.standard_normal("input_noise", x)
 
     def _update_prototypes(self, codes, weights):
         """Moves prototypes to the means of their codes, if they have any."""
@@ -277,23 +282,6 @@ class CGM(BaseVAE):
         kept, stored = _KEPT[self.prototype_update], self._prototypes()
         moved = kept * stored + (1.0 - kept) * means
         self.prior.means.assign(tf.where(counts > 0.0, moved, stored))
-
-    # === Labels: for the objective alone ===
-
-    def check_arrays(self, x, y=None):
-        """See `BaseVAE`."""
-        super().check_arrays(x, y)
-        if isinstance(x, tf.data.Dataset):
-            _, y, _ = keras.utils.unpack_x_y_sample_weight(x.element_spec)
-        if isinstance(x, (np.ndarray, list, tf.Tensor, tf.data.Dataset)):
-            self._require_labels(y)
-
-    def _require_labels(self, y):
-        if y is None:
-            super()._one_hot(None, 0)
-
-    def _one_hot(self, y, num):
-        return None if y is None else super()._one_hot(y, num)
 
     # === Prototypes ===
 
@@ -316,10 +304,10 @@ class CGM(BaseVAE):
         """
         from sklearn.cluster import KMeans
 
-        self._require_labels(y)
+        self.input_checks.require_labels(y)
         codes = self.codes(x).numpy()
         if self.supervised:
-            members = self._one_hot(y, len(codes)).numpy()
+            members = self.input_checks.one_hot(y, len(codes)).numpy()
             counts = members.sum(axis=0)
             if not counts.all():
                 empty = int(np.argmin(counts))
@@ -386,8 +374,8 @@ class CGM(BaseVAE):
             Noisy images, which leave the range of the pixels, and their deterministic
             reconstructions, both `[B, ...]`.
         """
-        x, _ = self._images(x)
-        return self._in_chunks(self._denoise_batch, x, self._fill_seed(len(x), seed))
+        x, _ = self.input_checks.pair(x)
+        return self._in_chunks(self._denoise_batch, x, self._row_seeds(len(x), seed))
 
     def _denoise_batch(self, x, seed):
         noisy = self._corrupted(x, RowNoise(content_seeds(x, seed)))
@@ -401,7 +389,3 @@ def rate_variance(bits, latent_dim):
     a code of the rest.
     """
     return 4.0 ** (-bits / latent_dim)
-
-
-def _standard_normal(seed, like):
-    return tf.random.stateless_normal(tf.shape(like), seed)

@@ -16,57 +16,87 @@ import weakref
 import keras
 import tensorflow as tf
 
-__all__ = ["Replicas", "is_multi_worker"]
+__all__ = [
+    "Replicas",
+    "gather_rows",
+    "global_rows",
+    "is_multi_worker",
+    "num_replicas",
+    "on_all",
+    "stack_replicas",
+    "sum_replicas",
+]
+
+
+def num_replicas() -> int:
+    """Return the number of replicas in sync, 1 without a strategy."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def sum_replicas(value: tf.Tensor) -> tf.Tensor:
+    """Sum a tensor over all replicas; on one device it is returned as it is."""
+    if num_replicas() == 1:
+        return value
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def on_all(flag: tf.Tensor) -> tf.Tensor:
+    """Return whether a flag is true on every replica."""
+    if num_replicas() == 1:
+        return flag
+    return sum_replicas(tf.cast(~flag, tf.float32)) < 0.5
+
+
+def stack_replicas(value: tf.Tensor) -> tf.Tensor:
+    """Stack a tensor of one shape from each replica, `[replicas, ...]`."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    mine = tf.range(num_replicas()) == replica
+    mine = tf.reshape(mine, [-1, *[1] * value.shape.rank])
+    return sum_replicas(tf.where(mine, value, tf.zeros_like(value)))
+
+
+def global_rows(x: tf.Tensor) -> tuple[tuple | None, tf.Tensor]:
+    """Locate the rows of this replica in the global batch.
+
+    Args:
+        x: `[B, ...]`, the rows of this replica.
+
+    Returns:
+        `(first, total)`: the index of its first row, and the number of all rows; None
+        on one device. And the number of all rows as a float32 scalar.
+    """
+    # Accelerators add up floats; these are exact for 2^24 rows.
+    size = tf.cast(tf.shape(x)[0], tf.float32)
+    if num_replicas() == 1:
+        return None, size
+    sizes = tf.cast(stack_replicas(size), tf.int32)
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    total = tf.reduce_sum(sizes)
+    return (tf.reduce_sum(sizes[:replica]), total), tf.cast(total, tf.float32)
+
+
+def gather_rows(value: tf.Tensor) -> tf.Tensor:
+    """Gather the rows of all replicas, differentiably.
+
+    Args:
+        value: `[B, ...]`, the rows of this replica.
+
+    Returns:
+        The rows of the global batch; `value` itself on one device.
+    """
+    rows, _ = global_rows(value)
+    if rows is None:
+        return value
+    first, total = rows
+    after = total - first - tf.shape(value)[0]
+    paddings = [[first, after]] + [[0, 0]] * (value.shape.rank - 1)
+    gathered = sum_replicas(tf.pad(value, paddings))
+    return tf.ensure_shape(gathered, (None, *value.shape[1:]))
 
 
 class Replicas:
-    """What a model needs to train under a `tf.distribute` strategy."""
-
-    # === Exchange ===
-
-    @property
-    def _num_replicas(self):
-        return tf.distribute.get_strategy().num_replicas_in_sync
-
-    def _sum_replicas(self, value):
-        """Sum of a tensor over all replicas; the tensor itself on one device."""
-        if self._num_replicas == 1:
-            return value
-        context = tf.distribute.get_replica_context()
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
-
-    def _on_all(self, flag):
-        """Whether a flag is true on every replica."""
-        if self._num_replicas == 1:
-            return flag
-        return self._sum_replicas(tf.cast(~flag, tf.float32)) < 0.5
-
-    def _stack_replicas(self, value):
-        """A tensor of one shape from each replica, stacked, `[replicas, ...]`."""
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        mine = tf.range(self._num_replicas) == replica
-        mine = tf.reshape(mine, [-1, *[1] * value.shape.rank])
-        return self._sum_replicas(tf.where(mine, value, tf.zeros_like(value)))
-
-    def _global_rows(self, x):
-        """Index of this replica's first row in the global batch, and its total rows."""
-        # Accelerators add up floats; these are exact for 2^24 rows.
-        size = tf.cast(tf.shape(x)[0], tf.float32)
-        sizes = tf.cast(self._stack_replicas(size), tf.int32)
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return tf.reduce_sum(sizes[:replica]), tf.reduce_sum(sizes)
-
-    def gather_rows(self, value):
-        """Rows of all replicas, differentiably; the tensor itself on one device."""
-        if self._num_replicas == 1:
-            return value
-        first, total = self._global_rows(value)
-        after = total - first - tf.shape(value)[0]
-        paddings = [[first, after]] + [[0, 0]] * (value.shape.rank - 1)
-        rows = self._sum_replicas(tf.pad(value, paddings))
-        return tf.ensure_shape(rows, (None, *value.shape[1:]))
-
-    # === Keras ===
+    """What a Keras model needs to train under a `tf.distribute` strategy."""
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Builds the optimiser, for the model was built by its constructor.

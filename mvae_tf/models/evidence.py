@@ -1,11 +1,11 @@
-"""What a model says of log p(x): its bound, its estimate, and the KL between them."""
+"""Bounds and estimates of log p(x): ELBO, importance sampling, and their KL."""
 
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.models.inputs import Checks
+from mvae_tf.models.hooks import Hooks
 from mvae_tf.noise import RowNoise, content_seeds
 
 __all__ = ["Evidence", "ImportanceSampling"]
@@ -14,24 +14,24 @@ _SAMPLES_AT_ONCE = 50
 
 
 class ImportanceSampling(NamedTuple):
-    """What importance sampling says of log p(x), for each image.
+    """Importance-sampled log p(x) of each image, and how many draws it rests on.
 
     Attributes:
         log_likelihood: `[B]` nats, the log of the mean weight of the draws.
         effective_sample_size: `[B]`, (sum w)^2 / sum w^2 of the weights, in
-            1..num_samples: the draws that count. Where it is a few, so is what the
-            likelihood rests on.
+            1..num_samples: the number of draws that count. An estimate that rests on
+            a few of them is poor.
     """
 
     log_likelihood: tf.Tensor
     effective_sample_size: tf.Tensor
 
 
-class Evidence(Checks):
+class Evidence(Hooks):
     """Bound, likelihood and KL of images, on top of a model's hooks."""
 
     def elbo(self, x, y=None, seed=None):
-        """Evidence lower bound of each image from one draw of the latents.
+        """Compute the evidence lower bound of each image from one draw of the latents.
 
         All KL terms count in full, whatever the weights of the training objective.
 
@@ -50,7 +50,7 @@ class Evidence(Checks):
         return -(terms["reconstruction"] + terms["kl"])
 
     def elbo_terms(self, x, y=None, seed=None):
-        """The two parts of -ELBO, from one draw of the latents.
+        """Compute the two parts of -ELBO, from one draw of the latents.
 
         Args:
             x: `[B, ...]` images.
@@ -58,7 +58,7 @@ class Evidence(Checks):
             seed: int; None is the model's own seed.
 
         Returns:
-            dict of `[B]` tensors in nats: `reconstruction`, -log p(x given z), and
+            dict of `[B]` tensors in nats: `reconstruction`, -log p(x | z), and
             `kl`, the KL of all latents.
 
         Raises:
@@ -68,11 +68,11 @@ class Evidence(Checks):
             raise ValueError(
                 f"{type(self).__name__} has no evidence lower bound: {self.no_bound}."
             )
-        x, y = self._images(x, y)
-        return self._in_chunks(self._elbo_batch, x, y, self._fill_seed(len(x), seed))
+        x, y = self.input_checks.pair(x, y)
+        return self._in_chunks(self._elbo_batch, x, y, self._row_seeds(len(x), seed))
 
     def log_likelihood(self, x, num_samples, y=None, seed=None):
-        """Importance-sampled log p(x), with the posterior as the proposal.
+        """Estimate log p(x) by importance sampling, with the posterior as the proposal.
 
         Args:
             x: `[B, ...]` images.
@@ -86,7 +86,7 @@ class Evidence(Checks):
         return self.importance_sampling(x, num_samples, y, seed).log_likelihood
 
     def effective_sample_size(self, x, num_samples, y=None, seed=None):
-        """Draws of `log_likelihood` that count, see `ImportanceSampling`.
+        """Count the draws that `log_likelihood` rests on, see `ImportanceSampling`.
 
         Args:
             x: `[B, ...]` images.
@@ -100,7 +100,7 @@ class Evidence(Checks):
         return self.importance_sampling(x, num_samples, y, seed).effective_sample_size
 
     def importance_sampling(self, x, num_samples, y=None, seed=None):
-        """Both of `log_likelihood` and `effective_sample_size`, from the same draws.
+        """Estimate `log_likelihood` and `effective_sample_size` from the same draws.
 
         Args:
             x: `[B, ...]` images.
@@ -113,8 +113,8 @@ class Evidence(Checks):
         """
         if num_samples < 1:
             raise ValueError(f"Expected num_samples >= 1, got {num_samples}.")
-        x, y = self._images(x, y)
-        seeds = self._fill_seed(len(x), seed)
+        x, y = self.input_checks.pair(x, y)
+        seeds = self._row_seeds(len(x), seed)
         # Logs of the sums of the weights and of their squares.
         sums = tf.fill([len(x), 2], -np.inf)
         for start in range(0, num_samples, _SAMPLES_AT_ONCE):
@@ -136,7 +136,7 @@ class Evidence(Checks):
         )
 
     def kl_monte_carlo(self, x, num_samples, y=None, seed=None):
-        """Unbiased estimate of KL(q(latents given x) || p(latents)), from draws alone.
+        """Estimate without bias KL(q(latents | x) || p(latents)), from draws alone.
 
         Args:
             x: `[B, ...]` images.
@@ -149,8 +149,8 @@ class Evidence(Checks):
         """
         if num_samples < 2:
             raise ValueError(f"Expected num_samples >= 2, got {num_samples}.")
-        x, y = self._images(x, y)
-        seeds = self._fill_seed(len(x), seed)
+        x, y = self.input_checks.pair(x, y)
+        seeds = self._row_seeds(len(x), seed)
         return self._in_chunks(self._kl_batch, x, y, seeds, rows=8, draws=num_samples)
 
     # === Graph code on one batch ===
@@ -173,7 +173,7 @@ class Evidence(Checks):
         return mean, tf.sqrt(variance / (draws - 1.0))
 
     def _log_weight_batch(self, x, y, seed, start, draws):
-        """Logs of sums of importance weights and of their squares, `[B, 2]`.
+        """Compute log sums of importance weights and of their squares, `[B, 2]`.
 
         The sums are over `draws` draws, from draw `start` on.
         """

@@ -25,12 +25,13 @@ import math
 import tensorflow as tf
 
 from mvae_tf import divergences
-from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.models.base import BaseVAE
 from mvae_tf.models.registry import register
-from mvae_tf.noise import RowNoise, content_seeds
+from mvae_tf.noise import Noise, RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.networks.pixel import PartialImages
 from mvae_tf.parts.part import choice
+from mvae_tf.parts.terms import Term
 
 __all__ = ["GMMpVAE"]
 
@@ -85,6 +86,7 @@ class GMMpVAE(BaseVAE):
     """
 
     reads_pixels = True
+    fixed = ("num_classes",)
 
     def __init__(
         self,
@@ -112,8 +114,7 @@ class GMMpVAE(BaseVAE):
             num_classes=None,
             network=network,
             likelihood=likelihood,
-            term_weights={"reconstruction": 1.0, "kl": 1.0},
-            diagnostics=(),
+            terms={"reconstruction": Term(), "kl": Term(warmup=True)},
             seed=seed,
             **kwargs,
         )
@@ -143,15 +144,7 @@ class GMMpVAE(BaseVAE):
     def _make_prior(self):
         if self.prior == "standard":
             return priors.StandardNormal(self.latent_dim)
-        return priors.VampPrior(
-            self.num_pseudo_inputs,
-            self.input_shape,
-            self.encode_pseudo_inputs,
-            (self.likelihood.low, self.likelihood.high),
-            self.pseudo_mean,
-            self.pseudo_stddev,
-            self.seed,
-        )
+        return priors.VampPrior.of(self)
 
     def mixing_weights(self):
         """The fixed weights pi of the components, `[M]`."""
@@ -212,7 +205,7 @@ class GMMpVAE(BaseVAE):
         num, latent_dim = z.shape[1:]
         # One decoder for all components, to which they are so many more images.
         z = tf.reshape(tf.transpose(z, [1, 0, 2]), [-1, 1, latent_dim])
-        noise = None if noise is None else _unfolded(noise, num)
+        noise = None if noise is None else _Unfolded(noise, num)
         features = self.sub_decoder(z, noise=noise, training=training)
         features = tf.squeeze(features, axis=0)
         pixels = {"x": _repeat(x, num)} if self.network.autoregressive else {}
@@ -256,11 +249,7 @@ class GMMpVAE(BaseVAE):
         if self.z_sampling == "categorical":
             latents = self._one_of(latents, noise)
         error = self.reconstruction_error(x, latents, y, noise, training)
-        return LossTerms(
-            per_example={"reconstruction": error, "kl": kl},
-            per_batch={},
-            diagnostics={},
-        )
+        return {"reconstruction": error, "kl": kl}
 
     def _one_of(self, latents, noise):
         """One draw of the mixture, as latents of a single component."""
@@ -301,7 +290,7 @@ class GMMpVAE(BaseVAE):
         """
         if form is None:
             form = "variational" if self.kl_form == "mc" else self.kl_form
-        x = self._images(x, None)[0]
+        x = self.input_checks.pair(x, None)[0]
         form = choice(form, _BOUNDS, "form")
         return self._in_chunks(self._kl_bound_batch, x, form=form)
 
@@ -320,8 +309,8 @@ class GMMpVAE(BaseVAE):
             `[B]` nats.
         """
         self._check_component(component)
-        x = self._images(x, None)[0]
-        seeds = self._fill_seed(len(x), seed)
+        x = self.input_checks.pair(x, None)[0]
+        seeds = self._row_seeds(len(x), seed)
         return self._in_chunks(
             self._component_elbo_batch, x, seeds, component=component
         )
@@ -356,11 +345,16 @@ def _repeat(images, num):
     return tf.tile(images, [num] + [1] * (len(images.shape) - 1))
 
 
-def _unfolded(noise, num):
+class _Unfolded(Noise):
     """Noise for rows `[M B, ...]`, drawn as that of B rows with an axis of M."""
 
-    def draw(name, sampler, *parameters):
-        rows = [tf.stack(tf.split(value, num, axis=0), axis=1) for value in parameters]
-        return tf.concat(tf.unstack(noise(name, sampler, *rows), num, axis=1), axis=0)
+    def __init__(self, noise, num):
+        super().__init__()
+        self.noise, self.num = noise, num
 
-    return draw
+    def sample(self, name, sampler, *parameters):
+        rows = [
+            tf.stack(tf.split(value, self.num, axis=0), axis=1) for value in parameters
+        ]
+        drawn = self.noise.sample(name, sampler, *rows)
+        return tf.concat(tf.unstack(drawn, self.num, axis=1), axis=0)

@@ -5,41 +5,38 @@ https://arxiv.org/abs/1705.07120.
 """
 
 import math
+from typing import Any
 
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
-from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.models.base import BaseVAE
 from mvae_tf.models.registry import register
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.networks.gated import GatedMLP, GatedStack, clipped_head
+from mvae_tf.parts.terms import Term
 
 __all__ = ["HVAE", "HVampVAE"]
 
 
 @register("hvae")
 class HVAE(BaseVAE):
-    """Two-level VAE: p(z2) p(z1 given z2) p(x given z1, z2), with p(z2) = N(0, I).
+    """Two-level VAE: p(z2) p(z1 | z2) p(x | z1, z2), with p(z2) = N(0, I).
 
-    With q(z1, z2 given x) = q(z2 given x) q(z1 given x, z2), all of them diagonal
+    With q(z1, z2 | x) = q(z2 | x) q(z1 | x, z2), all of them diagonal
     Gaussians made by gated layers, it minimises, at one draw of z1 and z2,
 
-        -log p(x given z1, z2) + log q(z1 given x, z2) + log q(z2 given x)
-                               - log p(z1 given z2) - log p(z2).
+        -log p(x | z1, z2) + log q(z1 | x, z2) + log q(z2 | x)
+                               - log p(z1 | z2) - log p(z2).
 
-    The latent `z` is z1 followed by z2. What `encode` says of z1 is q(z1 given x, z2)
+    The latent `z` is z1 followed by z2. What `encode` says of z1 is q(z1 | x, z2)
     at the mean of z2; draws, the bound and importance weights follow the drawn z2.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        latent_dim: Z, even: z1 and z2 have half of it each.
-        hidden: units of every gated layer.
+        *args, **kwargs: shared arguments, see `BaseVAE`.
+        latent_dim: int, Z, even: z1 and z2 have half of it each.
+        hidden: int, units of every gated layer.
         initializer: "glorot" (CP-VAE) or "he", as in the authors' code; biases start at
             0.
-        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
-        seed: int that decides initial weights and all noise.
-        make_prior: function from the model to p(z2), a `mvae_tf.priors.Prior`.
-        **kwargs: `name` and `dtype` of `keras.Model`.
 
     Raises:
         ValueError: on an odd `latent_dim`.
@@ -51,28 +48,21 @@ class HVAE(BaseVAE):
         TensorShape([3, 8, 8, 1])
     """
 
+    fixed = ("num_components", "num_classes", "network")
+
     def __init__(
         self,
-        input_shape=(28, 28, 1),
-        latent_dim=80,
-        hidden=300,
-        initializer="glorot",
-        likelihood="bernoulli",
-        seed=0,
-        *,
-        make_prior=lambda model: priors.StandardNormal(model.level_dim),
-        **kwargs,
+        *args: Any,
+        latent_dim: int = 80,
+        hidden: int = 300,
+        initializer: str = "glorot",
+        **kwargs: Any,
     ):
         super().__init__(
-            input_shape=input_shape,
+            *args,
             latent_dim=latent_dim,
-            num_components=1,
-            num_classes=None,
             network=GatedMLP(hidden, initializer),
-            likelihood=likelihood,
-            term_weights={"reconstruction": 1.0, "kl": 1.0},
-            diagnostics=(),
-            seed=seed,
+            terms={"reconstruction": Term(), "kl": Term(warmup=True)},
             **kwargs,
         )
         if latent_dim % 2:
@@ -91,7 +81,7 @@ class HVAE(BaseVAE):
         self.decoder_z1 = self._stack("decoder_z1", self.level_dim, hidden)
         self.decoder_z2 = self._stack("decoder_z2", self.level_dim, hidden)
         self.decoder = self._stack("decoder", 2 * hidden, hidden, outputs, linear=True)
-        self.prior = make_prior(self)
+        self.prior = priors.StandardNormal(self.level_dim)
 
     def _stack(self, name, *units, linear=False):
         return GatedStack(
@@ -105,16 +95,16 @@ class HVAE(BaseVAE):
     # === The four Gaussians ===
 
     def posterior_of_z2(self, x):
-        """Mean and stddev `[B, Z/2]` of q(z2 given x)."""
+        """Mean and stddev `[B, Z/2]` of q(z2 | x)."""
         return self._moments(self.q2, _flat(x))
 
     def posterior_of_z1(self, features, z2):
-        """Mean and stddev `[B, Z/2]` of q(z1 given x, z2), from features of x."""
+        """Mean and stddev `[B, Z/2]` of q(z1 | x, z2), from features of x."""
         joint = tf.concat([features, _run(self.q1_z2, z2)], axis=-1)
         return self._moments(self.q1, joint)
 
     def prior_of_z1(self, z2):
-        """Mean and stddev `[B, Z/2]` of p(z1 given z2)."""
+        """Mean and stddev `[B, Z/2]` of p(z1 | z2)."""
         return self._moments(self.p1, z2)
 
     def _moments(self, stack, inputs):
@@ -169,32 +159,18 @@ class HVAE(BaseVAE):
         features = tf.reshape(_run(self.decoder, joint), [-1, *sides, channels])
         return self.likelihood.link(features)
 
-    def loss_terms(self, x, y, noise, training):
-        posterior = self.infer(x, y, noise, training)
-        latents = self.draw(posterior, noise)
-        error = self.reconstruction_error(x, latents, y, noise, training)
-        return LossTerms(
-            per_example={
-                "reconstruction": error,
-                "kl": self.kl_nats(posterior, latents),
-            },
-            per_batch={},
-            diagnostics={},
-        )
-
 
 @register("hvamp_vae")
 class HVampVAE(HVAE):
-    """Two-level VAE with p(z2) = (1/K) sum_k q(z2 given u_k) of pseudo-inputs u_k.
+    """Two-level VAE with p(z2) the average of q(z2 | u_k) over pseudo-inputs u_k.
 
-    Minimises what `HVAE` does, with the VampPrior in place of N(0, I).
+    It minimises what `HVAE` does, with the VampPrior in place of p(z2) = N(0, I).
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        num_pseudo_inputs: K.
+        *args, **kwargs: arguments of `HVAE`.
+        num_pseudo_inputs: int, number of pseudo-inputs.
         pseudo_mean, pseudo_stddev: moments of the pixels that pseudo-inputs start from
             (see `VampVAE`).
-        **kwargs: arguments of `HVAE`.
 
     Example:
         >>> import mvae_tf
@@ -205,31 +181,20 @@ class HVampVAE(HVAE):
 
     def __init__(
         self,
-        input_shape=(28, 28, 1),
-        num_pseudo_inputs=500,
-        pseudo_mean=0.05,
-        pseudo_stddev=0.01,
-        **kwargs,
+        *args: Any,
+        num_pseudo_inputs: int = 500,
+        pseudo_mean: float = 0.05,
+        pseudo_stddev: float = 0.01,
+        **kwargs: Any,
     ):
-        super().__init__(
-            input_shape,
-            make_prior=lambda model: priors.VampPrior(
-                num_pseudo_inputs,
-                model.input_shape,
-                model.encode_pseudo_inputs,
-                (model.likelihood.low, model.likelihood.high),
-                pseudo_mean,
-                pseudo_stddev,
-                model.seed,
-            ),
-            **kwargs,
-        )
+        super().__init__(*args, **kwargs)
         self.num_pseudo_inputs = num_pseudo_inputs
         self.pseudo_mean = pseudo_mean
         self.pseudo_stddev = pseudo_stddev
+        self.prior = priors.VampPrior.of(self)
 
-    def encode_pseudo_inputs(self, images):
-        """Means and stddevs `[K, 1, Z/2]` and weights `[1]` of q(z2 given u_k)."""
+    def encode_pseudo_inputs(self, images: tf.Tensor):
+        """Compute means and stddevs `[P, 1, Z/2]`, weights `[1]` of q(z2 | u_k)."""
         mean, stddev = self.posterior_of_z2(images)
         return mean[:, tf.newaxis], stddev[:, tf.newaxis], tf.ones([1])
 
@@ -254,7 +219,4 @@ def _lower(values):
 
 
 def _draw(name, mean, stddev, noise):
-    def sample(seed, mean, stddev):
-        return tfd.Normal(mean, stddev).sample(seed=seed)
-
-    return noise(name, sample, mean, stddev)
+    return noise.normal(name, mean, stddev)

@@ -1,63 +1,35 @@
-"""What every model can be asked after training: one code for all of them.
+"""Encoding, decoding, reconstruction, generation and interpolation, for all models.
 
 Methods that users call take NumPy arrays or tensors, check them, and run in chunks, so
 that any number of rows fits in memory. The `*_batch` methods beneath them are plain
 graph code on one batch; exports serve these.
 """
 
-import functools
 import random
 
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.models.evidence import Evidence
+from mvae_tf.models.hooks import Hooks
 from mvae_tf.noise import RowNoise, check_seed, content_seeds, index_seeds
 from mvae_tf.parts.networks.pixel import in_raster_order
 
 __all__ = ["Inference"]
 
-_ROWS = 256
 
+class Inference(Hooks):
+    """Encoding, decoding and sampling, on top of a model's hooks.
 
-class _GraphFunctions:
-    """Compiled functions of one model, out of reach of Keras' attribute tracking."""
+    Attributes:
+        normalized_weights: whether mixing weights sum to 1, which `decode` checks.
+    """
 
-    def __init__(self):
-        self.functions = {}
-
-    def get(self, function, **static):
-        key = (function.__name__, *sorted(static.items()))
-        if key not in self.functions:
-            self.functions[key] = tf.function(
-                functools.partial(function, **static),
-                autograph=False,
-                reduce_retracing=True,
-            )
-        return self.functions[key]
-
-
-class Inference(Evidence):
-    """Encoding, decoding and sampling, on top of a model's hooks."""
-
-    # === Chunks ===
-
-    def _in_chunks(self, function, *arrays, rows=_ROWS, **static):
-        """Runs a graph function over chunks of rows and joins the results."""
-        if not hasattr(self, "_graph_functions"):
-            self._graph_functions = _GraphFunctions()
-        compiled = self._graph_functions.get(function, **static)
-        num = len(arrays[0])
-        chunks = [
-            compiled(*(a if a is None else a[i : i + rows] for a in arrays))
-            for i in range(0, max(num, 1), rows)
-        ]
-        return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *chunks)
+    normalized_weights: bool = True
 
     # === What users call ===
 
     def encode(self, x, y=None):
-        """Posterior parameters of each component.
+        """Compute the posterior parameters of each component.
 
         Args:
             x: `[B, ...]` images.
@@ -67,18 +39,18 @@ class Inference(Evidence):
             dict of float32 tensors: `mean` and `stddev` `[B, K, Z]`, and `weights`
             `[B, K]`, the expected mixing weights, rows summing to 1.
         """
-        return self._in_chunks(self.encode_batch, *self._images(x, y))
+        return self._in_chunks(self.encode_batch, *self.input_checks.pair(x, y))
 
     def decode(self, z, weights=None, y=None):
-        """Mean of p(x given z).
+        """Compute the mean of p(x | z).
 
         A decoder that reads pixels makes them one after the other, each the mean of
         its own distribution given z and the pixels before it.
 
         Args:
             z: `[B, K, Z]`.
-            weights: `[B, K]`, or None for the prior's expected
-            weights.
+            weights: `[B, K]`, rows that sum to 1, or None for the prior's expected
+                weights.
             y: labels of a conditional model.
 
         Returns:
@@ -98,10 +70,25 @@ class Inference(Evidence):
             raise ValueError(
                 f"Expected weights [{num}, {expected[0]}], got {list(weights.shape)}."
             )
-        return self._in_chunks(self.decode_batch, z, weights, self._one_hot(y, num))
+        self._check_weights(weights.numpy())
+        self.input_checks.refuse_labels(y)
+        return self._in_chunks(
+            self.decode_batch, z, weights, self.input_checks.one_hot(y, num)
+        )
+
+    def _check_weights(self, weights):
+        sums = weights.sum(axis=1)
+        least = 1.0 - 1e-3 if self.normalized_weights else 0.0
+        wrong = ~((weights >= -1e-6).all(axis=1) & (sums >= least) & (sums <= 1.001))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                "Expected weights >= 0 whose rows sum to 1, got "
+                f"{[float(f'{w:.4g}') for w in weights[row]]} in row {row}."
+            )
 
     def reconstruct(self, x, y=None, component=None, seed=None, **draw_options):
-        """Reconstructed images.
+        """Reconstruct images.
 
         Args:
             x: `[B, ...]` images.
@@ -117,20 +104,20 @@ class Inference(Evidence):
             `[B, H, W, C]` in the pixel scale of the likelihood.
         """
         self._check_component(component)
-        x, y = self._images(x, y)
+        x, y = self.input_checks.pair(x, y)
         return self._in_chunks(
             self.reconstruct_batch,
             x,
             y,
-            None if seed is None else self._fill_seed(len(x), seed),
+            None if seed is None else self._row_seeds(len(x), seed),
             component=component,
             **draw_options,
         )
 
     def generate(self, num, component=None, y=None, seed=None, sampler=None):
-        """Images by ancestral sampling from the model's prior, or from a sampler.
+        """Generate images from latents of the model's prior, or of a sampler.
 
-        Latents are drawn, and the image is the mean of p(x given z); a decoder that
+        Latents are drawn, and the image is the mean of p(x | z); a decoder that
         reads pixels draws each of them too, given those before it.
 
         Args:
@@ -148,6 +135,7 @@ class Inference(Evidence):
         if num < 1:
             raise ValueError(f"Expected num >= 1, got {num}.")
         self._check_component(component)
+        self.input_checks.refuse_labels(y)
         options = {"component": component}
         if sampler is not None:
             if component is not None:
@@ -155,11 +143,11 @@ class Inference(Evidence):
             sampler.check(self)
             options = {"sampler": sampler}
         seeds = index_seeds(num, _seed_or_fresh(seed))
-        y = None if y is None else self._one_hot(y, num)
+        y = None if y is None else self.input_checks.one_hot(y, num)
         return self._in_chunks(self.generate_batch, seeds, y, **options)
 
     def interpolate(self, x0, x1, steps, y=None):
-        """Images between two, by interpolation of means and weights (MVAE Eq 33-35).
+        """Interpolate between images, by their means and weights (MVAE Eq 33-35).
 
         Args:
             x0: `[B, ...]` images.
@@ -173,8 +161,8 @@ class Inference(Evidence):
         """
         if steps < 2:
             raise ValueError(f"Expected steps >= 2, got {steps}.")
-        x0, y = self._images(x0, y)
-        x1 = self._checked_images(x1)
+        x0, y = self.input_checks.pair(x0, y)
+        x1 = self.input_checks.images(x1)
         if len(x0) != len(x1):
             raise ValueError(f"Expected as many x1 as x0, got {len(x1)} and {len(x0)}.")
         frames = [
@@ -185,22 +173,24 @@ class Inference(Evidence):
 
     # === Graph code on one batch ===
 
+    def __call__(self, x, *args, **kwargs):
+        """Reconstruct, after checking images that are values and no symbols."""
+        if isinstance(x, np.ndarray) or hasattr(x, "numpy"):
+            self.input_checks.images(x)
+        return super().__call__(x, *args, **kwargs)
+
     def call(self, x, y=None, training=False):
-        """Deterministic reconstruction, what `predict` returns."""
-        x, y = self.unpack((x, y))
+        """Reconstruct deterministically, as `predict` does."""
+        x, y = self.input_checks.unpack((x, y))
         return self.reconstruct_batch(x, y)
 
-    def predict_step(self, data):
-        """Reconstruction of a batch of `x` or `(x, y)`."""
-        return self.reconstruct_batch(*self.unpack(data))
-
     def encode_batch(self, x, y):
-        """See `encode`."""
+        """Compute what `encode` returns, on a batch."""
         posterior = self.infer(x, y)
         return {key: posterior[key] for key in ("mean", "stddev", "weights")}
 
     def decode_batch(self, z, weights, y, noise=None):
-        """See `decode`; a decoder that reads pixels draws them from `noise`."""
+        """Compute what `decode` returns; `noise` draws pixels that a decoder reads."""
         if not self.network.autoregressive:
             return self.likelihood.mean(self.decode_outputs(z, weights, y))
         num, (height, width, _) = tf.shape(z)[0], self.input_shape
@@ -208,7 +198,8 @@ class Inference(Evidence):
         if noise is not None:
             choose = self.likelihood.quantile
             blank = tf.zeros([num, height, width, 1])
-            uniform = noise("pixels", _uniform_pixels, blank)
+            # Likelihoods on the whole line have quantiles in (0, 1) alone.
+            uniform = noise.uniform("pixels", blank, least=np.finfo(np.float32).tiny)
         return in_raster_order(
             lambda x: self.decode_outputs(z, weights, y, x=x),
             choose,
@@ -217,7 +208,7 @@ class Inference(Evidence):
         )
 
     def reconstruct_batch(self, x, y, seed=None, component=None, **draw_options):
-        """See `reconstruct`; `seed` is an int32 scalar, or `[B]`."""
+        """Compute what `reconstruct` returns; `seed` is an int32 scalar, or `[B]`."""
         posterior = self.infer(x, y)
         if seed is None:
             latents = {"z": posterior["mean"], "weights": posterior["weights"]}
@@ -228,29 +219,24 @@ class Inference(Evidence):
         return self.decode_batch(latents["z"], weights, y)
 
     def generate_batch(self, seeds, y, component=None, sampler=None):
-        """See `generate`; `seeds` is `[B, 2]` int32, one row an image."""
+        """Compute what `generate` returns, from int32 `seeds [B, 2]`."""
         noise = RowNoise(seeds)
         like = tf.zeros([tf.shape(seeds)[0], self.num_components])
         latents = self._draw_unseen(like, noise, sampler)
-        if y is None and self.num_classes is not None:
-            labels = tf.cast(noise("labels", self._uniform_label, like), tf.int32)
+        if y is None and self.conditional:
+            labels = noise.integers("labels", like[:, 0], self.num_classes)
             y = tf.one_hot(labels, self.num_classes)
         weights = self._select(latents["weights"], component)
         return self.decode_batch(latents["z"], weights, y, noise)
 
     def _draw_unseen(self, like, noise, sampler):
-        """Latents to generate from: drawn from the prior, or by a sampler."""
+        """Draw latents to generate from, from the prior or by a sampler."""
         if sampler is None:
             return self.draw_prior(like, noise)
         return sampler.draw(self, like, noise)
 
-    def _uniform_label(self, seed, row):
-        del row
-        label = tf.random.stateless_uniform([], seed, 0, self.num_classes, tf.int32)
-        return tf.cast(label, tf.float32)
-
     def interpolate_batch(self, x0, x1, position, y):
-        """One frame for each row, at `position [B]` between x0 (0) and x1 (1)."""
+        """Make one frame per row, at `position [B]` between x0 (0) and x1 (1)."""
         first, last = self.infer(x0, y), self.infer(x1, y)
 
         def between(key):
@@ -267,12 +253,6 @@ class Inference(Evidence):
         return tf.one_hot(index, self.num_components)
 
 
-def _uniform_pixels(seed, like):
-    """Numbers in (0, 1), for quantiles of distributions on the whole line, too."""
-    tiny = np.finfo(np.float32).tiny
-    return tf.random.stateless_uniform(tf.shape(like), seed, minval=tiny)
-
-
 def _seed_or_fresh(seed):
-    """The seed itself, or a new one from the generator that Keras' global seed sets."""
+    """Return the seed, or a new one from the generator that Keras' global seed sets."""
     return random.randrange(2**31) if seed is None else check_seed(seed)

@@ -5,12 +5,14 @@ autoencoders" (AAAI 2019), https://arxiv.org/abs/1706.02262.
 """
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
 from mvae_tf import divergences
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
+from mvae_tf.parts.terms import Term
 
 __all__ = ["InfoVAE"]
 
@@ -19,9 +21,9 @@ __all__ = ["InfoVAE"]
 class InfoVAE(SingleVAE):
     """VAE that fits the aggregated posterior, rather than each posterior, to the prior.
 
-    With q(z) the average of q(z given x) over images, the objective to minimise is
+    With q(z) the average of q(z | x) over images, the objective to minimise is
 
-        reconstruction + (1 - alpha) KL(q(z given x) || p(z))
+        reconstruction + (1 - alpha) KL(q(z | x) || p(z))
                        + (alpha + lambda - 1) MMD^2(q(z), p(z)).
 
     alpha = 1 drops the KL; alpha = 0 with lambda = 1 is the VAE, draw for draw. The
@@ -31,17 +33,16 @@ class InfoVAE(SingleVAE):
     64 latents of 10 dimensions drawn from the prior itself it averages 0.0187, which is
     18.7 at lambda = 1000.
 
-    The model is still p(z) p(x given z) with q(z given x) beside it, so `elbo`, which
-    counts the KL in full, is a valid bound; with alpha = 1 nothing has tightened it.
+    The model is still p(z) p(x | z) with the posterior q(z | x), so `elbo`, which
+    counts the KL in full, is a valid bound; with alpha = 1 training does not tighten
+    it.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        alpha: weight of the information between x and z, at most 1.
-        mmd_weight: lambda, at least 1 - alpha.
-        unbiased: whether the discrepancy is estimated without bias. It can then be
-            negative. A batch of one image takes the biased estimate.
-        **kwargs: `latent_dim`, `num_classes`, `network`, `likelihood` and `seed` of
-            `SingleVAE`; `name` and `dtype` of `keras.Model`.
+        alpha: float, weight of the information between x and z, at most 1.
+        mmd_weight: float, lambda, at least 1 - alpha.
+        unbiased: bool, whether the discrepancy is estimated without bias. It can then
+            be negative. A batch of one image takes the biased estimate.
+        *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Raises:
         ValueError: where the KL or the discrepancy would have a negative weight.
@@ -55,46 +56,38 @@ class InfoVAE(SingleVAE):
 
     def __init__(
         self,
-        input_shape=(28, 28, 1),
-        alpha=1.0,
-        mmd_weight=1000.0,
-        unbiased=False,
-        **kwargs,
+        *args: Any,
+        alpha: float = 1.0,
+        mmd_weight: float = 1000.0,
+        unbiased: bool = False,
+        **kwargs: Any,
     ):
         if alpha > 1 or alpha + mmd_weight < 1:
             raise ValueError(
                 "Expected alpha <= 1 and mmd_weight >= 1 - alpha, got "
                 f"{alpha} and {mmd_weight}."
             )
-        super().__init__(
-            input_shape,
-            term_weights={
-                "reconstruction": 1.0,
-                "kl": 1.0 - alpha,
-                "mmd": alpha + mmd_weight - 1.0,
-            },
-            **kwargs,
-        )
+        terms = {
+            "kl": Term(1.0 - alpha, warmup=True),
+            "mmd": Term(alpha + mmd_weight - 1.0, per="batch"),
+        }
+        super().__init__(*args, terms=terms, **kwargs)
         self.alpha = alpha
         self.mmd_weight = mmd_weight
         self.unbiased = unbiased
 
     def discrepancy(self, z, prior_z):
-        """MMD^2 between two sets of N latents, `[N, Z]` each, a scalar."""
+        """Estimate MMD^2 between two sets of N latents, `[N, Z]` each, a scalar."""
         if self.unbiased:
-            # Of one image twice, the unbiased estimate is the biased one of the image.
+            # A batch of one image has no unbiased estimate; that of two copies of the
+            # image is its biased estimate.
             copies = [tf.where(tf.shape(z)[0] > 1, 1, 2), 1]
             z, prior_z = tf.tile(z, copies), tf.tile(prior_z, copies)
         bandwidth = math.sqrt(self.latent_dim)
         return divergences.mmd(z, prior_z, bandwidth, self.unbiased)
 
-    def add_terms(self, terms, posterior, latents, noise):
+    def regularizers(self, posterior, latents, noise):
         z = latents["z"][:, 0]
-
-        def noise_of_its_own(name, *arguments):
-            return noise(f"mmd/{name}", *arguments)
-
-        prior_z = self.prior.sample(z[:, 0], noise_of_its_own)
-        terms.per_batch["mmd"] = self.discrepancy(
-            self.gather_rows(z), self.gather_rows(prior_z)
-        )
+        prior_z = self.prior.sample(z[:, 0], noise.child("mmd"))
+        mmd = self.discrepancy(self.gather_rows(z), self.gather_rows(prior_z))
+        return {"mmd": mmd}

@@ -1,39 +1,158 @@
-"""Checks of what users hand to a model: images, labels, seeds and components."""
+"""Checks of the images and labels that a user hands to a model."""
+
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.noise import check_seed
+from mvae_tf.parts.likelihoods import Likelihood
 
-__all__ = ["Checks"]
+__all__ = ["Inputs"]
 
 
-class Checks:
-    """Checks against a model's `input_shape`, `num_classes` and `likelihood`."""
+class Inputs:
+    """What the examples of one model look like.
 
-    def check_arrays(self, x, y=None):
-        """Checks arrays of images and labels, and the element types of a data set.
+    Args:
+        image_shape: shape of one image.
+        likelihood: gives the range of valid pixels.
+        num_classes: number of classes of the labels, or None.
+        labels: what labels are for: "condition" for a model of p(x | y), which needs
+            them for every answer; "training" for a model that is trained and evaluated
+            with them and answers without; None for a model that ignores them.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        likelihood: Likelihood,
+        num_classes: int | None = None,
+        labels: Literal["condition", "training"] | None = None,
+    ):
+        self.image_shape = image_shape
+        self.likelihood = likelihood
+        self.num_classes = num_classes
+        self.labels_for = labels
+
+    # === Arrays ===
+
+    def check(self, x: Any, y: Any = None, *, with_labels: bool = True) -> None:
+        """Check arrays of images and labels to train on, or the types of a data set.
 
         Generators and the like pass; their batches are checked as they come.
+
+        Args:
+            x: images, or a data set of x or (x, y).
+            y: labels.
+            with_labels: whether labels are checked, too.
 
         Raises:
             ValueError: naming what was expected and what came.
         """
         if x is None:
             raise ValueError("Expected images or a data set, got None.")
+        if isinstance(x, dict):
+            raise ValueError(
+                f"Expected an array of images or a data set, got a dict of {list(x)}."
+            )
         if isinstance(x, tf.data.Dataset):
             self._check_elements(x.element_spec)
             if x.cardinality() == 0:
                 raise ValueError("Expected at least one batch, got an empty data set.")
-        if isinstance(x, (np.ndarray, list, tf.Tensor)):
-            x = np.asarray(x)
-            self._check_signature(x.shape, x.dtype)
-            if not len(x):
+        elif isinstance(x, list) or hasattr(x, "__array__"):
+            if not len(self.images(x)):
                 raise ValueError("Expected at least one image, got none.")
+            if self.labels_for and with_labels:
+                self.require_labels(y)
+                self.one_hot(y, len(x))
+
+    def images(self, x: Any) -> tf.Tensor:
+        """Return checked images as a float32 tensor.
+
+        Raises:
+            ValueError: on a wrong shape, dtype, or range.
+        """
+        if isinstance(x, tf.data.Dataset):
+            raise ValueError(
+                "Expected an array of images, got a data set: pass its batches one by "
+                "one."
+            )
+        x = np.asarray(x)
+        self._check_signature(x.shape, x.dtype)
+        if len(x):
             self._check_range(x)
-            if self.num_classes is not None:
-                self._one_hot(y, len(x))
+        return tf.cast(x, tf.float32)
+
+    def pair(self, x: Any, y: Any = None) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Return checked images and one-hot labels, as a model answers on them."""
+        x = self.images(x)
+        return x, self.one_hot(y, len(x))
+
+    def one_hot(self, y: Any, num: int) -> tf.Tensor | None:
+        """Return labels of any usual form as one-hot rows.
+
+        Args:
+            y: `[num]` integers, `[num, 1]`, `[num, num_classes]` one-hot rows, or one
+                label for all.
+            num: number of rows.
+
+        Returns:
+            `[num, num_classes]` float32; None for a model that does without.
+
+        Raises:
+            ValueError: on labels of another form, or missing ones of a conditional
+                model.
+        """
+        if self.labels_for is None:
+            return None
+        if y is None:
+            if self.labels_for == "condition":
+                self.require_labels(y)
+            return None
+        classes = self.num_classes
+        y = np.asarray(y)
+        if y.dtype.kind not in "biuf":
+            raise ValueError(
+                f"Expected labels in 0..{classes - 1}, got {y.dtype.name} values."
+            )
+        if y.ndim == 0:
+            y = np.full([num], y)
+        if y.shape == (num, classes):
+            if not (np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()):
+                raise ValueError("Expected one-hot rows of labels, got other rows.")
+            return tf.cast(y, tf.float32)
+        y = y.reshape(num, -1)[:, 0] if y.shape == (num, 1) else y
+        if y.shape != (num,):
+            raise ValueError(f"Expected {num} labels, got shape {list(y.shape)}.")
+        whole = np.isfinite(y).all() and (y == np.floor(y)).all()
+        if num and (not whole or y.min() < 0 or y.max() >= classes):
+            raise ValueError(
+                f"Expected labels in 0..{classes - 1}, got {y.min()}..{y.max()}."
+            )
+        return tf.one_hot(y.astype(np.int32), classes)
+
+    def require_labels(self, y: Any) -> None:
+        """Check that labels are there, if the model is trained with any.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if self.labels_for and y is None:
+            use = {"condition": "conditioned on", "training": "trained with labels of"}
+            raise ValueError(
+                f"Expected labels in 0..{self.num_classes - 1} for a model "
+                f"{use[self.labels_for]} {self.num_classes} classes, got none."
+            )
+
+    def refuse_labels(self, y: Any) -> None:
+        """Check that no labels are given to a model that knows none.
+
+        Raises:
+            ValueError: they are given.
+        """
+        if self.labels_for is None and y is not None:
+            raise ValueError("Expected no labels for a model without labels, got some.")
 
     def _check_elements(self, element_spec):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(element_spec)
@@ -43,16 +162,15 @@ class Checks:
             )
         if x.shape.rank is not None:
             self._check_signature(x.shape, x.dtype)
-        if y is None:
-            self._one_hot(None, 0)
+        self.require_labels(y)
 
     def _check_signature(self, shape, dtype):
         shape = tuple(shape)
-        if len(shape) != len(self.input_shape) + 1 or any(
+        if len(shape) != len(self.image_shape) + 1 or any(
             side not in (None, expected)
-            for side, expected in zip(shape[1:], self.input_shape, strict=True)
+            for side, expected in zip(shape[1:], self.image_shape, strict=True)
         ):
-            expected = ", ".join(str(side) for side in self.input_shape)
+            expected = ", ".join(str(side) for side in self.image_shape)
             raise ValueError(f"Expected images [B, {expected}], got {list(shape)}.")
         if not tf.as_dtype(dtype).is_floating:
             likelihood = self.likelihood
@@ -65,52 +183,34 @@ class Checks:
         if not np.isfinite(x).all():
             bad = int(np.argmin(np.isfinite(x).reshape(len(x), -1).all(axis=1)))
             raise ValueError(f"Expected finite pixels, got NaN or inf in image {bad}.")
+        low, high = self.bounds
+        if x.min() < low or x.max() > high:
+            raise ValueError(
+                f"Expected {self.described_range}, got [{x.min():g}, {x.max():g}]."
+            )
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Least and greatest pixel that are accepted, with a little slack."""
         low, high = self.likelihood.low, self.likelihood.high
         slack = 1e-3 * (high - low)
-        if x.min() < low - slack or x.max() > high + slack:
-            raise ValueError(
-                f"Expected pixels in [{low}, {high}] for likelihood "
-                f"{self.likelihood.name!r}, got [{x.min():g}, {x.max():g}]."
-            )
+        return low - slack, high + slack
 
-    def _one_hot(self, y, num):
-        """One-hot labels `[B, num_classes]` from labels of any usual form."""
-        if self.num_classes is None:
-            return None
-        classes = self.num_classes
-        if y is None:
-            raise ValueError(
-                f"Expected labels in 0..{classes - 1} for a model conditioned on "
-                f"{classes} classes, got none."
-            )
-        y = np.asarray(y)
-        if y.ndim == 0:
-            y = np.full([num], y)
-        if y.shape == (num, classes):
-            return tf.cast(y, tf.float32)
-        y = y.reshape(num, -1)[:, 0] if y.shape == (num, 1) else y
-        if y.shape != (num,):
-            raise ValueError(f"Expected {num} labels, got shape {list(y.shape)}.")
-        if num and (y.min() < 0 or y.max() >= classes or (y != y.astype(int)).any()):
-            raise ValueError(
-                f"Expected labels in 0..{classes - 1}, got {y.min()}..{y.max()}."
-            )
-        return tf.one_hot(y.astype(np.int32), classes)
+    @property
+    def described_range(self) -> str:
+        """The valid range of pixels in words, for messages."""
+        likelihood = self.likelihood
+        return (
+            f"pixels in [{likelihood.low}, {likelihood.high}] for likelihood "
+            f"{likelihood.name!r}"
+        )
 
-    def _checked_images(self, x):
-        x = np.asarray(x)
-        self._check_signature(x.shape, x.dtype)
-        if len(x):
-            self._check_range(x)
-        return tf.cast(x, tf.float32)
+    # === Batches inside a step ===
 
-    def _images(self, x, y=None):
-        """Checked float32 images and one-hot labels."""
-        x = self._checked_images(x)
-        return x, self._one_hot(y, len(x))
+    def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Return float32 images and one-hot labels of a batch, in graph code.
 
-    def unpack(self, data):
-        """Float32 images and one-hot labels of a batch inside a step.
+        The row of an unknown label is NaN, which the guard of a step finds.
 
         Raises:
             ValueError: while the step is traced, on a wrong shape or dtype, on missing
@@ -122,28 +222,28 @@ class Checks:
         x = tf.convert_to_tensor(x)
         if x.shape.rank is not None:
             self._check_signature(x.shape, x.dtype)
-        x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.input_shape))
-        if self.num_classes is None:
+        x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.image_shape))
+        if self.labels_for is None:
             return x, None
         if y is None:
-            return x, self._one_hot(None, 0)
-        y = tf.convert_to_tensor(y)
-        if y.shape.rank == 2 and y.shape[-1] == self.num_classes:
-            return x, tf.cast(y, tf.float32)
-        y = tf.cast(tf.reshape(y, [-1]), tf.int32)
-        known = (y >= 0) & (y < self.num_classes)
-        # A loss that is not a number is what the guard of a training step refuses.
-        return x, tf.where(
-            known[:, tf.newaxis], tf.one_hot(y, self.num_classes), np.nan
-        )
+            return x, self.one_hot(None, 0)
+        return x, self._graph_one_hot(tf.convert_to_tensor(y))
 
-    def _check_component(self, component):
-        if component is not None and component not in range(self.num_components):
+    def _graph_one_hot(self, y):
+        classes = self.num_classes
+        if not (y.dtype.is_floating or y.dtype.is_integer or y.dtype.is_bool):
             raise ValueError(
-                f"Expected component in 0..{self.num_components - 1}, got "
-                f"{component!r}."
+                f"Expected labels in 0..{classes - 1}, got {y.dtype.name} values."
             )
-
-    def _fill_seed(self, num, seed):
-        """The seed, or the model's own for None, as a tensor `[num]`."""
-        return tf.fill([num], self.seed if seed is None else check_seed(seed))
+        # In float64 every integer that can be a label is exact.
+        y = tf.cast(y, tf.float64)
+        if y.shape.rank == 2 and y.shape[-1] == classes:
+            rows = tf.cast(y, tf.float32)
+            zeros_and_ones = tf.reduce_all((y == 0.0) | (y == 1.0), axis=1)
+            known = zeros_and_ones & (tf.reduce_sum(y, axis=1) == 1.0)
+        else:
+            y = tf.reshape(y, [-1])
+            known = (y >= 0.0) & (y < classes) & (y == tf.floor(y))
+            index = tf.cast(tf.where(known, y, tf.zeros_like(y)), tf.int32)
+            rows = tf.one_hot(index, classes)
+        return tf.where(known[:, tf.newaxis], rows, np.nan)

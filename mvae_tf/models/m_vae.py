@@ -3,11 +3,14 @@
 Ye and Bors, "Mixtures of Variational Autoencoders", IPTA 2020.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import tensorflow as tf
 
-from mvae_tf.models.base import LossTerms
 from mvae_tf.models.mixture import MixtureVAE
 from mvae_tf.models.registry import register
+from mvae_tf.parts.mixing import safe_log
 
 __all__ = ["MixtureOfVAEs"]
 
@@ -26,22 +29,12 @@ class MixtureOfVAEs(MixtureVAE):
     what the reported errors measure.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        latent_dim: Z, size of each component's latent (20 in the paper's tables).
-        num_components: K.
-        num_classes: number of labels that condition encoders and decoders, or None.
-        network: "mlp", "conv" or a configuration (`mvae_tf.networks`).
-        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
-        mixing: "dirichlet" or a configuration (`mvae_tf.mixing`).
-        independence: "dhsic", "l2", "kl", "symmetric_kl", "js", None, or a
-            configuration (`mvae_tf.independence`).
-        kl_weight, dirichlet_weight: weights of the KL terms.
-        independence_weight: beta, weight of the independence term.
-        kl_reduction: "mean" or "sum" over components.
+        *args, **kwargs: arguments of `MixtureVAE` and `BaseVAE`; labels, if there are
+            any, condition encoders and decoders.
+        latent_dim: int, Z, size of each component's latent (20 in the paper's tables).
+        num_components: int, K.
         prior_means, prior_stddevs: K numbers each, the moments of p(z_i), the same in
             every dimension; None for N(0, I). The authors' colour scripts have others.
-        seed: int that decides initial weights and all noise.
-        **kwargs: `name` and `dtype` of `keras.Model`.
 
     Example:
         >>> import mvae_tf
@@ -52,39 +45,17 @@ class MixtureOfVAEs(MixtureVAE):
 
     def __init__(
         self,
-        input_shape=(28, 28, 1),
-        latent_dim=20,
-        num_components=4,
-        num_classes=None,
-        network="mlp",
-        likelihood="bernoulli",
-        mixing="dirichlet",
-        independence="dhsic",
-        kl_weight=1.0,
-        dirichlet_weight=1.0,
-        independence_weight=1.0,
-        kl_reduction="mean",
-        prior_means=None,
-        prior_stddevs=None,
-        seed=0,
-        **kwargs,
+        *args: Any,
+        latent_dim: int = 20,
+        num_components: int = 4,
+        prior_means: Sequence[float] | None = None,
+        prior_stddevs: Sequence[float] | None = None,
+        **kwargs: Any,
     ):
         super().__init__(
-            input_shape=input_shape,
-            latent_dim=latent_dim,
-            num_components=num_components,
-            num_classes=num_classes,
-            network=network,
-            likelihood=likelihood,
-            mixing=mixing,
-            independence=independence,
-            kl_weight=kl_weight,
-            dirichlet_weight=dirichlet_weight,
-            independence_weight=independence_weight,
-            kl_reduction=kl_reduction,
-            seed=seed,
-            **kwargs,
+            *args, latent_dim=latent_dim, num_components=num_components, **kwargs
         )
+        num_components = self.num_components
         self.prior_means = _numbers("prior_means", prior_means, num_components)
         self.prior_stddevs = _numbers("prior_stddevs", prior_stddevs, num_components)
         if prior_stddevs is not None and min(self.prior_stddevs) <= 0:
@@ -99,30 +70,28 @@ class MixtureOfVAEs(MixtureVAE):
 
         return column(self.prior_means, 0.0), column(self.prior_stddevs, 1.0)
 
+    # === Decoder ===
+
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
         features = self.sub_decoder(z, y, noise=noise, training=training)
         images = self.mix_decoder(features, noise=noise, training=training)
-        log_weights = tf.math.log(tf.maximum(weights, 1e-30))
-        return self.likelihood.mix(self.likelihood.link(images), log_weights)
+        outputs = self.likelihood.link(images)
+        return self.likelihood.mix(outputs, safe_log(weights))  # (5, 6)
+
+    # === Objective (8, 9) ===
 
     def loss_terms(self, x, y, noise, training):
-        posterior = self.infer(x, y, noise, training)
-        latents = self.draw(posterior, noise)
-        weights = latents["weights"]
-        terms = LossTerms(
-            per_example={
-                "reconstruction": self.reconstruction_error(
-                    x, latents, y, noise, training
-                ),
-                "kl": self.reduce_kl(posterior),
-                "dirichlet_kl": self.mixing.kl(posterior["alpha"]),
-            },
-            per_batch={},
-            diagnostics={
-                "weight_entropy": -tf.reduce_sum(tf.math.xlogy(weights, weights), -1)
-            },
-        )
-        return self.add_independence(terms, posterior, latents["z"])
+        q = self.infer(x, y, noise, training)
+        draw = self.draw(q, noise)
+        return {
+            "reconstruction": self.reconstruction_error(x, draw, y, noise, training),
+            "kl": self.reduce_components(self.component_kl(q)),
+            "dirichlet_kl": self.mixing.kl(q["alpha"], draw["alpha"]),
+            "weight_entropy": self.weight_entropy(draw),
+            **self.independence.terms(q, draw["z"], self.gather_rows),
+        }
+
+    # === Pruning ===
 
     def _networks(self):
         return super()._networks() | {"mix_decoder": self.mix_decoder}
@@ -136,7 +105,7 @@ class MixtureOfVAEs(MixtureVAE):
 
 
 def _numbers(name, values, num):
-    """`num` floats as a list; None stays None."""
+    """Return `num` floats as a list; None stays None."""
     if values is None:
         return None
     if len(values) != num:

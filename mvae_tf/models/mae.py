@@ -1,15 +1,18 @@
-"""MAE: a VAE whose posteriors are told apart, and evenly so.
+"""MAE: a VAE whose loss rewards posteriors that differ, by similar amounts.
 
 Ma, Zhou and Hovy, "MAE: Mutual posterior-divergence regularization for variational
 autoencoders" (ICLR 2019), https://arxiv.org/abs/1901.01498, and the authors' code at
 https://github.com/XuezheMax/mae.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
 from mvae_tf.parts import priors
+from mvae_tf.parts.terms import Term
 
 __all__ = ["MAE"]
 
@@ -18,7 +21,7 @@ __all__ = ["MAE"]
 class MAE(SingleVAE):
     """VAE with the mutual divergence of the posteriors of a batch in its objective.
 
-    With KL_ij = KL(q(z given x_i) || q(z given x_j)), a sum of KL_ij,d over dimensions,
+    With KL_ij = KL(q(z | x_i) || q(z | x_j)), a sum of KL_ij,d over dimensions,
     and all averages over ordered pairs of different images of the batch, it minimises
 
         reconstruction + max(kl, free_bits) + eta diversity + gamma smoothness,
@@ -33,12 +36,10 @@ class MAE(SingleVAE):
     `elbo` counts the KL alone, in full, and is a valid bound.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        eta: weight of the diversity.
-        gamma: weight of the smoothness.
-        free_bits: KL of the average image that costs nothing, in nats.
-        **kwargs: `latent_dim`, `num_classes`, `network`, `likelihood` and `seed` of
-            `SingleVAE`; `name` and `dtype` of `keras.Model`.
+        eta: float, weight of the diversity.
+        gamma: float, weight of the smoothness.
+        free_bits: float, mean KL of a batch that costs nothing, in nats per image.
+        *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Example:
         >>> import mvae_tf
@@ -48,34 +49,41 @@ class MAE(SingleVAE):
     """
 
     def __init__(
-        self, input_shape=(28, 28, 1), eta=1.0, gamma=0.5, free_bits=0.0, **kwargs
+        self,
+        *args: Any,
+        eta: float = 1.0,
+        gamma: float = 0.5,
+        free_bits: float = 0.0,
+        **kwargs: Any,
     ):
-        super().__init__(
-            input_shape,
-            term_weights={
-                "reconstruction": 1.0,
-                "kl": 1.0,
-                "diversity": eta,
-                "smoothness": gamma,
-            },
-            **kwargs,
-        )
+        terms = {
+            "kl": Term(warmup=True, per="batch"),
+            "diversity": Term(eta, per="batch"),
+            "smoothness": Term(gamma, per="batch"),
+        }
+        super().__init__(*args, terms=terms, **kwargs)
         self.eta = eta
         self.gamma = gamma
         self.free_bits = free_bits
 
-    def add_terms(self, terms, posterior, latents, noise):
-        kl = self.gather_rows(terms.per_example.pop("kl"))
+    def loss_terms(self, x, y, noise, training):
+        posterior = self.infer(x, y, noise, training)
+        latents = self.draw(posterior, noise)
+        error = self.reconstruction_error(x, latents, y, noise, training)
+        kl = self.gather_rows(self.kl_nats(posterior, latents))
         mean = self.gather_rows(posterior["mean"])[:, 0]
         stddev = self.gather_rows(posterior["stddev"])[:, 0]
         divergence = mutual_divergence(mean, stddev)
-        terms.per_batch["kl"] = tf.maximum(tf.reduce_mean(kl), self.free_bits)
-        terms.per_batch["diversity"] = tf.reduce_sum(tf.nn.softplus(-divergence))
-        terms.per_batch["smoothness"] = pair_stddev(pairwise_kl(mean, stddev))
+        return {
+            "reconstruction": error,
+            "kl": tf.maximum(tf.reduce_mean(kl), self.free_bits),
+            "diversity": tf.reduce_sum(tf.nn.softplus(-divergence)),
+            "smoothness": pair_stddev(pairwise_kl(mean, stddev)),
+        }
 
 
 def mutual_divergence(mean, stddev):
-    """Average over ordered pairs i != j of KL(q_i || q_j) in each dimension.
+    """Average, over ordered pairs i != j, KL(q_i || q_j) in each dimension.
 
     The double sum over pairs is a product of sums over images.
 
@@ -96,7 +104,7 @@ def mutual_divergence(mean, stddev):
 
 
 def pairwise_kl(mean, stddev):
-    """KL(q_i || q_j) in nats, `[B, B]`, of diagonal Gaussians `[B, Z]`.
+    """Compute KL(q_i || q_j) in nats, `[B, B]`, of diagonal Gaussians `[B, Z]`.
 
     It is E_i log q_i - E_i log q_j, and these are matrix products, which hold nothing
     of `[B, B, Z]`; in float64, for their terms cancel.
@@ -111,7 +119,7 @@ def pairwise_kl(mean, stddev):
 
 
 def pair_stddev(values):
-    """Standard deviation of the entries of `[B, B]` off the diagonal, a scalar.
+    """Compute the standard deviation of the off-diagonal entries of `[B, B]`.
 
     Of n entries the sum is divided by n - 1; it is 1e-6, with zero gradient, where they
     are equal, or there are none.

@@ -1,15 +1,19 @@
 """What MVAE and M-VAE share: K encoders, Dirichlet weights, and their inspection."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE
-from mvae_tf.noise import RowNoise, content_seeds
-from mvae_tf.parts import gaussian, independence, mixing
-from mvae_tf.parts.part import choice
+from mvae_tf.noise import Noise, RowNoise, content_seeds
+from mvae_tf.parts import gaussian
+from mvae_tf.parts import independence as independence_
+from mvae_tf.parts import mixing as mixing_
+from mvae_tf.parts.part import Part, choice
+from mvae_tf.parts.terms import Term
 
 __all__ = ["MixtureVAE", "SelectedComponents"]
 
@@ -29,76 +33,59 @@ class SelectedComponents(NamedTuple):
 class MixtureVAE(BaseVAE):
     """K components with posteriors of their own and Dirichlet mixing weights.
 
-    q(z, w given x) = Dir(w; alpha(x)) prod_i N(z_i; mean_i(x), stddev_i(x)^2), against
+    q(z, w | x) = Dir(w; alpha(x)) prod_i N(z_i; mean_i(x), stddev_i(x)^2), against
     p(z, w) = Dir(w; c) prod_i N(z_i; 0, I).
 
     Args:
-        input_shape, latent_dim, num_components, num_classes, network, likelihood,
-            seed: see `BaseVAE`.
+        *args, **kwargs: shared arguments, see `BaseVAE`.
         mixing: "dirichlet" or a configuration (`mvae_tf.mixing`).
         independence: "dhsic", "l2", "kl", "symmetric_kl", "js", None, or a
             configuration (`mvae_tf.independence`).
-        kl_weight, dirichlet_weight, independence_weight: weights of the terms.
-        kl_reduction: "mean" or "sum" of the Gaussian KLs over components in the
-            objective. Eq 9, 18 and 24 print 1/K, Eq 30-31 do not. `elbo` always sums.
-        mask_terms: dict from the name of the mask's term to its weight.
-        mask_diagnostics: names of the mask's diagnostics.
-        **kwargs: `name` and `dtype` of `keras.Model`.
+        kl_weight: float, weight of the Gaussian KL; 1 in the paper, less in many of the
+            authors' scripts.
+        dirichlet_weight: float, weight of the KL of the mixing weights.
+        independence_weight: float, beta, weight of the independence term.
+        kl_reduction: "mean" (Eq 18, 24) or "sum" (Eq 30-31) of the Gaussian KLs over
+            components in the objective. `elbo` always sums.
+        terms: terms of the objective that a subclass adds.
     """
+
+    fixed = ("terms",)
 
     def __init__(
         self,
-        *,
-        input_shape,
-        latent_dim,
-        num_components,
-        num_classes,
-        network,
-        likelihood,
-        mixing,
-        independence,
-        kl_weight,
-        dirichlet_weight,
-        independence_weight,
-        kl_reduction,
-        seed,
-        mask_terms=None,
-        mask_diagnostics=(),
-        **kwargs,
+        *args: Any,
+        mixing: str | dict | Part = "dirichlet",
+        independence: str | dict | Part | None = "dhsic",
+        kl_weight: float = 1.0,
+        dirichlet_weight: float = 1.0,
+        independence_weight: float = 1.0,
+        kl_reduction: str = "mean",
+        terms: Mapping[str, Term] | None = None,
+        **kwargs: Any,
     ):
-        mixing, independence = _parts(mixing, independence)
-        weights = {
-            "reconstruction": 1.0,
-            "kl": kl_weight,
-            "dirichlet_kl": dirichlet_weight,
+        independence = independence_.get(independence)
+        declared = {
+            "reconstruction": Term(),
+            "kl": Term(kl_weight, warmup=True),
+            "dirichlet_kl": Term(dirichlet_weight, warmup=True),
+            **independence.declare(independence_weight),
+            "weight_entropy": Term(weight=None),
         }
-        if independence is not None:
-            weights[independence.term] = independence_weight
-        super().__init__(
-            input_shape=input_shape,
-            latent_dim=latent_dim,
-            num_components=num_components,
-            num_classes=num_classes,
-            network=network,
-            likelihood=likelihood,
-            term_weights=weights | (mask_terms or {}),
-            diagnostics=("weight_entropy", *mask_diagnostics),
-            seed=seed,
-            **kwargs,
-        )
-        self.mixing = mixing
+        super().__init__(*args, terms=declared | dict(terms or {}), **kwargs)
+        self.mixing = mixing_.get(mixing)
         self.independence = independence
         self.kl_weight = kl_weight
         self.dirichlet_weight = dirichlet_weight
         self.independence_weight = independence_weight
         self.kl_reduction = choice(kl_reduction, ("mean", "sum"), "kl_reduction")
-        self.encoder = self.make_encoder(num_components, scores=True)
-        self.sub_decoder = self.make_sub_decoder(num_components)
+        self.encoder = self.make_encoder(self.num_components, scores=True)
+        self.sub_decoder = self.make_sub_decoder(self.num_components)
 
     # === Hooks of BaseVAE ===
 
-    def prior_moments(self):
-        """Mean and standard deviation of p(z_i), each broadcasting to `[K, Z]`."""
+    def prior_moments(self) -> tuple[Any, Any]:
+        """Return mean and stddev of p(z_i), each broadcasting to `[K, Z]`."""
         return 0.0, 1.0
 
     def infer(self, x, y=None, noise=None, training=False):
@@ -113,12 +100,16 @@ class MixtureVAE(BaseVAE):
         }
 
     def draw(self, posterior, noise):
-        log_weights = self.mixing.log_sample(posterior["alpha"], noise)
+        return self.draw_unmasked(posterior, posterior["alpha"], noise)
+
+    def draw_unmasked(self, posterior, alpha: tf.Tensor, noise: Noise):
+        """Draw z from the posterior and w from Dir(alpha)."""
+        log_weights = self.mixing.log_sample(alpha, noise)
         return {
             "z": gaussian.draw(posterior, noise),
             "weights": tf.exp(log_weights),
             "log_weights": log_weights,
-            "alpha": posterior["alpha"],
+            "alpha": alpha,
         }
 
     def draw_prior(self, like, noise):
@@ -135,55 +126,49 @@ class MixtureVAE(BaseVAE):
             latents["alpha"], latents["log_weights"]
         )
 
-    def component_kl(self, posterior):
-        """KL(q(z_i given x) || p(z_i)) in nats, `[B, K]`."""
-        return divergences.gaussian_kl(
-            posterior["mean"], posterior["stddev"], *self.prior_moments()
-        )
-
     def kl_nats(self, posterior, latents):
         alpha = latents["alpha"]
         return tf.reduce_sum(self.component_kl(posterior), axis=1) + (
             divergences.dirichlet_kl(alpha, self.mixing.prior_parameters(alpha))
         )
 
-    def add_independence(self, terms, posterior, z):
-        """Adds the independence term of a batch to its `LossTerms`."""
-        if self.independence is None:
-            return terms
-        if self.independence.per_batch:
-            value = self.independence(posterior, self.gather_rows(z))
-            terms.per_batch[self.independence.term] = value
-        else:
-            value = self.independence(posterior, z)
-            terms.per_example[self.independence.term] = value
-        return terms
+    # === Terms of the objective ===
 
-    def reduce_kl(self, posterior):
-        """Gaussian KL of the objective, `[B]`: mean or sum over components."""
-        kl = self.component_kl(posterior)
+    def component_kl(self, posterior) -> tf.Tensor:
+        """Compute KL(q(z_i | x) || p(z_i)) in nats, `[B, K]`."""
+        return divergences.gaussian_kl(
+            posterior["mean"], posterior["stddev"], *self.prior_moments()
+        )
+
+    def reduce_components(self, values: tf.Tensor) -> tf.Tensor:
+        """Average or sum `[B, K]` over components, as `kl_reduction` says."""
         reduce = tf.reduce_mean if self.kl_reduction == "mean" else tf.reduce_sum
-        return reduce(kl, axis=1)
+        return reduce(values, axis=1)
+
+    def weight_entropy(self, latents) -> tf.Tensor:
+        """Compute the entropy of the drawn weights in nats, `[B]`, a diagnostic."""
+        weights = latents["weights"]
+        return -tf.reduce_sum(tf.math.xlogy(weights, weights), -1)
 
     # === Inspection ===
 
     def sample_latents(self, x, y=None, seed=None):
-        """Latents drawn from q(z given x), `[B, K, Z]`.
+        """Draw latents from q(z | x), `[B, K, Z]`.
 
         Args:
             x: `[B, ...]` images.
             y: labels of a conditional model.
             seed: int; None is the model's own seed.
         """
-        x, y = self._images(x, y)
-        return self._in_chunks(self._draw_batch, x, y, self._fill_seed(len(x), seed))
+        x, y = self.input_checks.pair(x, y)
+        return self._in_chunks(self._draw_batch, x, y, self._row_seeds(len(x), seed))
 
     def _draw_batch(self, x, y, seed):
         noise = RowNoise(content_seeds(x, seed))
         return gaussian.draw(self.infer(x, y), noise)
 
     def dependence_matrix(self, x, y=None, seed=None, squared=False):
-        """Pairwise dHSIC between the latents of the components (MVAE Fig 12).
+        """Compute pairwise dHSIC between the latents of the components (MVAE Fig 12).
 
         Args:
             x: `[B, ...]` images, at least 2.
@@ -200,7 +185,7 @@ class MixtureVAE(BaseVAE):
         return divergences.pairwise_dhsic(z, squared=squared)
 
     def cross_reconstruct(self, x, permutation, component=None, y=None):
-        """Reconstruction with sub-decoder i fed by encoder permutation[i] (Fig 3, 7).
+        """Reconstruct with sub-decoder i fed by encoder permutation[i] (Fig 3, 7).
 
         Args:
             x: `[B, ...]` images.
@@ -223,7 +208,7 @@ class MixtureVAE(BaseVAE):
         self._check_component(component)
         return self._in_chunks(
             self._cross_batch,
-            *self._images(x, y),
+            *self.input_checks.pair(x, y),
             permutation=tuple(permutation),
             component=component,
         )
@@ -235,12 +220,12 @@ class MixtureVAE(BaseVAE):
         return self.decode_batch(z, weights, y)
 
     def mask_keep_probability(self, threshold=None):
-        """P(m_i >= threshold) of the mask; 1 without a mask."""
+        """Compute P(m_i >= threshold) of the mask; 1 without a mask."""
         del threshold
         return 1.0
 
     def selected_components(self, x, threshold=None, num_draws=16, y=None):
-        """Number of components that the mask keeps; K without a mask.
+        """Count the components that the mask keeps; K without a mask.
 
         Args:
             x: `[B, ...]` images.
@@ -256,7 +241,7 @@ class MixtureVAE(BaseVAE):
         return SelectedComponents(kept, kept)
 
     def prune(self, x, threshold=None, y=None):
-        """A smaller model with the components that are used most.
+        """Make a smaller model with the components that are used most.
 
         The mask's one dropout rate says how many components are kept, not which; usage,
         the expected mixing weight averaged over `x`, says which.
@@ -296,12 +281,5 @@ class MixtureVAE(BaseVAE):
         return self.get_config() | {"num_components": len(kept)}
 
     def _networks(self):
-        """Layers that hold weights of each component."""
+        """Return the layers that hold weights of each component."""
         return {"encoder": self.encoder, "sub_decoder": self.sub_decoder}
-
-
-def _parts(mixing_specification, independence_specification):
-    return (
-        mixing.get(mixing_specification),
-        independence.get(independence_specification),
-    )

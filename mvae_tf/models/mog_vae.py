@@ -4,9 +4,12 @@ Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervis
 Learning of Multimodal Data" (Entropy 2020).
 """
 
+from typing import Any
+
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
 from mvae_tf.parts import gaussian, priors
+from mvae_tf.parts.networks.base import Network
 from mvae_tf.parts.part import choice
 
 __all__ = ["MoGVAE"]
@@ -16,28 +19,24 @@ __all__ = ["MoGVAE"]
 class MoGVAE(SingleVAE):
     """VAE with p(z) = (1/K) sum_k N(z; mean_k, stddev_k^2), all of them trained.
 
-    Minimises E_q[-log p(x | z)] + KL(q(z | x) || p(z)). No closed form of the KL
-    exists: it is estimated, without bias, by log q(z | x) - log p(z) at the z that is
-    decoded.
+    It minimises E_q[-log p(x | z)] + KL(q(z | x) || p(z)). The KL has no closed form
+    and is estimated, without bias, by log q(z | x) - log p(z) at the z that is decoded.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        num_prior_components: K.
-        latent_dim: Z.
+        *args, **kwargs: shared arguments, see `BaseVAE`; `latent_dim` and `network`
+            have other defaults.
+        num_prior_components: int, K, the number of Gaussians in the prior.
         kl_form: "exact", or "mean_of_logs", which has (1/K) sum_k log N(z; mean_k,
             stddev_k^2) in place of log p(z), as the authors' code
             (https://github.com/macio232/cp-vae). By Jensen's inequality that is a lower
             bound of log p(z), so that `elbo`, which takes it too, is still a bound; but
             it is the log of one Gaussian less a constant, which makes K useless.
             `log_likelihood` takes the mixture, whatever the form.
-        train_prior: whether the Gaussians are trained; in the authors' code they stay
-            where they started.
+        train_prior: bool, whether the Gaussians are trained; in the authors' code they
+            stay where they started.
         prior_init: "normal" starts the means from N(0, I) and the variances from 1;
             "uniform" is the start of the authors' code, see
             `mvae_tf.priors.MixtureOfGaussians`.
-        network: name or configuration of the networks (`mvae_tf.networks`).
-        **kwargs: `num_classes`, `likelihood` and `seed` of `SingleVAE`; `name` and
-            `dtype` of `keras.Model`.
 
     Example:
         >>> import mvae_tf
@@ -48,30 +47,27 @@ class MoGVAE(SingleVAE):
 
     def __init__(
         self,
-        input_shape=(28, 28, 1),
-        num_prior_components=10,
-        latent_dim=40,
-        kl_form="exact",
-        train_prior=True,
-        prior_init="normal",
-        network="gated_mlp",
-        **kwargs,
+        *args: Any,
+        num_prior_components: int = 10,
+        latent_dim: int = 40,
+        kl_form: str = "exact",
+        train_prior: bool = True,
+        prior_init: str = "normal",
+        network: str | dict | Network = "gated_mlp",
+        **kwargs: Any,
     ):
-        super().__init__(
-            input_shape,
-            latent_dim=latent_dim,
-            network=network,
-            make_prior=lambda model: priors.MixtureOfGaussians(
-                num_prior_components, latent_dim, model.seed, init=prior_init
-            ),
-            term_weights={"reconstruction": 1.0, "kl": 1.0},
-            **kwargs,
-        )
+        super().__init__(*args, latent_dim=latent_dim, network=network, **kwargs)
         self.num_prior_components = num_prior_components
         self.kl_form = choice(kl_form, ("exact", "mean_of_logs"), "kl_form")
         self.train_prior = train_prior
         self.prior_init = prior_init
-        self.prior.trainable = train_prior
+        self.prior = priors.MixtureOfGaussians(
+            num_prior_components,
+            self.latent_dim,
+            self.seed,
+            init=prior_init,
+            trainable=train_prior,
+        )
 
     def kl_nats(self, posterior, latents):
         if self.kl_form == "exact":

@@ -5,13 +5,16 @@ Kurle, Guennemann and van der Smagt, "Multi-source neural variational inference"
 """
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
 from mvae_tf import divergences
-from mvae_tf.models.base import BaseVAE, LossTerms
+from mvae_tf.models.base import BaseVAE
 from mvae_tf.models.registry import register
 from mvae_tf.parts import gaussian, priors
+from mvae_tf.parts.mixing import safe_log
+from mvae_tf.parts.terms import Term
 
 __all__ = ["MSVI"]
 
@@ -35,14 +38,8 @@ class MSVI(BaseVAE):
     our reading.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        latent_dim: Z, size of each expert's latent.
-        num_components: E.
-        num_classes: number of labels that condition encoders and decoders, or None.
-        network: name or configuration of the networks (`mvae_tf.networks`).
-        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
-        seed: int that decides initial weights and all noise.
-        **kwargs: `name` and `dtype` of `keras.Model`.
+        *args, **kwargs: shared arguments, see `BaseVAE`.
+        num_components: int, K, number of experts.
 
     Example:
         >>> import mvae_tf
@@ -53,30 +50,19 @@ class MSVI(BaseVAE):
 
     def __init__(
         self,
-        input_shape=(28, 28, 1),
-        latent_dim=50,
-        num_components=6,
-        num_classes=None,
-        network="mlp",
-        likelihood="bernoulli",
-        seed=0,
-        **kwargs,
+        *args: Any,
+        num_components: int = 6,
+        **kwargs: Any,
     ):
         super().__init__(
-            input_shape=input_shape,
-            latent_dim=latent_dim,
+            *args,
             num_components=num_components,
-            num_classes=num_classes,
-            network=network,
-            likelihood=likelihood,
-            term_weights={"reconstruction": 1.0, "kl": 1.0},
-            diagnostics=(),
-            seed=seed,
+            terms={"reconstruction": Term(), "kl": Term(warmup=True)},
             **kwargs,
         )
-        self.encoder = self.make_encoder(num_components)
-        self.sub_decoder = self.make_sub_decoder(num_components)
-        self.mix_decoder = self.make_mix_decoder(num_components)
+        self.encoder = self.make_encoder(self.num_components)
+        self.sub_decoder = self.make_sub_decoder(self.num_components)
+        self.mix_decoder = self.make_mix_decoder(self.num_components)
 
     # === Hooks of BaseVAE ===
 
@@ -122,9 +108,8 @@ class MSVI(BaseVAE):
         return tf.stack([self.likelihood.log_prob(x, o) for o in experts], axis=1)
 
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
-        log_weights = tf.math.log(tf.maximum(weights, 1e-30))
         outputs = self.expert_outputs(z, y, noise, training)
-        return self.likelihood.mix(outputs, log_weights)
+        return self.likelihood.mix(outputs, safe_log(weights))
 
     def log_prob_given(self, x, latents, y=None, noise=None, training=False):
         log_probs = self.expert_log_probs(x, latents, y, noise, training)
@@ -135,17 +120,3 @@ class MSVI(BaseVAE):
         ratios = gaussian.log_density_ratio(posterior, latents["z"])
         log_weights = self.expert_log_probs(x, latents, y) + ratios
         return tf.reduce_logsumexp(log_weights, axis=1) - math.log(self.num_components)
-
-    def loss_terms(self, x, y, noise, training):
-        posterior = self.infer(x, y, noise, training)
-        latents = self.draw(posterior, noise)
-        return LossTerms(
-            per_example={
-                "reconstruction": self.reconstruction_error(
-                    x, latents, y, noise, training
-                ),
-                "kl": self.kl_nats(posterior, latents),
-            },
-            per_batch={},
-            diagnostics={},
-        )

@@ -1,6 +1,8 @@
 """Names of the models: `@register("vae")` makes a class known to `create`."""
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -8,28 +10,42 @@ from mvae_tf.parts.part import choice
 
 __all__ = ["arguments", "create", "get", "names", "register"]
 
-_CLASSES = {}
+_CLASSES: dict[str, type] = {}
+_OF_KERAS = ("name", "dtype", "trainable")
 
 
-def register(name):
-    """Decorator that registers a model class under `name`, with Keras as well."""
+def register(name: str) -> Callable[[type], type]:
+    """Return a decorator that registers a model class here and with Keras.
 
-    def decorate(cls):
+    Args:
+        name: what `create` and the command line call the model.
+
+    Raises:
+        ValueError: another class has the name.
+    """
+
+    def decorate(cls: type) -> type:
+        known = _CLASSES.get(name, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(
+                f"Expected a name that no model has, got {name!r} of {known.__name__}."
+            )
         cls = keras.saving.register_keras_serializable(package="mvae_tf")(cls)
         cls.registry_name = name
+        cls.__signature__ = _signature(cls)
         _CLASSES[name] = cls
         return cls
 
     return decorate
 
 
-def names():
-    """Names that `create` accepts, in order of registration."""
+def names() -> list[str]:
+    """List the names that `create` accepts, in order of registration."""
     return list(_CLASSES)
 
 
-def get(name):
-    """Class of a registered name.
+def get(name: str) -> type:
+    """Return the class of a registered name.
 
     Raises:
         ValueError: on an unknown name.
@@ -37,30 +53,57 @@ def get(name):
     return _CLASSES[choice(name, _CLASSES, "model")]
 
 
-def arguments(cls):
-    """A model's arguments and their defaults, with those that go to its parent.
+def arguments(cls: type) -> dict[str, Any]:
+    """Return the arguments that a model can be configured by, and their defaults.
 
-    Arguments by keyword alone are what a class fixes for its parent.
+    They are all named parameters of the constructors of the class and of its parents,
+    keyword-only ones too, except those that a class lists in its attribute `fixed`:
+    what it passes to its parent itself.
     """
-    found = {}
+    found, fixed = {}, set()
     for parent in cls.__mro__:
         if not hasattr(parent, "registry_name"):
             break
-        parameters = inspect.signature(parent).parameters.values()
-        named = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        fixed |= set(vars(parent).get("fixed", ()))
+        if "__init__" not in vars(parent):
+            continue
+        _, *parameters = inspect.signature(parent.__init__).parameters.values()
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        named = [p for p in parameters if p.kind not in kinds and p.name not in fixed]
         found = {p.name: p.default for p in named} | found
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break
     return found
 
 
-def create(name, input_shape=(28, 28, 1), **settings):
-    """A new model by name.
+def _signature(cls):
+    """Signature with the arguments of all parents, for `help` and for editors."""
+    first, later = (
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.KEYWORD_ONLY,
+    )
+    known = arguments(cls) | {"name": None, "dtype": None}
+    known = {"input_shape": known.pop("input_shape")} | known
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                key, first if key == "input_shape" else later, default=default
+            )
+            for key, default in known.items()
+        ]
+    )
+
+
+def create(
+    model: str | None = None, /, input_shape=(28, 28, 1), **settings: Any
+) -> keras.Model:
+    """Create a model by name.
 
     Args:
-        name: one of `names()`.
+        model: one of `names()`; it may be given as `name=`, too.
         input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        **settings: arguments of the model's class; none is required.
+        **settings: arguments of the model's class; none is required. With the model
+            given first, `name` is the name of the `keras.Model`.
 
     Returns:
         A `keras.Model`, built and ready to compile.
@@ -68,7 +111,9 @@ def create(name, input_shape=(28, 28, 1), **settings):
     Raises:
         ValueError: on an unknown name or argument.
     """
-    cls = get(name)
+    if model is None:
+        model = settings.pop("name", None)
+    cls = get(model)
     for key in settings:
-        choice(key, [*arguments(cls), "dtype"], f"argument of model {name!r},")
+        choice(key, [*arguments(cls), *_OF_KERAS], f"argument of model {model!r},")
     return cls(input_shape=input_shape, **settings)

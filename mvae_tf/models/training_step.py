@@ -6,30 +6,118 @@ global batch, applies the gradients if they are finite, and tells each term to a
 of its own.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from mvae_tf.models import distribution
 from mvae_tf.models.distribution import Replicas
-from mvae_tf.models.guard import StopOnBadSteps
+from mvae_tf.models.guard import StepGuard, StopOnBadSteps
+from mvae_tf.models.hooks import Hooks
 from mvae_tf.noise import BatchNoise, RowNoise, content_seeds, step_seed
+from mvae_tf.parts.terms import Term, check_terms, checked_weights
 
 __all__ = ["TrainingStep"]
 
 
-class TrainingStep(Replicas):
-    """Training and evaluation of a model that has `loss_terms` and `term_weights`.
+class TrainingStep(Replicas, Hooks):
+    """Training and evaluation of a model that has `loss_terms`.
 
     Overriding `train_step`, rather than `compute_loss`, is what allows exact means
     over uneven shards, several named terms, and the guard against bad gradients.
+
+    Attributes:
+        terms: dict from the name of each term of the objective to its `Term`.
+        final_weights: dict from the name of each minimised term to its weight, a float.
+        term_weights: dict of scalar variables, the same weights where training has
+            them now: a warm-up moves them. Evaluation uses `final_weights`.
+        step: int64 variable, training steps done, skipped ones included.
+        guard: `StepGuard`, which skips and counts bad steps.
     """
 
-    bad_steps_allowed = 10
+    bad_steps_allowed: int = 10
+
+    terms: dict[str, Term]
+    final_weights: dict[str, float]
+    term_weights: dict[str, Any]
+    step: Any
+    guard: StepGuard
+
+    def make_training_state(self, terms: Mapping[str, Term]) -> None:
+        """Make the variables and the metrics of training.
+
+        Args:
+            terms: what `loss_terms` returns.
+
+        Raises:
+            ValueError: on a weight that is not a finite number.
+        """
+        self.terms = dict(terms)
+        self.final_weights = checked_weights(terms)
+        # Checkpoints know variables by their order: new ones go last.
+        self.term_weights = {
+            key: self._scalar(f"{key}_weight", value)
+            for key, value in self.final_weights.items()
+        }
+        self.step = self._scalar("step", 0, "int64")
+        self.guard = StepGuard(self, self.input_checks)
+        diagnostics = [key for key in terms if key not in self.final_weights]
+        self._loss_metric = keras.metrics.Mean(name="loss")
+        self._term_metrics = {
+            key: keras.metrics.Mean(name=key)
+            for key in (*self.final_weights, *diagnostics)
+        }
+
+    def _scalar(self, name, value, dtype="float32"):
+        return self.add_weight(
+            name=name,
+            shape=(),
+            initializer=keras.initializers.Constant(value),
+            trainable=False,
+            dtype=dtype,
+            aggregation="only_first_replica",
+        )
+
+    @property
+    def skipped_steps(self):
+        """The int64 variable that counts the steps skipped because of bad batches."""
+        return self.guard.skipped_steps
 
     @property
     def metrics(self):
-        """Every tracker, so that Keras resets them."""
+        """All metrics, so that Keras resets them."""
         return [self._loss_metric, *self._term_metrics.values()]
+
+    # === What users call ===
+
+    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
+        """Configure training as `keras.Model.compile` does.
+
+        Raises:
+            ValueError: on a loss or metrics, which the model has of its own.
+        """
+        given = {"loss": loss, "metrics": metrics}
+        given |= {k: kwargs.get(k) for k in ("loss_weights", "weighted_metrics")}
+        for key, value in given.items():
+            if value:
+                raise ValueError(
+                    f"Expected no {key}: {type(self).__name__} has an objective and "
+                    "metrics of its own."
+                )
+        super().compile(optimizer, **kwargs)
+
+    def get_compile_config(self):
+        """Return what `compile_from_config` takes, as Keras does."""
+        return super().get_compile_config()
+
+    def compile_from_config(self, config):
+        """Compile a loaded model as it was compiled when it was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
 
     def fit(
         self,
@@ -43,7 +131,7 @@ class TrainingStep(Replicas):
         validation_data=None,
         **kwargs,
     ):
-        """Trains as `keras.Model.fit` does, after checking arrays.
+        """Train as `keras.Model.fit` does, after checking arrays.
 
         Raises:
             ValueError: on images or labels that do not fit the model. Batches of a
@@ -51,17 +139,17 @@ class TrainingStep(Replicas):
             FloatingPointError: when `bad_steps_allowed` steps in a row had to be
                 skipped because of non-finite pixels, loss or gradients.
         """
-        self.check_arrays(x, y)
-        for key in ("class_weight", "sample_weight"):
-            if kwargs.get(key) is not None:
-                raise ValueError(f"Expected no {key}: every example counts alike.")
+        self.input_checks.check(x, y)
+        _refuse_weights(**kwargs)
         if isinstance(x, tf.data.Dataset):
             # Keras warns that it does not shuffle a data set, unless told not to.
             kwargs.setdefault("shuffle", False)
         if isinstance(validation_data, (tuple, list)):
-            self.check_arrays(*validation_data[:2])
+            *pair, sample_weight = (*validation_data, None)[:3]
+            _refuse_weights(sample_weight=sample_weight)
+            self.input_checks.check(*pair)
         elif validation_data is not None:
-            self.check_arrays(validation_data)
+            self.input_checks.check(validation_data)
         return super().fit(
             x,
             y,
@@ -78,102 +166,138 @@ class TrainingStep(Replicas):
             **kwargs,
         )
 
-    def evaluate(self, x=None, y=None, batch_size=None, callbacks=None, **kwargs):
-        """Evaluates as `keras.Model.evaluate` does, after checking arrays."""
-        self.check_arrays(x, y)
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [StopOnBadSteps(), *keras.tree.flatten(callbacks or [])]
-        return super().evaluate(x, y, batch_size, callbacks=callbacks, **kwargs)
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ):
+        """Evaluate as `keras.Model.evaluate` does, after checking arrays.
+
+        Raises:
+            ValueError: on images or labels that do not fit the model.
+        """
+        self.input_checks.check(x, y)
+        _refuse_weights(sample_weight=sample_weight)
+        return super().evaluate(
+            x,
+            y,
+            batch_size=batch_size,
+            verbose=verbose,
+            steps=steps,
+            callbacks=_with_guard(callbacks),
+            return_dict=return_dict,
+            **kwargs,
+        )
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Reconstruct as `keras.Model.predict` does, after checking arrays.
+
+        Raises:
+            ValueError: on images or labels that do not fit the model.
+        """
+        self.input_checks.check(x, with_labels=False)
+        return super().predict(x, batch_size, verbose, steps, _with_guard(callbacks))
+
+    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """Train on one batch as `keras.Model.train_on_batch` does, after checking it.
+
+        Raises:
+            ValueError: on images or labels that do not fit the model.
+        """
+        self.input_checks.check(x, y)
+        _refuse_weights(sample_weight=sample_weight, **kwargs)
+        return super().train_on_batch(x, y, **kwargs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """Evaluate one batch as `keras.Model.test_on_batch` does, after checking it.
+
+        Raises:
+            ValueError: on images or labels that do not fit the model.
+        """
+        self.input_checks.check(x, y)
+        _refuse_weights(sample_weight=sample_weight)
+        return super().test_on_batch(x, y, **kwargs)
+
+    # === Steps ===
+
+    def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Return float32 images and one-hot labels of a batch inside a step."""
+        return self.input_checks.unpack(data)
 
     def train_step(self, data):
-        """One step of the optimiser on a batch of `x` or `(x, y)`."""
+        """Take one step of the optimiser on a batch of `x` or `(x, y)`."""
         x, y = self.unpack(data)
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
-        bad_pixels = self._bad_pixels(x)
+        bad_examples = self.guard.inspect(x, y, self.step)
         statistics = [v for layer in self.layers for v in layer.non_trainable_variables]
         before = [tf.convert_to_tensor(variable) for variable in statistics]
-        rows = self._global_rows(x) if self._num_replicas > 1 else None
-        size = tf.cast(tf.shape(x)[0] if rows is None else rows[1], tf.float32)
+        rows, total = distribution.global_rows(x)
         noise = BatchNoise(step_seed(self.seed, self.step), rows)
         with tf.GradientTape() as tape:
-            terms = self.loss_terms(x, y, noise, training=True)
-            objective = self._objective(terms, self.term_weights, x)
-            loss = tf.reduce_sum(objective) / size
+            values = self.loss_terms(x, y, noise, training=True)
+            objective = self.objective(values, self.term_weights, x)
+            loss = tf.reduce_sum(objective) / total
             scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        gradients, healthy = self._guard(bad_pixels, loss, gradients)
+        gradients, healthy = self.guard.judge(
+            bad_examples, loss, gradients, self.optimizer
+        )
         self._apply(gradients, healthy)
         for variable, value in zip(statistics, before, strict=True):
             variable.assign(tf.where(healthy, variable, value))
-        self._count(healthy)
-        return self._logs(terms, objective, x, healthy)
+        self.step.assign_add(1)
+        self.guard.count(healthy)
+        return self._logs(values, objective, x, healthy)
 
     def test_step(self, data):
-        """Terms of the objective under noise that depends on the examples alone."""
+        """Compute the terms under noise that depends on the examples alone."""
         x, y = self.unpack(data)
-        self._bad_pixels(x)
+        self.guard.inspect(x, y, self.step)
         noise = RowNoise(content_seeds(x, self.seed))
-        terms = self.loss_terms(x, y, noise, training=False)
-        objective = self._objective(terms, self.final_weights, x)
-        return self._logs(terms, objective, x, tf.constant(True))
+        values = self.loss_terms(x, y, noise, training=False)
+        objective = self.objective(values, self.final_weights, x)
+        return self._logs(values, objective, x, tf.constant(True))
 
-    def _objective(self, terms, weights, x):
-        """Objective of each example, `[B]`."""
+    def predict_step(self, data):
+        """Reconstruct a batch of `x` or `(x, y)`; images out of range become NaN."""
+        x, y = self.unpack(data)
+        low, high = self.input_checks.bounds
+        axes = list(range(1, x.shape.rank))
+        valid = tf.reduce_all((x >= low) & (x <= high), axes, keepdims=True)
+        return tf.where(valid, self.reconstruct_batch(x, y), np.nan)
+
+    def objective(
+        self, values: Mapping[str, tf.Tensor], weights: Mapping[str, Any], x: tf.Tensor
+    ) -> tf.Tensor:
+        """Sum the weighted terms of the objective for each example.
+
+        Args:
+            values: what `loss_terms` returned.
+            weights: weight of each term that is minimised.
+            x: `[B, ...]` images.
+
+        Returns:
+            `[B]`; terms per batch count in full for each example.
+        """
+        check_terms(values, self.terms)
         objective = tf.zeros(tf.shape(x)[:1])
-        for name, value in (terms.per_example | terms.per_batch).items():
-            objective += weights[name] * tf.cast(value, tf.float32)
+        for per in ("example", "batch"):
+            for name, value in values.items():
+                if name in weights and self.terms[name].per == per:
+                    objective += weights[name] * tf.cast(value, tf.float32)
         return objective
 
-    def _logs(self, terms, objective, x, healthy):
-        ones = tf.ones(tf.shape(x)[:1])
-        counted = ones * tf.cast(healthy, tf.float32)
-
-        def update(metric, value):
-            value = tf.where(healthy, ones * tf.cast(value, tf.float32), 0.0)
-            metric.update_state(value, sample_weight=counted)
-
-        update(self._loss_metric, objective)
-        values = terms.per_example | terms.per_batch | terms.diagnostics
-        for name, value in values.items():
-            update(self._term_metrics[name], value)
-        return {metric.name: metric.result() for metric in self.metrics}
-
-    # === The guard ===
-
-    def _bad_pixels(self, x):
-        """Whether pixels are not finite or, which is noted down, out of range."""
-        low, high = self.likelihood.low, self.likelihood.high
-        finite = tf.math.is_finite(x)
-        pixels = tf.where(finite, x, low)
-        found = tf.stack([tf.reduce_min(pixels), tf.reduce_max(pixels)])
-        # An empty shard has an infinite minimum and is in range.
-        found = tf.where(tf.size(x) > 0, found, low)
-        if self._num_replicas > 1:
-            found = self._stack_replicas(found)
-            found = tf.stack([tf.reduce_min(found[:, 0]), tf.reduce_max(found[:, 1])])
-        slack = 1e-3 * (high - low)
-        outside = (found[0] < low - slack) | (found[1] > high + slack)
-        # The first batch of an execution of many steps is the one to name.
-        first = outside & (self.found_at < 0)
-        self.found_range.assign(tf.where(first, found, self.found_range))
-        self.found_at.assign(tf.where(first, self.step, self.found_at))
-        return outside | ~tf.reduce_all(finite)
-
-    def _guard(self, bad_pixels, loss, gradients):
-        """The gradients, and whether they may be applied, the same on every replica."""
-        # The norm takes one pass, and finds squares too large for Adam's moments too.
-        finite = self._on_all(tf.math.is_finite(tf.linalg.global_norm(gradients)))
-        healthy = self._on_all(~bad_pixels & tf.math.is_finite(loss))
-        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            # It expects overflows, skips them and halves its scale, which ends when
-            # there is none; but each of its replicas sees its own gradients alone.
-            if self._num_replicas > 1:
-                gradients = [
-                    g if g is None else tf.where(finite, g, np.nan) for g in gradients
-                ]
-            finite |= self.optimizer.dynamic_scale > 1.0
-        return gradients, healthy & finite
+    def gather_rows(self, value: tf.Tensor) -> tf.Tensor:
+        """Gather the rows `[B, ...]` of all replicas, for terms per batch."""
+        return distribution.gather_rows(value)
 
     def _apply(self, gradients, healthy):
         variables = self.trainable_variables
@@ -196,8 +320,27 @@ class TrainingStep(Replicas):
             apply_everywhere, args=(gradients, healthy)
         )
 
-    def _count(self, healthy):
-        skipped = tf.cast(~healthy, tf.int64)
-        self.step.assign_add(1)
-        self.skipped_steps.assign_add(skipped)
-        self.skipped_in_a_row.assign((self.skipped_in_a_row + 1) * skipped)
+    def _logs(self, values, objective, x, healthy):
+        ones = tf.ones(tf.shape(x)[:1])
+        counted = ones * tf.cast(healthy, tf.float32)
+
+        def update(metric, value):
+            value = tf.where(healthy, ones * tf.cast(value, tf.float32), 0.0)
+            metric.update_state(value, sample_weight=counted)
+
+        update(self._loss_metric, objective)
+        for name, value in values.items():
+            update(self._term_metrics[name], value)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+def _refuse_weights(**kwargs):
+    for key in ("class_weight", "sample_weight"):
+        if kwargs.get(key) is not None:
+            raise ValueError(f"Expected no {key}: every example counts alike.")
+
+
+def _with_guard(callbacks):
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks
+    return [StopOnBadSteps(), *keras.tree.flatten(callbacks or [])]

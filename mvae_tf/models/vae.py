@@ -4,21 +4,22 @@ Kingma and Welling, "Auto-Encoding Variational Bayes" (ICLR 2014),
 https://arxiv.org/abs/1312.6114.
 """
 
+from typing import Any
+
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
+from mvae_tf.parts.terms import Term
 
 __all__ = ["VAE"]
 
 
 @register("vae")
 class VAE(SingleVAE):
-    """VAE with a standard normal prior: minimises reconstruction + kl_weight KL.
+    """VAE with a standard normal prior: it minimises reconstruction + kl_weight KL.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        kl_weight: weight of the KL in the objective.
-        **kwargs: `latent_dim`, `num_classes`, `network`, `likelihood` and `seed` of
-            `SingleVAE`; `name` and `dtype` of `keras.Model`.
+        kl_weight: float, weight of the KL in the objective.
+        *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Example:
         >>> import mvae_tf
@@ -27,10 +28,7 @@ class VAE(SingleVAE):
         TensorShape([3, 8, 8, 1])
     """
 
-    def __init__(self, input_shape=(28, 28, 1), kl_weight=1.0, **kwargs):
-        super().__init__(
-            input_shape,
-            term_weights={"reconstruction": 1.0, "kl": kl_weight},
-            **kwargs,
-        )
+    def __init__(self, *args: Any, kl_weight: float = 1.0, **kwargs: Any):
+        terms = {"kl": Term(kl_weight, warmup=True)}
+        super().__init__(*args, terms=terms, **kwargs)
         self.kl_weight = kl_weight

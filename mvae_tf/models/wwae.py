@@ -4,11 +4,15 @@ Zhang et al., "Wasserstein-Wasserstein auto-encoders" (2019),
 https://arxiv.org/abs/1902.09323.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from mvae_tf import divergences
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
+from mvae_tf.parts.likelihoods import Likelihood
+from mvae_tf.parts.terms import Term
 
 __all__ = ["WWAE"]
 
@@ -24,19 +28,17 @@ class WWAE(SingleVAE):
     where m and S are the moments of the aggregated posterior of the batch: m averages
     mean(x) and the diagonal S is the average of stddev(x)^2 plus the variance of
     mean(x). The cross terms of S are left out: a batch of fewer images than latent
-    dimensions tells little of them but noise.
+    dimensions hardly determines them.
 
-    The distance of the two Gaussians is closed; matching two moments is all that it
-    asks for. The KL is logged, but nothing minimises it.
+    The distance between the two Gaussians has a closed form and compares nothing but
+    two moments. The KL is logged and not minimised.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
         w2_weight: weight of the squared distance, beside a squared error summed over
-            pixels.
-        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`); "sse"
+            pixels, a float.
+        likelihood: name or configuration of p(x | z) (`mvae_tf.likelihoods`); "sse"
             is the cost of the paper.
-        **kwargs: `latent_dim`, `num_classes`, `network` and `seed` of `SingleVAE`;
-            `name` and `dtype` of `keras.Model`.
+        *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Example:
         >>> import mvae_tf
@@ -48,27 +50,25 @@ class WWAE(SingleVAE):
     no_bound = "its objective is an optimal-transport distance"
 
     def __init__(
-        self, input_shape=(28, 28, 1), w2_weight=10.0, likelihood="sse", **kwargs
+        self,
+        *args: Any,
+        w2_weight: float = 10.0,
+        likelihood: str | dict | Likelihood = "sse",
+        **kwargs: Any,
     ):
-        super().__init__(
-            input_shape,
-            likelihood=likelihood,
-            term_weights={"reconstruction": 1.0, "w2": w2_weight},
-            diagnostics=("kl",),
-            **kwargs,
-        )
+        terms = {"kl": Term(weight=None), "w2": Term(w2_weight, per="batch")}
+        super().__init__(*args, terms=terms, likelihood=likelihood, **kwargs)
         self.w2_weight = w2_weight
 
-    def add_terms(self, terms, posterior, latents, noise):
-        terms.diagnostics["kl"] = terms.per_example.pop("kl")
+    def regularizers(self, posterior, latents, noise):
         mean, stddev = aggregated_moments(
             self.gather_rows(posterior["mean"]), self.gather_rows(posterior["stddev"])
         )
-        terms.per_batch["w2"] = divergences.gaussian_w2(mean[0], stddev[0], 0.0, 1.0)
+        return {"w2": divergences.gaussian_w2(mean[0], stddev[0], 0.0, 1.0)}
 
 
 def aggregated_moments(mean, stddev):
-    """Mean and standard deviation of the equal mixture of B diagonal Gaussians.
+    """Compute mean and standard deviation of the equal mixture of B diagonal Gaussians.
 
     Args:
         mean: `[B, ...]`.

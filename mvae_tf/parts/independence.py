@@ -1,20 +1,71 @@
 """Terms that push the latents of different components apart.
 
 dHSIC (Eq 13-15 of the MVAE paper) measures joint dependence on a batch; the others
-(Eq 10-11) are distances between pairs of posteriors, one value an example.
+(Eq 10-11) are distances between pairs of posteriors, one value per example.
 
 Source: Ye and Bors, "Deep Mixture Generative Autoencoders" (TNNLS 2022), Sec III-B.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from mvae_tf import divergences
-from mvae_tf.parts.part import Part, choice, resolve
+from mvae_tf.parts.part import Kinds, Part, choice
+from mvae_tf.parts.terms import Term
 
-__all__ = ["DHSIC", "JensenShannon", "KL", "L2", "SymmetricKL", "get"]
+__all__ = [
+    "DHSIC",
+    "JensenShannon",
+    "KL",
+    "L2",
+    "Independence",
+    "NoIndependence",
+    "PairwiseDistance",
+    "SymmetricKL",
+    "get",
+    "names",
+    "register",
+]
 
 
-class DHSIC(Part):
+class Independence(Part):
+    """A term of the objective about the latents of different components."""
+
+    def declare(self, weight: float) -> dict[str, Term]:
+        """Declare the term, with its weight in the objective."""
+        raise NotImplementedError
+
+    def terms(self, posterior, z: tf.Tensor, gather_rows: Callable) -> dict:
+        """Compute the declared term.
+
+        Args:
+            posterior: `mean` and `stddev` `[B, K, Z]` of q(z | x).
+            z: `[B, K, Z]`, drawn from it.
+            gather_rows: function from rows `[B, ...]` to those of all replicas.
+        """
+        raise NotImplementedError
+
+
+class NoIndependence(Independence):
+    """No term at all."""
+
+    def get_config(self) -> None:
+        """Return None, which stands for this part in a configuration."""
+
+    def declare(self, weight: float) -> dict[str, Term]:
+        return {}
+
+    def terms(self, posterior, z: tf.Tensor, gather_rows: Callable) -> dict:
+        return {}
+
+
+_KINDS = Kinds("independence", absent=NoIndependence)
+register, get, names = _KINDS.register, _KINDS.get, _KINDS.names
+
+
+@register("dhsic")
+class DHSIC(Independence):
     """Dependence of all components at once, estimated on a batch of samples.
 
     Args:
@@ -22,19 +73,17 @@ class DHSIC(Part):
             authors does; True adds the estimator of the paper's equations.
     """
 
-    name = "dhsic"
-    term = "dhsic"
-    per_batch = True
-
-    def __init__(self, squared=False):
+    def __init__(self, squared: bool = False):
         self.squared = squared
 
-    def __call__(self, posterior, z):
-        """Scalar from the samples `z [n, K, Z]` of a whole batch."""
-        return divergences.dhsic(z, squared=self.squared)
+    def declare(self, weight: float) -> dict[str, Term]:
+        return {"dhsic": Term(weight, per="batch")}
+
+    def terms(self, posterior, z: tf.Tensor, gather_rows: Callable) -> dict:
+        return {"dhsic": divergences.dhsic(gather_rows(z), squared=self.squared)}
 
 
-class PairwiseDistance(Part):
+class PairwiseDistance(Independence):
     """Sum over ordered pairs of components of a distance d between their posteriors.
 
     Eq 10-11 add the distances to an objective that is minimised, which would draw the
@@ -47,19 +96,18 @@ class PairwiseDistance(Part):
             can outgrow the rest of the objective.
     """
 
-    term = "independence"
-    per_batch = False
-
-    def __init__(self, sign=-1, cap=10.0):
+    def __init__(self, sign: int = -1, cap: float | None = 10.0):
         self.sign = choice(sign, (-1, 1), "sign")
         self.cap = cap
 
-    def distance(self, first, second):
-        """Distance `[B]`; each argument is a (mean, stddev, sample) of `[B, Z]`."""
+    def distance(self, first, second) -> tf.Tensor:
+        """Compute a distance `[B]` between (mean, stddev, sample) of `[B, Z]` each."""
         raise NotImplementedError
 
-    def __call__(self, posterior, z):
-        """Value of each example, `[B]`, from q(z given x) and its samples."""
+    def declare(self, weight: float) -> dict[str, Term]:
+        return {"independence": Term(weight)}
+
+    def terms(self, posterior, z: tf.Tensor, gather_rows: Callable) -> dict:
         triples = list(
             zip(
                 tf.unstack(posterior["mean"], axis=1),
@@ -76,52 +124,38 @@ class PairwiseDistance(Part):
                     total += (
                         distance if self.cap is None else tf.minimum(distance, self.cap)
                     )
-        return self.sign * total
+        return {"independence": self.sign * total}
 
 
+@register("l2")
 class L2(PairwiseDistance):
     """Squared Euclidean distance between paired samples."""
 
-    name = "l2"
-
-    def distance(self, first, second):
+    def distance(self, first, second) -> tf.Tensor:
         return tf.reduce_sum(tf.math.squared_difference(first[2], second[2]), axis=-1)
 
 
+@register("kl")
 class KL(PairwiseDistance):
     """Kullback-Leibler divergence between Gaussian posteriors, in nats."""
 
-    name = "kl"
-
-    def distance(self, first, second):
+    def distance(self, first, second) -> tf.Tensor:
         return divergences.gaussian_kl(*first[:2], *second[:2])
 
 
+@register("symmetric_kl")
 class SymmetricKL(PairwiseDistance):
     """Jeffreys divergence between Gaussian posteriors, in nats."""
 
-    name = "symmetric_kl"
-
-    def distance(self, first, second):
+    def distance(self, first, second) -> tf.Tensor:
         return divergences.gaussian_kl(*first[:2], *second[:2]) + (
             divergences.gaussian_kl(*second[:2], *first[:2])
         )
 
 
+@register("js")
 class JensenShannon(PairwiseDistance):
     """Jensen-Shannon divergence by Monte Carlo, at most log 2 nats."""
 
-    name = "js"
-
-    def distance(self, first, second):
+    def distance(self, first, second) -> tf.Tensor:
         return divergences.jensen_shannon(*first[:2], *second[:2], first[2], second[2])
-
-
-_KINDS = {kind.name: kind for kind in (DHSIC, L2, KL, SymmetricKL, JensenShannon)}
-
-
-def get(specification):
-    """An independence term from its name or configuration; None for none."""
-    if specification is None:
-        return None
-    return resolve(specification, _KINDS, "independence")

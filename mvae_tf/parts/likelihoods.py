@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import math as tfm
 
-from mvae_tf.parts.part import Part, choice, resolve
+from mvae_tf.parts.part import Kinds, Part, choice
 
 __all__ = [
     "Bernoulli",
@@ -22,8 +22,15 @@ __all__ = [
     "HalfSquaredError",
     "Likelihood",
     "SquaredError",
+    "component_axis",
     "get",
+    "names",
+    "register",
 ]
+
+
+_KINDS = Kinds("likelihood")
+register, get, names = _KINDS.register, _KINDS.get, _KINDS.names
 
 
 def _sum_pixels(values):
@@ -82,24 +89,23 @@ class Likelihood(Part):
         Returns:
             `[B, ...]`.
         """
-        weights = _component_axis(tf.exp(log_weights), outputs)
+        weights = component_axis(tf.exp(log_weights), outputs)
         return tf.reduce_sum(weights * outputs, axis=0)
 
 
-def _component_axis(weights, outputs):
-    """`[B, K]` weights shaped to multiply `[K, B, ...]` outputs."""
+def component_axis(weights: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Reshape `[B, K]` weights to multiply `[K, B, ...]` outputs."""
     shape = tf.concat([tf.shape(outputs)[:2], [1] * (outputs.shape.rank - 2)], 0)
     return tf.reshape(tf.transpose(weights), shape)
 
 
+@register("bernoulli")
 class Bernoulli(Likelihood):
     """Bernoulli pixels from logits: the binary cross-entropy, summed over pixels.
 
     Grey pixels in [0, 1] are allowed, as in the MVAE experiments; the value is then
     the usual cross-entropy rather than a normalised density.
     """
-
-    name = "bernoulli"
 
     def log_prob(self, x, outputs):
         return -_sum_pixels(
@@ -117,20 +123,19 @@ class Bernoulli(Likelihood):
         return tf.cast(probability > tf.sigmoid(-outputs), tf.float32)
 
     def mix(self, outputs, log_weights):
-        log_weights = _component_axis(log_weights, outputs)
+        log_weights = component_axis(log_weights, outputs)
         on = tf.reduce_logsumexp(log_weights + tf.math.log_sigmoid(outputs), 0)
         off = tf.reduce_logsumexp(log_weights + tf.math.log_sigmoid(-outputs), 0)
         return on - off
 
 
+@register("continuous_bernoulli")
 class ContinuousBernoulli(Bernoulli):
     """Continuous Bernoulli pixels on [0, 1] from logits.
 
     Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error
     in variational autoencoders" (NeurIPS 2019), https://arxiv.org/abs/1907.06845.
     """
-
-    name = "continuous_bernoulli"
 
     def log_prob(self, x, outputs):
         return _sum_pixels(tfd.ContinuousBernoulli(logits=outputs).log_prob(x))
@@ -145,6 +150,7 @@ class ContinuousBernoulli(Bernoulli):
         return tfd.ContinuousBernoulli(logits=outputs).quantile(probability)
 
 
+@register("sse")
 class SquaredError(Likelihood):
     """Gaussian pixels of variance 1/2: -log p is the summed squared error + constant.
 
@@ -156,7 +162,6 @@ class SquaredError(Likelihood):
         low, high: range of valid pixels.
     """
 
-    name = "sse"
     variance = 0.5
 
     def __init__(self, activation="sigmoid", low=0.0, high=1.0):
@@ -193,6 +198,7 @@ class SquaredError(Likelihood):
         return 0.5 * dimension * math.log(2.0 * math.pi * self.variance)
 
 
+@register("half_sse")
 class HalfSquaredError(SquaredError):
     """Gaussian pixels of variance 1: half the summed squared error + constant.
 
@@ -203,10 +209,10 @@ class HalfSquaredError(SquaredError):
         low, high: range of valid pixels.
     """
 
-    name = "half_sse"
     variance = 1.0
 
 
+@register("discretized_logistic")
 class DiscretizedLogistic(Likelihood):
     """Logistic pixels integrated over 256 bins of [0, 1], with a learnt scale.
 
@@ -220,7 +226,6 @@ class DiscretizedLogistic(Likelihood):
             closed, which makes the bound slightly pessimistic.
     """
 
-    name = "discretized_logistic"
     channels_per_channel = 2
 
     def __init__(self, open_edges=False):
@@ -259,6 +264,7 @@ class DiscretizedLogistic(Likelihood):
         return (tf.clip_by_value(bins, 0.0, 255.0) + 0.5) / 256.0
 
 
+@register("gaussian")
 class Gaussian(Likelihood):
     """Gaussian pixels of one known standard deviation, or of predicted ones.
 
@@ -270,8 +276,6 @@ class Gaussian(Likelihood):
         activation: "sigmoid" or "linear", the last step of the mean.
         low, high: range of valid pixels.
     """
-
-    name = "gaussian"
 
     def __init__(self, stddev=None, activation="sigmoid", low=0.0, high=1.0):
         if stddev is not None and not stddev > 0:
@@ -306,21 +310,3 @@ class Gaussian(Likelihood):
     def quantile(self, outputs, probability):
         value = self._distribution(outputs).quantile(probability)
         return tf.clip_by_value(value, self.low, self.high)
-
-
-_KINDS = {
-    kind.name: kind
-    for kind in (
-        Bernoulli,
-        ContinuousBernoulli,
-        SquaredError,
-        HalfSquaredError,
-        DiscretizedLogistic,
-        Gaussian,
-    )
-}
-
-
-def get(specification):
-    """A likelihood from its name, its configuration or itself."""
-    return resolve(specification, _KINDS, "likelihood")

@@ -8,22 +8,41 @@ Source: Ye and Bors, "Deep Mixture Generative Autoencoders" (TNNLS 2022), Sec II
 """
 
 import math
+from typing import Any
 
+import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from mvae_tf import divergences
-from mvae_tf.parts.part import Part, choice, resolve
+from mvae_tf.noise import Noise
+from mvae_tf.parts.mixing import DirichletWeights, safe_log
+from mvae_tf.parts.part import Kinds, Part, choice
+from mvae_tf.parts.terms import Term
 
-__all__ = ["GaussianMask", "GumbelSoftmaxMask", "get"]
+__all__ = [
+    "GaussianMask",
+    "GumbelSoftmaxMask",
+    "Mask",
+    "NoMask",
+    "get",
+    "names",
+    "register",
+]
 
 _LOGIT_OF_ONE_TENTH = math.log(0.1 / 0.9)
+
+
+def _checked(threshold: float) -> float:
+    if not 0 < threshold < 1:
+        raise ValueError(f"Expected 0 < threshold < 1, got {threshold}.")
+    return threshold
 
 
 class Mask(Part):
     """A random mask on components.
 
-    Attributes:
+    Args:
         initial: first value of `theta`.
         threshold: a component counts as kept when m is at least this (Sec V-G).
         placement: "weights" masks the mixing weights (Eq 16), "concentration" masks
@@ -31,40 +50,147 @@ class Mask(Part):
         renormalize: whether masked weights are scaled to sum to 1 (Eq 16).
     """
 
-    def __init__(self, initial, threshold, placement, renormalize):
+    def __init__(
+        self, initial: float, threshold: float, placement: str, renormalize: bool
+    ):
         self.initial = initial
-        self.threshold = self.check_threshold(threshold)
+        self.threshold = _checked(threshold)
         self.placement = choice(placement, ("weights", "concentration"), "placement")
         self.renormalize = renormalize
 
-    @staticmethod
-    def check_threshold(threshold):
-        """The threshold itself, when it lies between 0 and 1.
+    # === What a kind of mask writes ===
 
-        Raises:
-            ValueError: when it does not.
-        """
-        if not 0 < threshold < 1:
-            raise ValueError(f"Expected 0 < threshold < 1, got {threshold}.")
-        return threshold
-
-    def dropout_rate(self, theta):
-        """Dropout rate p, a scalar in (0, 1)."""
+    def dropout_rate(self, theta: tf.Tensor) -> tf.Tensor | None:
+        """Compute the dropout rate p, a scalar in (0, 1)."""
         return tf.sigmoid(theta)
 
-    def log_sample(self, theta, like, noise):
-        """Log m, shaped like the `[B, K]` tensor `like`."""
+    def log_sample(self, theta: tf.Tensor, like: tf.Tensor, noise: Noise) -> tf.Tensor:
+        """Draw log m, shaped like the `[B, K]` tensor `like`."""
         raise NotImplementedError
 
-    def regularizer(self, theta):
-        """Term of the objective that acts on `theta` alone, a scalar in nats."""
+    def regularizer(self, theta: tf.Tensor) -> tf.Tensor:
+        """Compute the term of the objective in `theta` alone, a scalar in nats."""
         raise NotImplementedError
 
-    def keep_probability(self, theta, threshold):
-        """Closed form of P(m >= threshold), a scalar."""
+    def keep_probability(self, theta: tf.Tensor, threshold: float | None = None):
+        """Compute the closed form of P(m >= threshold), a scalar.
+
+        Args:
+            theta: scalar.
+            threshold: in (0, 1); None is the mask's own.
+
+        Raises:
+            ValueError: on another threshold.
+        """
         raise NotImplementedError
 
+    # === What a model does with it ===
 
+    def make_strength(self, model: keras.Model) -> Any:
+        """Make the variable of `theta`, which the model owns."""
+        return model.add_weight(
+            name="mask_strength",
+            shape=(),
+            initializer=keras.initializers.Constant(self.initial),
+            dtype="float32",
+        )
+
+    def copy_strength(self, source: Any, target: Any) -> None:
+        """Copy the value of `theta` from the variable of one model to another's."""
+        target.assign(source)
+
+    def concentration(
+        self, mixing: DirichletWeights, posterior, log_mask: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the concentration `[B, K]` that w is drawn from."""
+        if self.placement == "concentration":
+            return mixing.parameters(posterior["scores"], log_mask)
+        return posterior["alpha"]
+
+    def weigh(self, log_weights: tf.Tensor, log_mask: tf.Tensor) -> tf.Tensor:
+        """Return b = m w / sum(m w), `[B, K]` (Eq 16), or m w unless `renormalize`."""
+        if self.placement == "concentration":
+            return tf.exp(log_weights)
+        log_product = log_weights + log_mask
+        return tf.nn.softmax(log_product) if self.renormalize else tf.exp(log_product)
+
+    def mask_prior(self, theta: Any, weights: tf.Tensor, noise: Noise) -> tf.Tensor:
+        """Mask weights `[B, K]` drawn from the prior as those of q are masked."""
+        if self.placement == "concentration":
+            return weights
+        log_mask = self.log_sample(tf.convert_to_tensor(theta), weights, noise)
+        return self.weigh(safe_log(weights), log_mask)
+
+    def declare(self) -> dict[str, Term]:
+        """Declare the term of the mask and its diagnostics."""
+        return {
+            "mask": Term(per="batch"),
+            "dropout_rate": Term(weight=None),
+            "selected_components": Term(weight=None),
+        }
+
+    def terms(self, theta: Any, log_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Compute the declared terms: `mask` is that of Eq 18 or of Eq 24."""
+        theta = tf.convert_to_tensor(theta)
+        return {
+            "mask": self.regularizer(theta),
+            "dropout_rate": self.dropout_rate(theta),
+            "selected_components": self.num_kept(log_mask),
+        }
+
+    def num_kept(self, log_mask: tf.Tensor, threshold: float | None = None):
+        """Count the components with m >= threshold, `[B]`; None is the mask's own.
+
+        Raises:
+            ValueError: on a threshold that is not in (0, 1).
+        """
+        threshold = self.threshold if threshold is None else _checked(threshold)
+        kept = tf.cast(log_mask >= tf.math.log(threshold), tf.float32)
+        return tf.reduce_sum(kept, axis=1)
+
+
+class NoMask(Mask):
+    """No mask: m = 1 for every component, and no term."""
+
+    def __init__(self):
+        super().__init__(0.0, 0.5, "weights", True)
+
+    def get_config(self) -> None:
+        """Return None, which stands for this part in a configuration."""
+
+    def dropout_rate(self, theta: Any) -> None:
+        return None
+
+    def log_sample(self, theta: Any, like: tf.Tensor, noise: Noise) -> tf.Tensor:
+        return tf.zeros_like(like)
+
+    def keep_probability(self, theta: Any, threshold: float | None = None) -> float:
+        return 1.0
+
+    def make_strength(self, model: keras.Model) -> float:
+        return 0.0
+
+    def copy_strength(self, source: Any, target: Any) -> None:
+        pass
+
+    def weigh(self, log_weights: tf.Tensor, log_mask: tf.Tensor) -> tf.Tensor:
+        return tf.exp(log_weights)
+
+    def mask_prior(self, theta: Any, weights: tf.Tensor, noise: Noise) -> tf.Tensor:
+        return weights
+
+    def declare(self) -> dict[str, Term]:
+        return {}
+
+    def terms(self, theta: Any, log_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {}
+
+
+_KINDS = Kinds("mask", absent=NoMask)
+register, get, names = _KINDS.register, _KINDS.get, _KINDS.names
+
+
+@register("gumbel")
 class GumbelSoftmaxMask(Mask):
     """Relaxed Bernoulli mask of MVAE-GS (Eq 22), p = sigmoid(theta) the dropout rate.
 
@@ -82,16 +208,14 @@ class GumbelSoftmaxMask(Mask):
         initial, threshold, placement, renormalize: see `Mask`.
     """
 
-    name = "gumbel"
-
     def __init__(
         self,
-        temperature=0.1,
-        regularizer_form="entropy",
-        initial=_LOGIT_OF_ONE_TENTH,
-        threshold=0.1,
-        placement="weights",
-        renormalize=True,
+        temperature: float = 0.1,
+        regularizer_form: str | None = "entropy",
+        initial: float = _LOGIT_OF_ONE_TENTH,
+        threshold: float = 0.1,
+        placement: str = "weights",
+        renormalize: bool = True,
     ):
         super().__init__(initial, threshold, placement, renormalize)
         if temperature <= 0:
@@ -103,15 +227,12 @@ class GumbelSoftmaxMask(Mask):
             "regularizer_form",
         )
 
-    def log_sample(self, theta, like, noise):
-        def logistic(seed, row):
-            location = -theta / self.temperature
-            distribution = tfd.Logistic(location, 1.0 / self.temperature)
-            return distribution.sample(tf.shape(row), seed=seed)
+    def log_sample(self, theta: tf.Tensor, like: tf.Tensor, noise: Noise) -> tf.Tensor:
+        # logit(1 - p) = -theta.
+        logits = tfd.Logistic(-theta / self.temperature, 1.0 / self.temperature)
+        return tf.math.log_sigmoid(noise.draw("mask", logits, like))
 
-        return tf.math.log_sigmoid(noise("mask", logistic, like))
-
-    def regularizer(self, theta):
+    def regularizer(self, theta: tf.Tensor) -> tf.Tensor:
         if self.regularizer_form is None:
             return tf.zeros_like(theta)
         if self.regularizer_form == "dropout_kl":
@@ -121,11 +242,13 @@ class GumbelSoftmaxMask(Mask):
             return -10.0 * tf.square(entropy)
         return -entropy
 
-    def keep_probability(self, theta, threshold):
+    def keep_probability(self, theta: tf.Tensor, threshold: float | None = None):
+        threshold = self.threshold if threshold is None else _checked(threshold)
         logit = math.log(threshold) - math.log1p(-threshold)
         return tf.sigmoid(-theta - self.temperature * logit)
 
 
+@register("gaussian")
 class GaussianMask(Mask):
     """Gaussian mask of MVAE-Gau, m ~ N(1, tau) with tau = p / (1 - p) (Sec III-C).
 
@@ -141,17 +264,15 @@ class GaussianMask(Mask):
         initial, threshold, placement, renormalize: see `Mask`.
     """
 
-    name = "gaussian"
-
     def __init__(
         self,
-        parameterization="tau",
-        kl_form="molchanov",
-        clip=(1e-8, 1.0),
-        initial=_LOGIT_OF_ONE_TENTH,
-        threshold=0.8,
-        placement="weights",
-        renormalize=True,
+        parameterization: str = "tau",
+        kl_form: str = "molchanov",
+        clip: tuple[float, float] = (1e-8, 1.0),
+        initial: float = _LOGIT_OF_ONE_TENTH,
+        threshold: float = 0.8,
+        placement: str = "weights",
+        renormalize: bool = True,
     ):
         super().__init__(initial, threshold, placement, renormalize)
         self.parameterization = choice(
@@ -165,29 +286,17 @@ class GaussianMask(Mask):
     def _stddev(self, theta):
         return tf.exp(theta / 2.0) if self.parameterization == "tau" else tf.abs(theta)
 
-    def dropout_rate(self, theta):
+    def dropout_rate(self, theta: tf.Tensor) -> tf.Tensor:
         variance = tf.square(self._stddev(theta))
         return variance / (1.0 + variance)
 
-    def log_sample(self, theta, like, noise):
-        def normal(seed, row):
-            distribution = tfd.Normal(1.0, self._stddev(theta))
-            return distribution.sample(tf.shape(row), seed=seed)
+    def log_sample(self, theta: tf.Tensor, like: tf.Tensor, noise: Noise) -> tf.Tensor:
+        m = noise.draw("mask", tfd.Normal(1.0, self._stddev(theta)), like)
+        return tf.math.log(tf.clip_by_value(m, *self.clip))
 
-        return tf.math.log(tf.clip_by_value(noise("mask", normal, like), *self.clip))
-
-    def regularizer(self, theta):
+    def regularizer(self, theta: tf.Tensor) -> tf.Tensor:
         return divergences.gaussian_dropout_kl(theta, form=self.kl_form)
 
-    def keep_probability(self, theta, threshold):
+    def keep_probability(self, theta: tf.Tensor, threshold: float | None = None):
+        threshold = self.threshold if threshold is None else _checked(threshold)
         return tfd.Normal(1.0, self._stddev(theta)).survival_function(threshold)
-
-
-_KINDS = {kind.name: kind for kind in (GumbelSoftmaxMask, GaussianMask)}
-
-
-def get(specification):
-    """A mask from its name, its configuration or itself; None for no mask."""
-    if specification is None:
-        return None
-    return resolve(specification, _KINDS, "mask")

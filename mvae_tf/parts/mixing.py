@@ -12,15 +12,16 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from mvae_tf import divergences
-from mvae_tf.parts.part import Part, choice, resolve
+from mvae_tf.noise import Noise
+from mvae_tf.parts.part import Kinds, Part, choice
 
-__all__ = ["DirichletWeights", "get"]
+__all__ = ["DirichletWeights", "get", "names", "register", "safe_log"]
 
 _PROPOSALS = 8
 
 
 def _gamma_sample(seed, alpha):
-    """Gamma(alpha, 1) draws for alpha >= 1, shaped like `alpha`.
+    """Draw from Gamma(alpha, 1) for alpha >= 1, shaped like `alpha`.
 
     The rejection method of Marsaglia and Tsang (2000) with a fixed number of proposals,
     each accepted with probability 0.95 or more. A draw is the same eagerly and in any
@@ -54,6 +55,16 @@ def _log_gamma_sample(seed, concentration):
     return tf.math.log(gamma) - exponential / concentration
 
 
+_KINDS = Kinds("mixing")
+register, get, names = _KINDS.register, _KINDS.get, _KINDS.names
+
+
+def safe_log(weights: tf.Tensor) -> tf.Tensor:
+    """Compute log w, finite where a weight is 0."""
+    return tf.math.log(tf.maximum(weights, 1e-30))
+
+
+@register("dirichlet")
 class DirichletWeights(Part):
     """Dirichlet mixing weights with an encoder-made concentration.
 
@@ -68,15 +79,13 @@ class DirichletWeights(Part):
         floor: least concentration; the KL grows like 1 / alpha below it.
     """
 
-    name = "dirichlet"
-
     def __init__(
         self,
-        concentration="normalized",
-        prior=None,
-        kl_form="exact",
-        reparameterized=True,
-        floor=1e-3,
+        concentration: str = "normalized",
+        prior: float | None = None,
+        kl_form: str = "exact",
+        reparameterized: bool = True,
+        floor: float = 1e-3,
     ):
         self.concentration = choice(
             concentration, ("normalized", "raw"), "concentration"
@@ -89,8 +98,10 @@ class DirichletWeights(Part):
         self.reparameterized = reparameterized
         self.floor = floor
 
-    def parameters(self, scores, log_mask=None):
-        """Dirichlet concentration `[B, K]` from the encoder's positive scores."""
+    def parameters(
+        self, scores: tf.Tensor, log_mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Compute the concentration `[B, K]` from the encoder's positive scores."""
         if log_mask is not None:
             scores = scores * tf.exp(log_mask)
         if self.concentration == "normalized":
@@ -98,22 +109,30 @@ class DirichletWeights(Part):
             scores = tf.math.divide_no_nan(scores, total)
         return tf.maximum(scores, self.floor)
 
-    def prior_parameters(self, like):
-        """Concentration of the prior, shaped like the `[B, K]` tensor `like`."""
+    def prior_parameters(self, like: tf.Tensor) -> tf.Tensor:
+        """Return the concentration of the prior, shaped like `like [B, K]`."""
         prior = 1.0 / like.shape[-1] if self.prior is None else self.prior
         return tf.fill(tf.shape(like), tf.cast(prior, tf.float32))
 
-    def log_sample(self, alpha, noise):
-        """Log w, `[B, K]`, with w ~ Dirichlet(alpha)."""
-        log_weights = tf.nn.log_softmax(noise("weights", _log_gamma_sample, alpha))
+    def log_sample(self, alpha: tf.Tensor, noise: Noise) -> tf.Tensor:
+        """Draw log w, `[B, K]`, with w ~ Dirichlet(alpha) (Eq 26)."""
+        log_gamma = noise.sample("weights", _log_gamma_sample, alpha)
+        log_weights = tf.nn.log_softmax(log_gamma)
         return log_weights if self.reparameterized else tf.stop_gradient(log_weights)
 
-    def kl(self, alpha):
-        """KL(Dirichlet(alpha) || prior) of each example in nats, `[B]`."""
+    def kl(self, alpha: tf.Tensor, drawn_from: tf.Tensor | None = None) -> tf.Tensor:
+        """Compute KL(Dirichlet(alpha) || prior) of each example in nats, `[B]`.
+
+        Args:
+            alpha: `[B, K]`, the concentration of q(w | x) (Eq 28).
+            drawn_from: `[B, K]`, the concentration that w was drawn from, which a mask
+                may have changed; the authors' clipped form is that of this one. None
+                is `alpha`.
+        """
         prior = self.prior_parameters(alpha)
         if self.kl_form == "exact":
             return divergences.dirichlet_kl(alpha, prior)
-        alpha = tf.clip_by_value(alpha, 0.1, 0.8)
+        alpha = tf.clip_by_value(alpha if drawn_from is None else drawn_from, 0.1, 0.8)
         digamma = tf.math.digamma
         return (
             _log_normalizer(prior)
@@ -121,8 +140,8 @@ class DirichletWeights(Part):
             + tf.reduce_sum((alpha - prior) * (digamma(alpha) - digamma(1.0)), -1)
         )
 
-    def log_density_ratio(self, alpha, log_weights):
-        """Log p(w) - log q(w given x) in nats, `[B]`."""
+    def log_density_ratio(self, alpha: tf.Tensor, log_weights: tf.Tensor) -> tf.Tensor:
+        """Compute log p(w) - log q(w | x) in nats, `[B]`."""
         prior = self.prior_parameters(alpha)
         return (
             tf.reduce_sum((prior - alpha) * log_weights, axis=-1)
@@ -135,11 +154,3 @@ def _log_normalizer(alpha):
     return tf.reduce_sum(tf.math.lgamma(alpha), -1) - tf.math.lgamma(
         tf.reduce_sum(alpha, -1)
     )
-
-
-_KINDS = {DirichletWeights.name: DirichletWeights}
-
-
-def get(specification):
-    """Mixing weights from their name, their configuration or themselves."""
-    return resolve(specification, _KINDS, "mixing")

@@ -7,27 +7,42 @@ dict form in their configuration, which stays plain JSON.
 
 import difflib
 import inspect
+import json
+from collections.abc import Callable, Collection
+from typing import Any
 
-__all__ = ["Part", "choice", "resolve"]
+__all__ = ["Kinds", "Part", "choice"]
 
 
 class Part:
-    """A named object whose constructor arguments are attributes of the same names."""
+    """A named object whose constructor arguments are attributes of the same names.
 
-    name = None
+    Attributes:
+        name: what the class is registered under.
+    """
 
-    def get_config(self):
-        """Plain dict that `resolve` turns back into an equal part."""
-        arguments = inspect.signature(type(self)).parameters
-        values = {key: getattr(self, key) for key in arguments}
-        return {"name": self.name} | {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in values.items()
-        }
+    name: str | None = None
+
+    def get_config(self) -> Any:
+        """Return a plain dict from which `Kinds.get` makes an equal part.
+
+        Raises:
+            TypeError: the class does not keep an argument under its own name.
+        """
+        config = {"name": self.name}
+        for key in inspect.signature(type(self)).parameters:
+            if not hasattr(self, key):
+                raise TypeError(
+                    f"Expected {type(self).__name__} to keep its argument {key!r} as "
+                    f"self.{key}, got no such attribute."
+                )
+            value = getattr(self, key)
+            config[key] = list(value) if isinstance(value, tuple) else value
+        return config
 
 
-def choice(value, options, what, listed=None):
-    """The value itself, when it is one of the options.
+def choice(value: Any, options: Collection, what: str, listed: str | None = None):
+    """Return the value itself, when it is one of the options.
 
     Args:
         value: what was given.
@@ -46,29 +61,95 @@ def choice(value, options, what, listed=None):
     raise ValueError(f"Unknown {what} {value!r}: expected one of {names}.{hint}")
 
 
-def resolve(specification, kinds, what):
-    """Part from its name, from a dict with its arguments, or from itself.
+class Kinds:
+    """The classes of one kind of part, each under its registered name.
 
     Args:
-        specification: string, dict with the key "name", or a part.
-        kinds: dict from name to class.
         what: word for messages, such as "likelihood".
-
-    Raises:
-        ValueError: on an unknown name or argument.
+        absent: class of the part that stands for None, if there is one.
     """
-    if isinstance(specification, tuple(set(kinds.values()))):
-        return specification
-    if isinstance(specification, str):
-        specification = {"name": specification}
-    if not isinstance(specification, dict) or "name" not in specification:
-        raise ValueError(
-            f"Expected a {what} as a name, a dict with the key 'name' or an object, "
-            f"got {specification!r}."
-        )
-    arguments = dict(specification)
-    kind = kinds[choice(arguments.pop("name"), kinds, what)]
-    known = inspect.signature(kind).parameters
-    for key in arguments:
-        choice(key, known, f"argument of {what} {kind.name!r},")
-    return kind(**arguments)
+
+    def __init__(self, what: str, absent: type[Part] | None = None):
+        self.what = what
+        self.absent = absent
+        self.classes: dict[str, type[Part]] = {}
+
+    def register(self, name: str) -> Callable[[type], type]:
+        """Return a decorator that registers a class of parts.
+
+        Args:
+            name: what configurations call the class.
+
+        Raises:
+            ValueError: another class has the name.
+        """
+
+        def decorate(cls: type) -> type:
+            known = self.classes.get(name, cls)
+            same = ("__module__", "__qualname__")
+            if any(getattr(known, key) != getattr(cls, key) for key in same):
+                raise ValueError(
+                    f"Expected a name that no {self.what} has, got {name!r} of "
+                    f"{known.__name__}."
+                )
+            cls.name = name
+            self.classes[name] = cls
+            return cls
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """List the registered names."""
+        return list(self.classes)
+
+    def get(self, specification: str | dict | Part | None) -> Any:
+        """Return a part from its name, from a dict with its arguments, or from itself.
+
+        Args:
+            specification: string, dict with the key "name", or a part; None where a
+                part may be absent.
+
+        Raises:
+            ValueError: on an unknown name or argument, and on an object that could not
+                be made again from a file.
+        """
+        if specification is None and self.absent:
+            return self.absent()
+        if isinstance(specification, Part):
+            return self._checked(specification)
+        if isinstance(specification, str):
+            specification = {"name": specification}
+        if not isinstance(specification, dict) or "name" not in specification:
+            raise ValueError(
+                f"Expected a {self.what} as a name, a dict with the key 'name' or an "
+                f"object, got {specification!r}."
+            )
+        arguments = dict(specification)
+        kind = self.classes[choice(arguments.pop("name"), self.classes, self.what)]
+        known = inspect.signature(kind).parameters
+        for key in arguments:
+            choice(key, known, f"argument of {self.what} {kind.name!r},")
+        return kind(**arguments)
+
+    def _checked(self, part):
+        """Return the part, if its configuration makes an equal one."""
+        kind = type(part)
+        if kind is self.absent:
+            return part
+        if self.classes.get(part.name) is not kind:
+            raise ValueError(
+                f"Expected a registered {self.what}, got an object of "
+                f"{kind.__name__}: decorate its class with register(name), or no file "
+                "of the model could be loaded."
+            )
+        config = part.get_config()
+        try:
+            same = self.get(json.loads(json.dumps(config))).get_config() == config
+        except TypeError:
+            same = False
+        if not same:
+            raise ValueError(
+                f"Expected a {self.what} that its configuration makes again, got "
+                f"{kind.__name__} with {config!r}."
+            )
+        return part

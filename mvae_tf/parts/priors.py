@@ -122,9 +122,18 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
             "uniform" is what the authors' code of CP-VAE does: means from U(0, 1) and
             log-variances 2 log(1 + exp(u / 2)) with u from U(0, 1), which gives
             variances between 4 and 7.
+        trainable: bool, whether the Gaussians are trained.
     """
 
-    def __init__(self, num_components, latent_dim, seed, spread=1.0, init="normal"):
+    def __init__(
+        self,
+        num_components: int,
+        latent_dim: int,
+        seed: int,
+        spread: float = 1.0,
+        init: str = "normal",
+        trainable: bool = True,
+    ):
         super().__init__(name="prior", dtype="float32")
         normal, uniform = (
             keras.initializers.RandomNormal,
@@ -140,9 +149,14 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
             "uniform": (uniform(0.0, 1.0, seed=seed), softplus_of_uniform),
         }[choice(init, ("normal", "uniform"), "prior_init")]
         shape = (num_components, latent_dim)
-        self.means = self.add_weight(name="means", shape=shape, initializer=means)
+        self.means = self.add_weight(
+            name="means", shape=shape, initializer=means, trainable=trainable
+        )
         self.log_variances = self.add_weight(
-            name="log_variances", shape=shape, initializer=log_variances
+            name="log_variances",
+            shape=shape,
+            initializer=log_variances,
+            trainable=trainable,
         )
         self.built = True
 
@@ -184,15 +198,24 @@ class Prototypes(keras.layers.Layer, MixturePrior):
         latent_dim: Z.
         variance: of every dimension.
         seed: int that decides the initial points, N(0, I).
+        trainable: bool, whether the points are trained.
     """
 
-    def __init__(self, num_components, latent_dim, variance, seed):
+    def __init__(
+        self,
+        num_components: int,
+        latent_dim: int,
+        variance: float,
+        seed: int,
+        trainable: bool = True,
+    ):
         super().__init__(name="prior", dtype="float32")
         self.variance = variance
         self.means = self.add_weight(
             name="means",
             shape=(num_components, latent_dim),
             initializer=keras.initializers.RandomNormal(stddev=1.0, seed=seed),
+            trainable=trainable,
         )
         self.built = True
 
@@ -234,8 +257,26 @@ class VampPrior(keras.layers.Layer, MixturePrior):
         )
         self.built = True
 
+    @classmethod
+    def of(cls, model: keras.Model) -> "VampPrior":
+        """Make the prior of a model that can encode pseudo-inputs.
+
+        Args:
+            model: has the arguments `num_pseudo_inputs`, `pseudo_mean` and
+                `pseudo_stddev`, and the method `encode_pseudo_inputs`.
+        """
+        return cls(
+            model.num_pseudo_inputs,
+            model.input_shape,
+            model.encode_pseudo_inputs,
+            (model.likelihood.low, model.likelihood.high),
+            model.pseudo_mean,
+            model.pseudo_stddev,
+            model.seed,
+        )
+
     def pseudo_inputs(self):
-        """The pseudo-inputs, images `[K, ...]` in the range of valid pixels."""
+        """Return the pseudo-inputs, images `[K, ...]` in the range of valid pixels."""
         return tf.clip_by_value(tf.convert_to_tensor(self.pixels), *self.pixel_range)
 
     def mixtures(self):
@@ -295,7 +336,7 @@ def draw_index(name, weights, like, noise):
         like: any `[B]` tensor.
         noise: see `mvae_tf.noise`.
     """
-    uniform = noise(name, _uniform, like)
+    uniform = noise.uniform(name, like)
     index = tf.searchsorted(tf.cumsum(weights), uniform, side="right")
     # The sum of the weights may round to less than the uniform number.
     return tf.minimum(index, tf.shape(weights)[0] - 1)
@@ -303,7 +344,3 @@ def draw_index(name, weights, like, noise):
 
 def _equal_weights(num):
     return tf.constant(np.full(num, 1.0 / num, np.float32))
-
-
-def _uniform(seed, rows):
-    return tf.random.stateless_uniform(tf.shape(rows), seed)

@@ -27,9 +27,10 @@ _THUMBNAIL = 56
 class KLWarmup(keras.callbacks.Callback):
     """Lets the weights of all KL terms grow linearly from 0 to their final values.
 
-    In epoch e, counted from 1, each weight is min(1, e / epochs) of its final value, as
-    in the VampPrior experiments. It depends on the epoch alone, so a resumed run
-    continues the warm-up.
+    It moves the terms that a model declares with `Term(warmup=True)`. In epoch e,
+    counted from 1, each weight is min(1, e / epochs) of its final value, as in the
+    VampPrior experiments. It depends on the epoch alone, so a resumed run continues the
+    warm-up.
 
     Args:
         epochs: Length of the warm-up in epochs, at least 1.
@@ -55,7 +56,7 @@ class KLWarmup(keras.callbacks.Callback):
         """Sets the weights for the epoch."""
         fraction = min(1.0, (epoch + 1) / self.epochs)
         for name, weight in self.model.term_weights.items():
-            if name.endswith("kl"):
+            if self.model.terms[name].warmup:
                 weight.assign(fraction * self.model.final_weights[name])
 
 

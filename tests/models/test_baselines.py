@@ -9,7 +9,6 @@ import tensorflow as tf
 from scipy import special, stats
 from test_exact import LATENT, PIXELS, assign, create, inverse_softplus
 
-from mvae_tf.models.base import LossTerms
 from mvae_tf.models.mae import mutual_divergence, pair_stddev, pairwise_kl
 from mvae_tf.models.wwae import aggregated_moments
 from mvae_tf.noise import BatchNoise, step_seed
@@ -23,12 +22,13 @@ def make(name, **arguments):
 
 
 def terms_of(model, mean, stddev):
-    """Terms that a model adds for posteriors `[B, Z]` whose KLs are 1, 2, 3..."""
-    posterior = {"mean": mean, "stddev": stddev}
-    posterior = {k: tf.constant(v, tf.float32)[:, None] for k, v in posterior.items()}
-    terms = LossTerms({"kl": tf.range(1.0, len(mean) + 1.0)}, {}, {})
-    model.add_terms(terms, posterior, {"z": posterior["mean"]}, None)
-    return terms
+    """Terms of a model for posteriors `[B, Z]` whose KLs are 1, 2, 3..."""
+    mean, stddev = (tf.constant(v, tf.float32)[:, None] for v in (mean, stddev))
+    posterior = {"mean": mean, "stddev": stddev, "weights": mean[..., 0]}
+    model.infer = lambda *unused: posterior
+    model.draw = lambda *unused: {"z": mean, "weights": mean[..., 0]}
+    model.kl_nats = lambda *unused: tf.range(1.0, len(mean) + 1.0)
+    return model.loss_terms(tf.zeros([len(mean), 4, 4, 1]), None, None, False)
 
 
 # === Reductions ===
@@ -92,10 +92,12 @@ def test_terms_of_a_batch_differentiate_under_xla(name, arguments):
         with tf.GradientTape() as tape:
             tape.watch(z)
             posterior = {"mean": z[:, None], "stddev": tf.exp(z[:, None])}
-            terms = LossTerms({"kl": z[:, 0]}, {}, {})
             noise = BatchNoise(step_seed(0, tf.constant(0, tf.int64)))
-            model.add_terms(terms, posterior, {"z": z[:, None]}, noise)
-            total = tf.add_n([v for k, v in terms.per_batch.items() if k != "kl"])
+            model.infer = lambda *unused: posterior | {"weights": z[:, :1]}
+            x = tf.zeros([tf.shape(z)[0], 4, 4, 1])
+            terms = model.loss_terms(x, None, noise, True)
+            by_batch = [k for k, term in model.terms.items() if term.per == "batch"]
+            total = tf.add_n([terms[k] for k in by_batch if k != "kl"])
         return tape.gradient(total, z)
 
     compiled = tf.function(gradients, jit_compile=True)
@@ -159,9 +161,7 @@ def test_info_vae_draws_the_prior_apart_from_the_posterior(unbiased, expected):
     @tf.function
     def discrepancy(step):
         noise = BatchNoise(step_seed(0, step))
-        terms = LossTerms({}, {}, {})
-        model.add_terms(terms, posterior, model.draw(posterior, noise), noise)
-        return terms.per_batch["mmd"]
+        return model.regularizers(posterior, model.draw(posterior, noise), noise)["mmd"]
 
     values = [discrepancy(tf.constant(step, tf.int64)) for step in range(300)]
     standard_error = np.std(values, ddof=1) / math.sqrt(len(values))
@@ -190,11 +190,10 @@ def test_wwae_known_distance():
     """Moments m = (1, -1) and S = diag(.25, 4), part of each in the means."""
     mean, stddev = [[1.3, -1.0], [0.7, -1.0]], [[0.4, 2.0], [0.4, 2.0]]
     terms = terms_of(make("wwae"), mean, stddev)
-    np.testing.assert_allclose(terms.per_batch["w2"], 3.25, rtol=1e-6)
+    np.testing.assert_allclose(terms["w2"], 3.25, rtol=1e-6)
     standard = terms_of(make("wwae"), np.zeros((3, 2)), np.ones((3, 2)))
-    np.testing.assert_allclose(standard.per_batch["w2"], 0.0, atol=1e-12)
-    assert set(terms.diagnostics) == {"kl"}
-    assert not terms.per_example
+    np.testing.assert_allclose(standard["w2"], 0.0, atol=1e-12)
+    assert make("wwae").terms["kl"].weight is None
 
 
 def test_wwae_moments_are_those_of_the_aggregated_posterior():
@@ -234,8 +233,8 @@ def test_mae_known_pair():
     np.testing.assert_allclose(pair_stddev(pairs), 0.610733, atol=1e-6)
     terms = terms_of(make("mae", latent_dim=1), mean, stddev)
     diversity = -np.log(special.expit(0.875))
-    np.testing.assert_allclose(terms.per_batch["diversity"], diversity, rtol=1e-6)
-    np.testing.assert_allclose(terms.per_batch["smoothness"], 0.610733, atol=1e-6)
+    np.testing.assert_allclose(terms["diversity"], diversity, rtol=1e-6)
+    np.testing.assert_allclose(terms["smoothness"], 0.610733, atol=1e-6)
 
 
 @pytest.mark.parametrize("shift", [0.0, 100.0])
@@ -281,14 +280,14 @@ def test_mae_of_equal_posteriors(num):
     np.testing.assert_allclose(tape.gradient(total, [mean, stddev]), 0.0, atol=1e-5)
     terms = terms_of(make("mae", latent_dim=3), np.ones((num, 3)), np.ones((num, 3)))
     diversity = 3 * math.log(2.0)
-    np.testing.assert_allclose(terms.per_batch["diversity"], diversity, rtol=1e-6)
+    np.testing.assert_allclose(terms["diversity"], diversity, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("free_bits", "expected"), [(0.0, 2.0), (2.5, 2.5)])
 def test_mae_free_bits_are_of_the_average_image(free_bits, expected):
     model = make("mae", free_bits=free_bits)
     terms = terms_of(model, np.zeros((3, 2)), np.ones((3, 2)))
-    assert terms.per_batch["kl"] == expected
+    assert terms["kl"] == expected
 
 
 # === MSVI ===

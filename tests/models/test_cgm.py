@@ -10,7 +10,7 @@ import mvae_tf
 from mvae_tf import divergences
 from mvae_tf.models import cgm
 from mvae_tf.models.prototypes import mmd_within_categories, prototype_loss
-from mvae_tf.noise import BatchNoise, step_seed
+from mvae_tf.noise import BatchNoise, Noise, step_seed
 
 MLP = {"name": "mlp", "hidden": 8}
 
@@ -33,7 +33,7 @@ def terms_of(model, x, y=None, training=False):
     """Terms of the objective by name, under the noise of one step."""
     x, y = model.unpack((x, y))
     terms = model.loss_terms(x, y, step_noise(), training)
-    return terms.per_example | terms.per_batch | terms.diagnostics
+    return terms
 
 
 def cross_entropy(x, images):
@@ -171,17 +171,20 @@ def test_without_prototype_term_it_is_info_vae(data):
     rng = np.random.default_rng(0)
     draws = {"z": rng.normal(size=(len(x), 2)), "prior": rng.normal(size=(len(x), 2))}
 
-    def noise(name, sampler, *parameters):
+    class SameDraws(Noise):
         """The same draws for both models, which name and scale them differently."""
-        drawn = draws["z" if name == "z" else "prior"].astype("float32")
-        if len(parameters) < 2:
-            return drawn
-        mean, stddev = parameters
-        return mean + stddev * drawn[:, np.newaxis]
+
+        def sample(self, name, sampler, *parameters):
+            prior = self._prefix or name == "prior_z"
+            drawn = draws["prior" if prior else "z"].astype("float32")
+            if len(parameters) < 2:
+                return drawn
+            mean, stddev = parameters
+            return mean + stddev * drawn[:, np.newaxis]
 
     def objective(some):
-        terms = some.loss_terms(tf.constant(x), None, noise, training=True)
-        return some._objective(terms, some.final_weights, x)
+        terms = some.loss_terms(tf.constant(x), None, SameDraws(), training=True)
+        return some.objective(terms, some.final_weights, x)
 
     np.testing.assert_allclose(objective(model), objective(info_vae), rtol=1e-5)
 

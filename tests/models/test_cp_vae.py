@@ -28,7 +28,10 @@ from mvae_tf.runs import training
 HIDDEN = 6
 LAYERS = ["trunk", "category_head", "gate", "gaussian_head"]
 LAYERS += ["sub_decoder", "mix_decoder", "prior"]
-NOISE = BatchNoise(step_seed(5, tf.constant(0, tf.int64)))
+
+
+def new_noise():
+    return BatchNoise(step_seed(5, tf.constant(0, tf.int64)))
 
 
 def create(name, scale=0.6, **arguments):
@@ -65,7 +68,7 @@ def standardize_prior(model):
 
 
 def terms_of(model, x, training=True):
-    return model.loss_terms(x, None, NOISE, training).per_example
+    return model.loss_terms(x, None, new_noise(), training)
 
 
 def assert_equal_terms(first, second, x):
@@ -237,7 +240,7 @@ def test_drawn_categories_have_their_probabilities(temperature):
     probabilities = np.array([0.05, 0.6, 0.1, 0.25])
     num = 20_000
     log_weights = tf.fill([num, 1], 1.0) * np.log(probabilities).astype("float32")
-    c = model._draw_category(log_weights, NOISE).numpy()
+    c = model._draw_category(log_weights, new_noise()).numpy()
     assert set(np.unique(c)) == {0.0, 1.0}
     np.testing.assert_array_equal(c.sum(axis=1), 1.0)
     assert stats.chisquare(c.sum(axis=0), num * probabilities).pvalue > 1e-3
@@ -249,10 +252,12 @@ def test_draw_has_the_gradient_of_its_relaxation():
     direction = tf.random.stateless_normal([4, 3], [0, 2])
     gumbels = []
 
-    def recorded(name, sampler, *parameters):
-        gumbels.append(NOISE(name, sampler, *parameters))
-        return gumbels[-1]
+    class Recorded(BatchNoise):
+        def sample(self, name, sampler, *parameters):
+            gumbels.append(super().sample(name, sampler, *parameters))
+            return gumbels[-1]
 
+    recorded = Recorded(new_noise().seed)
     with tf.GradientTape() as tape:
         tape.watch(log_weights)
         value = tf.reduce_sum(direction * model._draw_category(log_weights, recorded))
@@ -272,7 +277,7 @@ def test_the_posterior_of_a_draw_is_the_same_however_it_is_made(name):
     sampled = create(name, z_condition="sample")
     share(enumerated, sampled)
     x = images(20)
-    drawn = [model.draw(model.infer(x), NOISE) for model in (enumerated, sampled)]
+    drawn = [model.draw(model.infer(x), new_noise()) for model in (enumerated, sampled)]
     for key in ("z", "weights", "mean", "stddev"):
         np.testing.assert_allclose(drawn[0][key], drawn[1][key], rtol=1e-5, atol=1e-6)
     # Every category of these is drawn by some row.
@@ -292,7 +297,7 @@ def test_sampled_objective_is_the_enumerated_one_on_average(name):
     assert probabilities.min() > 0.02
     errors = []
     for category in range(3):
-        latents = model.draw(posterior, NOISE, category=category)
+        latents = model.draw(posterior, new_noise(), category=category)
         errors.append(model.reconstruction_error(x, latents))
     exact_kl = model.kl_nats(model.infer(x[:1]), None)
     enumerated = probabilities @ np.array(errors) + exact_kl.numpy()
@@ -336,7 +341,7 @@ def test_importance_sampling_is_the_sum_over_categories_and_latents(name, argume
     model.gaussian_head.bias.assign(bias)
     num = 4000
     posterior = model.infer(np.repeat(x, num, axis=0))
-    latents = model.draw(posterior, NOISE)
+    latents = model.draw(posterior, new_noise())
     log_weights = model.log_importance_weight(
         np.repeat(x, num, axis=0), posterior, latents
     )
@@ -387,7 +392,7 @@ def test_drawn_reconstructions_of_a_category_use_its_own_posterior():
 def test_generation_draws_categories_in_the_proportions_of_the_aggregate():
     model = create("cp_vae")
     like = tf.zeros([4000, 3])
-    uniform = model.draw_prior(like, NOISE)
+    uniform = model.draw_prior(like, new_noise())
     counts = np.sum(uniform["weights"], axis=0)
     assert stats.chisquare(counts).pvalue > 1e-3
     means, stddevs = model.prior_moments()
@@ -397,7 +402,7 @@ def test_generation_draws_categories_in_the_proportions_of_the_aggregate():
     x = images(40)
     q = model.fit_aggregate(x)
     np.testing.assert_allclose(q, np.mean(model.encode(x)["weights"], 0), rtol=1e-5)
-    counts = np.sum(model.draw_prior(like, NOISE)["weights"], axis=0)
+    counts = np.sum(model.draw_prior(like, new_noise())["weights"], axis=0)
     assert stats.chisquare(counts, 4000 * q / q.sum()).pvalue > 1e-3
     # The bound is still that of p(c) = 1/K.
     np.testing.assert_allclose(
@@ -604,7 +609,7 @@ def test_posterior_and_decoder_see_separate_draws():
     model = create("cp_vae", **CODE, z_condition="sample")
     x = images(200)
     posterior = model.infer(x)
-    latents = model.draw_relaxed(posterior, NOISE)
+    latents = model.draw_relaxed(posterior, new_noise())
     of_decoder = model._gaussians(posterior["features"], latents["weights"])[0]
     assert not np.allclose(latents["mean"], of_decoder, atol=1e-3)
     c = latents["weights"].numpy()

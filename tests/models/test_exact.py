@@ -5,12 +5,14 @@ import pytest
 from scipy import special, stats
 
 import mvae_tf
+from mvae_tf.parts import networks
 from mvae_tf.parts.networks.mlp import MLP, MLPEncoder, MLPMixDecoder, MLPSubDecoder
 
 PIXELS, LATENT = 4, 2
 UNBOUNDED = {"name": "half_sse", "activation": "linear", "low": -50.0, "high": 50.0}
 
 
+@networks.register("linear_of_test_exact")
 class Linear(MLP):
     """Networks of one linear layer each; features are pixels."""
 

@@ -34,7 +34,7 @@ def noise(seed=0):
 
 
 def terms_of(model, x, seed=0):
-    return model.loss_terms(tf.constant(x), None, noise(seed), False).per_example
+    return model.loss_terms(tf.constant(x), None, noise(seed), False)
 
 
 def with_equal_components(single, num, **arguments):

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from mvae_tf.noise import BatchNoise
 from mvae_tf.parts import masks
 
-NOISE = BatchNoise(tf.constant([5, 6]))
+
+def new_noise():
+    return BatchNoise(tf.constant([5, 6]))
+
+
 LIKE = tf.zeros([20_000, 3])
 MASKS = {
     "gumbel": masks.GumbelSoftmaxMask(),
@@ -30,7 +34,7 @@ def logit(p):
 @pytest.mark.parametrize("theta", [-2.2, -0.5, 0.0, 1.0])
 def test_share_of_kept_draws_is_the_closed_form(mask, theta):
     theta = tf.constant(theta)
-    log_mask = mask.log_sample(theta, LIKE, NOISE).numpy()
+    log_mask = mask.log_sample(theta, LIKE, new_noise()).numpy()
     assert log_mask.shape == LIKE.shape
     assert np.isfinite(log_mask).all()
     assert np.all(log_mask <= 0)
@@ -53,7 +57,7 @@ def test_golden_keep_probabilities_of_gumbel(p, kept):
 
 def test_low_temperature_is_a_bernoulli_variable_that_keeps_with_1_minus_p():
     mask = masks.GumbelSoftmaxMask(temperature=1e-3)
-    drawn = np.exp(mask.log_sample(tf.constant(logit(0.3)), LIKE, NOISE))
+    drawn = np.exp(mask.log_sample(tf.constant(logit(0.3)), LIKE, new_noise()))
     assert np.mean((drawn > 1e-3) & (drawn < 1 - 1e-3)) < 0.02
     assert abs(np.mean(drawn) - 0.7) < 4 * np.sqrt(0.21 / drawn.size) + 1e-3
 
@@ -64,7 +68,7 @@ def test_gaussian_variance_is_the_odds_of_dropping():
     for p in (0.1, 0.4):
         theta = tf.constant(logit(p), tf.float32)
         assert float(mask.dropout_rate(theta)) == pytest.approx(p, rel=1e-6)
-        upper = np.exp(mask.log_sample(theta, LIKE, NOISE))
+        upper = np.exp(mask.log_sample(theta, LIKE, new_noise()))
         upper = np.square(upper[upper > 1] - 1)
         error = upper.std() / np.sqrt(upper.size)
         assert abs(upper.mean() - p / (1 - p)) < 4 * error
@@ -85,7 +89,7 @@ def test_gradient_of_theta(mask):
     """Masks shrink as p grows, by as much as finite differences say."""
 
     def mean(theta):
-        return tf.reduce_mean(tf.exp(mask.log_sample(theta, LIKE, NOISE)))
+        return tf.reduce_mean(tf.exp(mask.log_sample(theta, LIKE, new_noise())))
 
     theta = tf.constant(-0.5)
     with tf.GradientTape() as tape:
@@ -105,7 +109,7 @@ def test_extreme_rates_stay_finite(mask, theta):
     theta = tf.constant(theta)
     with tf.GradientTape() as tape:
         tape.watch(theta)
-        log_mask = mask.log_sample(theta, LIKE[:100], NOISE)
+        log_mask = mask.log_sample(theta, LIKE[:100], new_noise())
         value = tf.reduce_sum(log_mask) + mask.regularizer(theta)
     assert np.isfinite(log_mask).all()
     assert np.isfinite(value)
@@ -159,4 +163,5 @@ def test_configuration_round_trip(name, threshold, placement, renormalize, initi
 
 
 def test_no_mask():
-    assert masks.get(None) is None
+    assert masks.get(None).declare() == {}
+    assert masks.get(None).get_config() is None

@@ -9,13 +9,15 @@ from tensorflow_probability import distributions as tfd
 from mvae_tf.noise import BatchNoise
 from mvae_tf.parts import mixing
 
-NOISE = BatchNoise(tf.constant([3, 4]))
+
+def new_noise():
+    return BatchNoise(tf.constant([3, 4]))
 
 
 def weights(alpha, num=1, **arguments):
     part = mixing.DirichletWeights(**arguments)
     alpha = tf.repeat(tf.constant([alpha], tf.float32), num, axis=0)
-    return np.exp(part.log_sample(alpha, NOISE))
+    return np.exp(part.log_sample(alpha, new_noise()))
 
 
 @pytest.mark.parametrize("scale", [0.01, 0.17, 1.0, 10.0])
@@ -46,7 +48,7 @@ def test_gradients_are_finite_and_alive(scale):
     alpha = tf.fill([500, 4], scale)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(alpha)
-        log_weights = part.log_sample(alpha, NOISE)
+        log_weights = part.log_sample(alpha, new_noise())
         first = tf.exp(log_weights)[:, 0]
         density = part.log_density_ratio(alpha, log_weights)
     assert np.isfinite(log_weights).all()
@@ -64,7 +66,7 @@ def test_gradient_of_an_expectation(alpha):
     rows = tf.repeat(tf.constant([alpha], tf.float32), num, axis=0)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(rows)
-        drawn = tf.exp(part.log_sample(rows, NOISE))
+        drawn = tf.exp(part.log_sample(rows, new_noise()))
         first = drawn[:, 0]
         product = drawn[:, 0] * drawn[:, 1]
 
@@ -89,7 +91,7 @@ def test_without_reparameterization_no_gradient_flows():
     alpha = tf.fill([5, 3], 0.3)
     with tf.GradientTape() as tape:
         tape.watch(alpha)
-        first = tf.exp(part.log_sample(alpha, NOISE))[:, 0]
+        first = tf.exp(part.log_sample(alpha, new_noise()))[:, 0]
     assert tape.gradient(first, alpha) is None
     assert not np.array_equal(
         weights([0.3] * 3, reparameterized=False), weights([5] * 3)
@@ -116,7 +118,7 @@ def test_density_ratio_against_scipy_and_tfp():
 def test_kl_is_the_expected_density_ratio(alpha):
     part = mixing.DirichletWeights()
     rows = tf.repeat(tf.constant([alpha], tf.float32), 40_000, axis=0)
-    ratio = -part.log_density_ratio(rows, part.log_sample(rows, NOISE))
+    ratio = -part.log_density_ratio(rows, part.log_sample(rows, new_noise()))
     error = np.std(ratio) / np.sqrt(len(ratio))
     assert abs(np.mean(ratio) - part.kl(rows[:1])[0]) < 4 * error
 
@@ -155,7 +157,7 @@ def test_concentrations():
 def test_a_single_component_has_weight_one_and_no_kl():
     part = mixing.DirichletWeights()
     alpha = tf.constant([[0.3], [1e-3], [5.0]])
-    np.testing.assert_array_equal(part.log_sample(alpha, NOISE), tf.zeros([3, 1]))
+    np.testing.assert_array_equal(part.log_sample(alpha, new_noise()), tf.zeros([3, 1]))
     np.testing.assert_allclose(part.kl(part.parameters(alpha)), 0.0, atol=1e-6)
     ratio = part.log_density_ratio(alpha, tf.zeros([3, 1]))
     np.testing.assert_allclose(ratio, 0.0, atol=1e-6)

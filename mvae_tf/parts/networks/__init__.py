@@ -17,19 +17,22 @@ Layers are called as `layer(inputs, labels=None, noise=None, training=False)`; l
 are one-hot rows. Dropout draws from the `noise` of the step, never from a state.
 """
 
+from mvae_tf.parts.networks.base import get, names, register
 from mvae_tf.parts.networks.conv import Conv
 from mvae_tf.parts.networks.dcgan import DCGAN
 from mvae_tf.parts.networks.gated import GatedMLP
 from mvae_tf.parts.networks.gated_conv import GatedConv
 from mvae_tf.parts.networks.mlp import MLP
 from mvae_tf.parts.networks.pixel import Pixel
-from mvae_tf.parts.part import resolve
 
-__all__ = ["DCGAN", "MLP", "Conv", "GatedConv", "GatedMLP", "Pixel", "get"]
-
-_KINDS = {kind.name: kind for kind in (MLP, GatedMLP, Conv, GatedConv, Pixel, DCGAN)}
-
-
-def get(specification):
-    """A network from its name, its configuration or itself."""
-    return resolve(specification, _KINDS, "network")
+__all__ = [
+    "DCGAN",
+    "MLP",
+    "Conv",
+    "GatedConv",
+    "GatedMLP",
+    "Pixel",
+    "get",
+    "names",
+    "register",
+]

@@ -6,17 +6,23 @@ import zlib
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.part import Part
+from mvae_tf.parts.part import Kinds, Part
 
 __all__ = [
     "ComponentNetwork",
     "Network",
     "gaussian_head",
+    "get",
     "layer_seed",
+    "names",
+    "register",
     "stateless_dropout",
 ]
 
 _LEAST = 1e-6
+
+_KINDS = Kinds("network")
+register, get, names = _KINDS.register, _KINDS.get, _KINDS.names
 
 
 def layer_seed(seed, *names):
@@ -49,12 +55,9 @@ def stateless_dropout(x, rate, name, noise, training):
     if not (training and rate):
         return x
 
-    def keep(seed, rows):
-        uniform = tf.random.stateless_uniform(tf.shape(rows), seed)
-        return tf.cast(uniform >= rate, tf.float32) / (1.0 - rate)
-
     rows = tf.transpose(tf.cast(x, tf.float32), [1, 0, 2])
-    return x * tf.cast(tf.transpose(noise(name, keep, rows), [1, 0, 2]), x.dtype)
+    kept = tf.cast(noise.uniform(name, rows) >= rate, tf.float32) / (1.0 - rate)
+    return x * tf.cast(tf.transpose(kept, [1, 0, 2]), x.dtype)
 
 
 class Network(Part):

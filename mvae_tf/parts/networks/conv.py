@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import layer_seed
+from mvae_tf.parts.networks.base import layer_seed, register
 from mvae_tf.parts.networks.branches import (
     BatchNormalization,
     ConvEncoder,
@@ -22,6 +22,7 @@ _leaky_relu = leaky_relu(0.2)
 _LARGEST_MAP = 8
 
 
+@register("conv")
 class Conv(ConvNetwork):
     """Convolutional networks of the MVAE paper's colour experiments.
 
@@ -44,8 +45,6 @@ class Conv(ConvNetwork):
         output_stride: Stride of the last transposed convolution.
         batch_statistics: See `BatchNormalization`.
     """
-
-    name = "conv"
 
     def __init__(
         self,

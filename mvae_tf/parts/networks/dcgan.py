@@ -9,7 +9,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import layer_seed
+from mvae_tf.parts.networks.base import layer_seed, register
 from mvae_tf.parts.networks.branches import (
     BatchNormalization,
     Branch,
@@ -30,6 +30,7 @@ class Residual(Branch):
         return x + super().call(x, training=training)
 
 
+@register("dcgan")
 class DCGAN(ConvNetwork):
     """Strided convolutions, each halving the image, and their mirror image.
 
@@ -56,8 +57,6 @@ class DCGAN(ConvNetwork):
         slope: of the leaky ReLU.
         residual_blocks: number of blocks of two 3 x 3 convolutions on each map.
     """
-
-    name = "dcgan"
 
     def __init__(
         self,

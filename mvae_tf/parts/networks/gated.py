@@ -11,7 +11,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import ComponentNetwork, Network, layer_seed
+from mvae_tf.parts.networks.base import ComponentNetwork, Network, layer_seed, register
 from mvae_tf.parts.networks.dense import (
     DenseStack,
     Encoder,
@@ -172,6 +172,7 @@ class GatedMixDecoder(MixDecoder, GatedStack):
     """Decoder from features to the image, shared (K = 1 inside) or one a component."""
 
 
+@register("gated_mlp")
 class GatedMLP(Network):
     """Gated fully connected networks.
 
@@ -179,8 +180,6 @@ class GatedMLP(Network):
         hidden: units of every hidden layer (300).
         initializer: "glorot" (CP-VAE) or "he" (GMMpVAE); biases start at 0.
     """
-
-    name = "gated_mlp"
 
     def __init__(self, hidden=300, initializer="glorot"):
         if not isinstance(hidden, int) or hidden < 1:

@@ -10,7 +10,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import layer_seed
+from mvae_tf.parts.networks.base import layer_seed, register
 from mvae_tf.parts.networks.branches import ConvEncoder, ConvMixDecoder, ConvNetwork
 from mvae_tf.parts.networks.gated import (
     INITIALIZERS,
@@ -169,6 +169,7 @@ class GatedEncoderNetwork(ConvNetwork):
         )
 
 
+@register("gated_conv")
 class GatedConv(GatedEncoderNetwork):
     """Gated convolutional encoder and decoder for images of any size.
 
@@ -183,8 +184,6 @@ class GatedConv(GatedEncoderNetwork):
         decoder_filters: channels of each gated convolution of the decoder.
         initializer: "glorot" (CP-VAE) or "he" (GMMpVAE); biases start at 0.
     """
-
-    name = "gated_conv"
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from mvae_tf.parts.networks.base import (
     Network,
     gaussian_head,
     layer_seed,
+    register,
     stateless_dropout,
 )
 from mvae_tf.parts.networks.dense import (
@@ -127,6 +128,7 @@ class MLPMixDecoder(MixDecoder, _Stack):
     """Decoder from features to the image, shared (K = 1 inside) or one a component."""
 
 
+@register("mlp")
 class MLP(Network):
     """Fully connected networks of the MVAE paper's MNIST experiments.
 
@@ -135,8 +137,6 @@ class MLP(Network):
         dropout: rate of dropout on hidden units during training (0; the M-VAE code
             trains with 0.1).
     """
-
-    name = "mlp"
 
     def __init__(self, hidden=500, dropout=0.0):
         if not isinstance(hidden, int) or hidden < 1:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import layer_seed
+from mvae_tf.parts.networks.base import layer_seed, register
 from mvae_tf.parts.networks.branches import BatchNormalization, ConvMixDecoder
 from mvae_tf.parts.networks.gated import INITIALIZERS, GatedSubDecoder
 from mvae_tf.parts.networks.gated_conv import ENCODER_LAYERS, GatedEncoderNetwork
@@ -222,6 +222,7 @@ class PixelMixDecoder(ConvMixDecoder):
         return x
 
 
+@register("pixel")
 class Pixel(GatedEncoderNetwork):
     """Gated convolutional encoder and PixelCNN decoder for images of one channel.
 
@@ -244,7 +245,6 @@ class Pixel(GatedEncoderNetwork):
         initializer: "glorot" (CP-VAE) or "he" (GMMpVAE); biases start at 0.
     """
 
-    name = "pixel"
     autoregressive = True
 
     def __init__(

@@ -1,0 +1,194 @@
+"""What a model writes: its posterior, draws, densities, decoder and objective.
+
+`TrainingStep`, `Inference` and `Evidence` are written in terms of these methods alone.
+"""
+
+import functools
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mvae_tf.models.inputs import Inputs
+from mvae_tf.noise import Noise, check_seed
+from mvae_tf.parts.likelihoods import Likelihood
+from mvae_tf.parts.networks.base import Network
+
+__all__ = ["Hooks"]
+
+
+class _GraphFunctions:
+    """Compiled functions of one model, out of reach of Keras' attribute tracking."""
+
+    def __init__(self):
+        self.functions = {}
+
+    def get(self, function, **static):
+        key = (function.__name__, *sorted(static.items()))
+        if key not in self.functions:
+            self.functions[key] = tf.function(
+                functools.partial(function, **static),
+                autograph=False,
+                reduce_retracing=True,
+            )
+        return self.functions[key]
+
+
+class Hooks(keras.Model):
+    """Attributes and methods that every model has, to be written by its class.
+
+    Attributes:
+        no_bound: why the model has no evidence lower bound; None where it has one.
+        reads_pixels: whether `decode_outputs` takes the image, `x=`, for decoders that
+            predict each pixel from those before it.
+        has_categories: whether the K axis counts categories that share one encoder
+            and decoder, rather than components with networks of their own.
+        relaxed: whether the objective feeds relaxed categories to the networks, which
+            makes it no bound; `elbo` takes one-hot ones all the same.
+    """
+
+    no_bound: str | None = None
+    reads_pixels: bool = False
+    has_categories: bool = False
+    relaxed: bool = False
+
+    input_shape: tuple[int, ...]
+    latent_dim: int
+    num_components: int
+    num_classes: int | None
+    network: Network
+    likelihood: Likelihood
+    seed: int
+    input_checks: Inputs
+
+    # === Written by every model ===
+
+    def infer(self, x, y=None, noise=None, training=False):
+        """Compute the parameters of q(latents | x).
+
+        Args:
+            x: `[B, ...]` images.
+            y: `[B, num_classes]` one-hot labels or None.
+            noise: noise of the step (for layer dropout).
+            training: bool.
+
+        Returns:
+            dict with `mean` and `stddev` `[B, K, Z]`, `weights` `[B, K]` (rows sum to
+            1), and whatever else of leading axis B the model needs.
+        """
+        raise NotImplementedError
+
+    def draw(self, posterior, noise: Noise):
+        """Draw latents from q: dict with `z` `[B, K, Z]` and `weights` `[B, K]`."""
+        raise NotImplementedError
+
+    def draw_prior(self, like: tf.Tensor, noise: Noise):
+        """Draw latents from the prior, as `draw`; `like` is any `[B, K]` tensor."""
+        raise NotImplementedError
+
+    def log_density_ratio(self, posterior, latents) -> tf.Tensor:
+        """Compute log p(latents) - log q(latents | x) in nats, `[B]`."""
+        raise NotImplementedError
+
+    def kl_nats(self, posterior, latents) -> tf.Tensor:
+        """Compute KL(q(latents | x) || p(latents)) of the bound in nats, `[B]`.
+
+        In closed form where there is one; `latents` is the draw that the bound is
+        evaluated at, for the models that have none.
+        """
+        raise NotImplementedError
+
+    def decode_outputs(self, z, weights, y=None, noise=None, training=False):
+        """Compute outputs of the likelihood from z `[B, K, Z]` and weights `[B, K]`.
+
+        Where `reads_pixels`, it takes the image too, `x [B, H, W, 1]`, which is given
+        if, and only if, the network is autoregressive.
+        """
+        raise NotImplementedError
+
+    # === What most models leave as it is ===
+
+    def regularizers(self, posterior, latents, noise: Noise) -> dict[str, tf.Tensor]:
+        """Compute the terms that an objective has beside reconstruction and KL."""
+        return {}
+
+    def loss_terms(self, x, y, noise: Noise, training: bool) -> dict[str, tf.Tensor]:
+        """Compute the declared terms of the objective, unweighted, for a batch.
+
+        Returns:
+            dict from the name of each `Term` to a tensor `[B]`, in nats unless the
+            term says otherwise, or to a scalar for a term per batch.
+        """
+        posterior = self.infer(x, y, noise, training)
+        latents = self.draw(posterior, noise)
+        return {
+            "reconstruction": self.reconstruction_error(x, latents, y, noise, training),
+            "kl": self.kl_nats(posterior, latents),
+            **self.regularizers(posterior, latents, noise),
+        }
+
+    def draw_proposal(self, posterior, noise: Noise):
+        """Draw latents, as `draw`, that importance sampling of log p(x) starts from."""
+        return self.draw(posterior, noise)
+
+    def log_prob_given(self, x, latents, y=None, noise=None, training=False):
+        """Compute log p(x | latents) in nats, `[B]`.
+
+        A model that draws from each component of q at once returns the mean over q.
+        """
+        z, weights = latents["z"], latents["weights"]
+        pixels = {"x": x} if self.network.autoregressive else {}
+        outputs = self.decode_outputs(z, weights, y, noise, training, **pixels)
+        return self.likelihood.log_prob(x, outputs)
+
+    def log_importance_weight(self, x, posterior, latents, y=None) -> tf.Tensor:
+        """Compute the log of p(x, latents) / q(latents | x) in nats, `[B]`."""
+        ratio = self.log_density_ratio(posterior, latents)
+        return self.log_prob_given(x, latents, y) + ratio
+
+    def reconstruction_error(self, x, latents, y=None, noise=None, training=False):
+        """Compute -log p(x | latents), less the constant of the likelihood, `[B]`."""
+        log_prob = self.log_prob_given(x, latents, y, noise, training)
+        return -log_prob - self.likelihood.constant(math.prod(self.input_shape))
+
+    def training_callbacks(self) -> list[keras.callbacks.Callback]:
+        """Return the Keras callbacks that every `fit` of this model runs."""
+        return []
+
+    def before_training(self, dataset: tf.data.Dataset) -> None:
+        """Prepare the model from some training batches before its first step."""
+
+    def after_training(self, dataset: tf.data.Dataset) -> None:
+        """Complete the model from its training images after its last step."""
+
+    # === Chunks ===
+
+    def _in_chunks(self, function, *arrays, rows: int = 256, **static) -> Any:
+        """Run a graph function over chunks of rows and join the results.
+
+        Args:
+            function: method on one batch.
+            *arrays: its arguments, with the rows as first axis, or None.
+            rows: rows of a chunk.
+            **static: keyword arguments that are no tensors.
+        """
+        if not hasattr(self, "_graph_functions"):
+            self._graph_functions = _GraphFunctions()
+        compiled = self._graph_functions.get(function, **static)
+        chunks = [
+            compiled(*(a if a is None else a[i : i + rows] for a in arrays))
+            for i in range(0, max(len(arrays[0]), 1), rows)
+        ]
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *chunks)
+
+    def _row_seeds(self, num: int, seed: int | None) -> tf.Tensor:
+        """Return the seed, or the model's own for None, as a tensor `[num]`."""
+        return tf.fill([num], self.seed if seed is None else check_seed(seed))
+
+    def _check_component(self, component: int | None) -> None:
+        if component is not None and component not in range(self.num_components):
+            raise ValueError(
+                f"Expected component in 0..{self.num_components - 1}, got "
+                f"{component!r}."
+            )

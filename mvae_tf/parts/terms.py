@@ -1,0 +1,62 @@
+"""Terms of an objective, declared once, where a model is constructed."""
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import tensorflow as tf
+
+__all__ = ["Term", "check_terms", "checked_weights"]
+
+
+class Term(NamedTuple):
+    """What one term of an objective is.
+
+    Attributes:
+        weight: weight of the term in the objective that is minimised; None for a
+            diagnostic, which is logged and not minimised.
+        warmup: whether a KL warm-up lets the weight grow from 0.
+        per: "example" for a term `[B]`, a value for each example; "batch" for a scalar
+            that belongs to the global batch as a whole. A scalar that depends on
+            latents is computed from those of all replicas (`gather_rows`), so that it
+            is the same on each.
+    """
+
+    weight: float | None = 1.0
+    warmup: bool = False
+    per: Literal["example", "batch"] = "example"
+
+
+def checked_weights(terms: Mapping[str, Term]) -> dict[str, float]:
+    """Return the weights of the terms that are minimised.
+
+    Raises:
+        ValueError: on a weight that is not a finite number.
+    """
+    weights = {k: term.weight for k, term in terms.items() if term.weight is not None}
+    for key, value in weights.items():
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+            raise ValueError(f"Expected a finite weight of {key}, got {value!r}.")
+    return {key: float(value) for key, value in weights.items()}
+
+
+def check_terms(values: Mapping[str, tf.Tensor], terms: Mapping[str, Term]) -> None:
+    """Check what `loss_terms` returned against what the model declares.
+
+    Raises:
+        ValueError: on a term too many, one too few, or one of the wrong rank.
+    """
+    if set(values) != set(terms):
+        raise ValueError(
+            f"Expected loss_terms to return the declared terms {sorted(terms)}, "
+            f"got {sorted(values)}."
+        )
+    for key, term in terms.items():
+        rank = {"example": 1, "batch": 0}[term.per]
+        found = tf.convert_to_tensor(values[key]).shape.rank
+        if found not in (None, rank) and term.weight is not None:
+            raise ValueError(
+                f"Expected term {key!r} per {term.per}, a tensor of rank {rank}, "
+                f"got rank {found}."
+            )
