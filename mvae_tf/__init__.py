@@ -4,16 +4,11 @@ Importing the package registers every model and layer with Keras, so that
 `keras.saving.load_model` finds them.
 """
 
+import importlib
 import sys
+from types import ModuleType
 
-import mvae_tf.quiet  # noqa: F401 - before anything that imports TensorFlow
-from mvae_tf import data, divergences, models, optimizers, presets
-from mvae_tf.evaluation import audit, samplers
-from mvae_tf.models import create, names
-from mvae_tf.parts import independence, likelihoods, masks, mixing, networks, priors
-from mvae_tf.runs import callbacks, training
-from mvae_tf.runs.checkpoints import load
-from mvae_tf.serving import export
+from mvae_tf import quiet
 from mvae_tf.version import __version__
 
 __all__ = [
@@ -23,7 +18,9 @@ __all__ = [
     "create",
     "data",
     "divergences",
+    "evaluation",
     "export",
+    "figures",
     "independence",
     "likelihoods",
     "load",
@@ -35,21 +32,43 @@ __all__ = [
     "optimizers",
     "presets",
     "priors",
+    "reproduce",
     "samplers",
     "training",
 ]
 
-# The documented names of these modules are short; where they lie may change.
-for _module in (
-    audit,
-    callbacks,
-    independence,
-    likelihoods,
-    masks,
-    mixing,
-    networks,
-    priors,
-    samplers,
-    training,
-):
-    sys.modules[f"{__name__}.{_module.__name__.rpartition('.')[2]}"] = _module
+# `python -m mvae_tf --help` and mistakes are answered without TensorFlow: when the
+# command line starts, these imports wait until `mvae_tf.cli.commands` runs this file
+# again. In every other case they are done at once.
+if not quiet.starts_command_line():
+    quiet.import_tensorflow()
+    from mvae_tf import data, divergences, evaluation, models, optimizers, presets
+    from mvae_tf.evaluation import audit, samplers
+    from mvae_tf.models import create, names
+    from mvae_tf.parts import independence, likelihoods, masks, mixing, networks, priors
+    from mvae_tf.runs import callbacks, training
+    from mvae_tf.runs.checkpoints import load
+    from mvae_tf.serving import export
+
+    # `import mvae_tf.networks` works as well: the documented names of these modules are
+    # shorter than their places.
+    for _module in (
+        audit,
+        callbacks,
+        independence,
+        likelihoods,
+        masks,
+        mixing,
+        networks,
+        priors,
+        samplers,
+        training,
+    ):
+        sys.modules[f"{__name__}.{_module.__name__.rpartition('.')[2]}"] = _module
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Imports the two packages that need Matplotlib when they are first used."""
+    if name in ("figures", "reproduce"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

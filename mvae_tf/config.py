@@ -4,13 +4,24 @@ Nothing here imports TensorFlow.
 """
 
 import dataclasses
+import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
+from mvae_tf import storage
 from mvae_tf.parts.part import choice
 
-__all__ = ["RunConfig", "Training"]
+__all__ = ["RunConfig", "Training", "flat", "read_config"]
+
+# TensorFlow counts in 32 bits in places, and no run needs more.
+_LARGEST = 2**31 - 1
+
+
+def _adam() -> dict[str, Any]:
+    return {"class_name": "Adam", "config": {}}
 
 
 @dataclass(frozen=True)
@@ -18,25 +29,35 @@ class Training:
     """Settings of the training loop.
 
     Attributes:
-        epochs: passes over the training images.
-        batch_size: images of one step, over all devices.
-        learning_rate: of Adam, constant.
-        adam_epsilon: of Adam; 1e-8 as in the authors' graphs.
-        normalize_gradients: whether Adam sees each gradient divided by its norm.
-        warmup_epochs: length of the linear growth of the KL weights; 0 for none.
-        patience: epochs without a lower validation loss, counted from the end of the
-            warm-up on, after which training stops; the best weights come back. 0
-            trains for all epochs and keeps the last weights.
-        checkpoint_every: steps between checkpoints inside an epoch; 0 for checkpoints
-            at the end of each epoch alone.
-        steps_per_execution: steps that one call of the compiled function runs. The
+        epochs: int, passes over the training images.
+        batch_size: int, images per step, over all devices together.
+        learning_rate: float, or a schedule as Keras serialises it, such as
+            `{"class_name": "CosineDecay", "config": {"initial_learning_rate": 1e-3,
+            "decay_steps": 10000}}`. On the command line, `learning_rate=CosineDecay`
+            and `learning_rate.decay_steps=10000`.
+        optimizer: an optimiser as Keras serialises it, less its learning rate, such as
+            `{"class_name": "AdamW", "config": {"weight_decay": 0.01}}`; clipping is
+            among its arguments (`clipnorm`, `global_clipnorm`, `clipvalue`). On the
+            command line, `optimizer=AdamW` and `optimizer.weight_decay=0.01`.
+        adam_epsilon: float, epsilon of Adam; 1e-8 as in the authors' graphs.
+        normalize_gradients: bool, whether Adam gets the gradient of each variable
+            divided by its norm.
+        warmup_epochs: int, number of epochs over which the weights of the KL terms grow
+            linearly to their final values; 0 for no warm-up.
+        patience: int, number of epochs without a lower validation loss, counted from
+            the end of the warm-up on, after which training stops and the best weights
+            are restored. 0 trains for all epochs and keeps the last weights.
+        checkpoint_every: int, steps between checkpoints inside an epoch; 0 for
+            checkpoints at the end of each epoch alone.
+        steps_per_execution: int, steps that one call of the compiled function runs. The
             greatest divisor of the steps of an epoch up to this number is used.
-        jit_compile: whether XLA compiles the step.
+        jit_compile: bool, whether XLA compiles the step.
     """
 
     epochs: int = 10
     batch_size: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float | dict[str, Any] = 1e-3
+    optimizer: dict[str, Any] = field(default_factory=_adam)
     adam_epsilon: float = 1e-8
     normalize_gradients: bool = False
     warmup_epochs: int = 0
@@ -45,7 +66,7 @@ class Training:
     steps_per_execution: int = 1
     jit_compile: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least in {
             "epochs": 1,
             "batch_size": 1,
@@ -54,19 +75,51 @@ class Training:
             "checkpoint_every": 0,
             "steps_per_execution": 1,
         }.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise ValueError(
-                    f"Expected {name} an integer >= {least}, got {value!r}."
-                )
-        for name in ("learning_rate", "adam_epsilon"):
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not 0.0 < value < float("inf"):
-                raise ValueError(f"Expected {name} a number > 0, got {value!r}.")
+            _check_integer(name, getattr(self, name), least)
+        if not isinstance(self.learning_rate, dict):
+            _check_positive("learning_rate", self.learning_rate)
+        else:
+            _check_serialized("learning_rate", self.learning_rate)
+        _check_positive("adam_epsilon", self.adam_epsilon)
         for name in ("normalize_gradients", "jit_compile"):
             value = getattr(self, name)
             if type(value) is not bool:
                 raise ValueError(f"Expected {name} true or false, got {value!r}.")
+        self._check_optimizer()
+
+    def _check_optimizer(self) -> None:
+        """Refuses what would be ignored, or what a resumed run could not repeat."""
+        _check_serialized("optimizer", self.optimizer)
+        given = self.optimizer["config"]
+        adam = self.optimizer["class_name"] == "Adam"
+        elsewhere = {"learning_rate": "learning_rate"}
+        if adam:
+            elsewhere |= {
+                "epsilon": "adam_epsilon",
+                "normalize_gradients": "normalize_gradients",
+            }
+        for key, setting in elsewhere.items():
+            if key in given:
+                raise ValueError(
+                    f"Expected the setting {setting}, got optimizer.{key} instead."
+                )
+        if not adam and self.normalize_gradients:
+            raise ValueError(
+                "Expected normalize_gradients false with optimizer "
+                f"{self.optimizer['class_name']}: only Adam has it."
+            )
+        if not adam and self.adam_epsilon != Training.adam_epsilon:
+            raise ValueError(
+                f"Expected optimizer.epsilon for {self.optimizer['class_name']}, got "
+                "adam_epsilon instead."
+            )
+        if given.get("use_ema"):
+            # Keras replaces the weights by their averages whenever `fit` ends, which
+            # for a resumed run is in the middle of training.
+            raise ValueError(
+                "Expected optimizer.use_ema false: a run that was resumed would differ "
+                "from one that was not."
+            )
 
 
 @dataclass(frozen=True)
@@ -82,25 +135,47 @@ class RunConfig:
         seed: int that decides initial weights, noise and the order of the images.
         devices: number of devices that train together.
         preset: name of the preset that the configuration comes from, or None.
+        init_from: folder of the run, or `.keras` file, whose weights this run starts
+            from; None for new weights.
+        imports: Python files that register what the run uses beside the library's own
+            models and parts. Loading a run never executes them: whoever opens the run
+            imports them first (`--import FILE`).
         versions: versions of the libraries that made the run.
     """
 
     model: str
     arguments: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=lambda: {"source": "digits"})
-    training: Training = Training()
+    training: Training = field(default_factory=Training)
     seed: int = 0
     devices: int = 1
     preset: str | None = None
+    init_from: str | None = None
+    imports: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self):
-        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
-            raise ValueError(
-                f"Expected seed an integer in [0, 2^31), got {self.seed!r}."
-            )
-        if type(self.devices) is not int or self.devices < 1:
-            raise ValueError(f"Expected devices an integer >= 1, got {self.devices!r}.")
+    def __post_init__(self) -> None:
+        for name, kinds, what in (
+            ("model", str, "the name of a model"),
+            ("arguments", dict, "an object"),
+            ("data", dict, "an object"),
+            ("training", Training, "an object"),
+            ("preset", (str, type(None)), "a name or null"),
+            ("init_from", (str, type(None)), "a path or null"),
+            ("imports", list, "a list of paths"),
+            ("versions", dict, "an object"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kinds):  # type: ignore[arg-type]
+                raise ValueError(f"Expected {name} {what}, got {value!r}.")
+        for path in self.imports:
+            if not isinstance(path, str):
+                raise ValueError(f"Expected imports a list of paths, got {path!r}.")
+        if not isinstance(self.data.get("source", "digits"), str):
+            source = self.data["source"]
+            raise ValueError(f"Expected data.source a text, got {source!r}.")
+        _check_integer("seed", self.seed, 0)
+        _check_integer("devices", self.devices, 1)
         for name, own in (("arguments", ["seed"]), ("data", ["batch_size", "seed"])):
             for key in own:
                 if key in getattr(self, name):
@@ -113,17 +188,19 @@ class RunConfig:
                 f"{self.training.steps_per_execution}."
             )
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain dict that `from_dict` turns back into an equal configuration."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values):
-        """Configuration from what `to_dict` made.
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Configuration from what `to_dict` returned.
 
         Raises:
-            ValueError: on an unknown or a missing key.
+            ValueError: on an unknown or a missing key, and on a value of another type.
         """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"Expected a run's configuration, got {values!r}.")
         values = dict(values)
         known = [item.name for item in dataclasses.fields(cls)]
         for key in values:
@@ -131,22 +208,25 @@ class RunConfig:
         if "model" not in values:
             raise ValueError("Expected a run's configuration to name a model.")
         settings = values.get("training", {})
+        if not isinstance(settings, Mapping):
+            raise ValueError(f"Expected training an object, got {settings!r}.")
         known = [item.name for item in dataclasses.fields(Training)]
         for key in settings:
             choice(key, known, "training setting")
         return cls(**values | {"training": Training(**settings)})
 
-    def check_resumed_by(self, other):
+    def check_resumed_by(self, other: "RunConfig") -> None:
         """Checks that `other` continues this run: the same, but for more epochs.
 
-        Other versions of the libraries get a line on stderr.
+        Where the versions of the libraries differ, it says so on stderr.
 
         Raises:
             ValueError: naming the first key that differs.
         """
-        old, new = _flat(self.to_dict()), _flat(other.to_dict())
+        old, new = flat(self.to_dict()), flat(other.to_dict())
         for key in old | new:
-            free = key in ("preset", "training.epochs") or key.startswith("versions.")
+            free = key in ("preset", "imports", "training.epochs")
+            free |= key.startswith("versions.")
             if not free and old.get(key) != new.get(key):
                 raise ValueError(
                     f"Expected {key} = {old.get(key)!r}, as the run was started with, "
@@ -155,17 +235,70 @@ class RunConfig:
         if self.versions != other.versions:
             print(
                 f"mvae-tf: warning: the run was started with {self.versions}; with "
-                f"{other.versions} it may continue with other rounding",
+                f"{other.versions} its numbers may differ by rounding",
                 file=sys.stderr,
             )
 
 
-def _flat(values, prefix=""):
+def read_config(folder: str | Path) -> RunConfig:
+    """`RunConfig` of a run folder.
+
+    Args:
+        folder: the run folder, which holds `config.json`.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        ValueError: its `config.json` is damaged.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a run in {folder}, found no config.json")
+    values = storage.read_json(path)
+    try:
+        return RunConfig.from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dict of dicts as one dict with dotted keys."""
-    flat = {}
+    found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
-    return flat
+            found[prefix + key] = value
+    return found
+
+
+def _check_integer(name: str, value: Any, least: int) -> None:
+    if type(value) is not int or not least <= value <= _LARGEST:
+        # The upper limit is named only to someone who has exceeded it.
+        too_large = type(value) is int and value > _LARGEST
+        limits = f"in [{least}, 2^31)" if too_large else f">= {least}"
+        raise ValueError(f"Expected {name} an integer {limits}, got {value!r}.")
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if type(value) not in (int, float) or not 0.0 < value < math.inf:
+        raise ValueError(f"Expected {name} a number > 0, got {value!r}.")
+
+
+def _check_serialized(name: str, value: Any) -> None:
+    """Whether this has the form in which Keras serialises an object."""
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("class_name"), str)
+        or not isinstance(value.get("config"), dict)
+    ):
+        raise ValueError(
+            f'Expected {name} as {{"class_name": NAME, "config": {{...}}}}, got '
+            f"{value!r}."
+        )
+    for key, item in value["config"].items():
+        plain = item is None or isinstance(item, bool | int | float | list)
+        if not plain and key != "name":
+            raise ValueError(
+                f"Expected {name}.{key} a number, true, false, null or a list, got "
+                f"{item!r}."
+            )

@@ -1,11 +1,16 @@
-"""Adam through TensorFlow's fused kernel."""
+"""Optimisers of a run: Adam through TensorFlow's fused kernel, or any of Keras."""
 
+import inspect
 import types
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-__all__ = ["FusedAdam"]
+from mvae_tf.config import Training
+from mvae_tf.parts.part import choice
+
+__all__ = ["FusedAdam", "arguments", "find", "find_schedule", "from_settings"]
 
 
 @keras.saving.register_keras_serializable(package="mvae_tf")
@@ -97,3 +102,92 @@ def _handles(variable):
     if isinstance(variable, keras.Variable):
         variable = variable.value
     return [local.handle for local in strategy.experimental_local_results(variable)]
+
+
+# === Optimisers by name ===
+
+
+def from_settings(training: Training) -> keras.optimizers.Optimizer:
+    """A new optimiser of a run, with its learning rate or schedule.
+
+    Raises:
+        ValueError: on a name that Keras does not know, and on arguments that the
+            optimiser or the schedule does not take.
+    """
+    rate = training.learning_rate
+    if isinstance(rate, dict):
+        rate = _made(find_schedule(rate["class_name"]), rate["config"])
+    given = training.optimizer["config"] | {"learning_rate": rate}
+    kind = find(training.optimizer["class_name"])
+    if kind is FusedAdam:
+        given["epsilon"] = training.adam_epsilon
+        given["normalize_gradients"] = training.normalize_gradients
+    return _made(kind, given)
+
+
+def find(name: str) -> type[keras.optimizers.Optimizer]:
+    """Class of an optimiser by name.
+
+    Args:
+        name: name of a class of `keras.optimizers` ("Adam" is `FusedAdam`), or the name
+            under which a class of one's own is registered with Keras ("own>Lion").
+
+    Raises:
+        ValueError: on an unknown name, with the nearest one.
+    """
+    base = keras.optimizers.Optimizer
+    known = _subclasses(keras.optimizers, base) | {"Adam": FusedAdam}
+    for wrapper in ("LossScaleOptimizer", "MultiOptimizer"):
+        # They are made of other optimisers; Keras adds the first for float16 by itself.
+        known.pop(wrapper, None)
+    return _found(name, known, base, "optimizer")
+
+
+def find_schedule(name: str) -> type[keras.optimizers.schedules.LearningRateSchedule]:
+    """Class of a learning rate schedule by name, as `find` for optimisers."""
+    base = keras.optimizers.schedules.LearningRateSchedule
+    known = _subclasses(keras.optimizers.schedules, base)
+    return _found(name, known, base, "schedule")
+
+
+def arguments(kind: type) -> list[str]:
+    """Names of the arguments of an optimiser or a schedule."""
+    base = inspect.signature(keras.optimizers.Adam).parameters
+    own = inspect.signature(kind).parameters
+    named = [p.name for p in own.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if kind is FusedAdam:
+        named += list(base)
+    return [name for name in named if name not in ("learning_rate", "kwargs", "name")]
+
+
+def _subclasses(module: types.ModuleType, base: type) -> dict[str, type]:
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, base) and value is not base
+    }
+
+
+def _found(name: str, known: dict[str, type], base: type, what: str) -> Any:
+    registered = keras.saving.get_registered_object(name)
+    if isinstance(registered, type) and issubclass(registered, base):
+        return registered
+    return known[choice(name, known, what)]
+
+
+def _made(kind: type, given: dict[str, Any]) -> Any:
+    for key in given:
+        choice(
+            key,
+            ["learning_rate", "name", "normalize_gradients", *arguments(kind)],
+            f"argument of {kind.__name__},",
+        )
+    for parameter in inspect.signature(kind).parameters.values():
+        required = parameter.default is parameter.empty
+        if required and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            if parameter.name not in given:
+                raise ValueError(f"Expected {parameter.name} for {kind.__name__}.")
+    try:
+        return kind(**given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{kind.__name__}: {error}") from error

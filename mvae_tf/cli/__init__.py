@@ -1,5 +1,5 @@
 """The command line, `python -m mvae_tf`, installed also as `mvae-tf`."""
 
-from mvae_tf.cli.parser import main
+from mvae_tf.cli.app import main
 
 __all__ = ["main"]

@@ -1,17 +1,36 @@
-"""The commands of the command line: each takes the parsed options and does its job."""
+"""The commands that need TensorFlow: each takes the parsed options and does its job."""
 
+import argparse
 import dataclasses
+import importlib
+import importlib.util
+import os
+import shlex
 import sys
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+# What TensorFlow's C++ code reports below a fatal error comes back as an exception.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import mvae_tf
+
+if not hasattr(mvae_tf, "create"):
+    # The imports that `mvae_tf/__init__.py` left out when the command line started.
+    importlib.reload(mvae_tf)
 
 import numpy as np
 
-import mvae_tf
-from mvae_tf import data, evaluation, models, presets, storage
-from mvae_tf.config import RunConfig
+from mvae_tf import data, evaluation, presets, storage
+from mvae_tf.cli import listing
+from mvae_tf.cli.app import PROGRAM, STARTED
+from mvae_tf.config import RunConfig, read_config
+from mvae_tf.data import Splits
 from mvae_tf.evaluation.audit import audit as run_audit
 from mvae_tf.evaluation.audit import averaged_sample_bound, suspects
-from mvae_tf.models import registry
+from mvae_tf.models.base import BaseVAE
 from mvae_tf.parts.part import choice
 from mvae_tf.runs import overrides, training
 
@@ -20,8 +39,8 @@ __all__ = [
     "evaluate",
     "export",
     "generate",
+    "import_files",
     "interpolate",
-    "list_names",
     "reconstruct",
     "report",
     "reproduce",
@@ -29,68 +48,140 @@ __all__ = [
 ]
 
 
-def list_names(options):
-    """Names of models, presets and data sets."""
-    kinds = {"models": _models, "presets": _presets, "datasets": data.sources}
-    chosen = [options.kind] if options.kind else list(kinds)
-    for kind in chosen:
-        entries = kinds[kind]()
-        width = max(len(name) for name in entries)
-        if not options.kind:
-            print(f"{kind}:")
-        for name, text in entries.items():
-            print(f"{'' if options.kind else '  '}{name:{width}}  {text}")
+def import_files(paths: Iterable[Path]) -> None:
+    """Runs the Python files of a user, which register models and parts.
+
+    Raises:
+        ValueError: a file cannot be run; the message names the error.
+    """
+    for path in paths:
+        name = path.stem
+        if name in sys.modules and sys.modules[name].__file__ == str(path):
+            continue
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ValueError(f"Expected a Python file to import, got {path}.")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
 
 
-def _models():
-    return {name: registry.get(name).__doc__.splitlines()[0] for name in models.names()}
-
-
-def _presets():
-    return {name: presets.get(name).source for name in presets.names()}
-
-
-def train(options):
-    """Trains a run, or continues it."""
+def train(options: argparse.Namespace) -> None:
+    """Trains a run, or continues it, and says what came out and what to do next."""
     config = _config(options)
-    training.train(config, options.output, options.resume, verbose=_verbose())
-    print(f"Trained: {options.output}/report.html")
+    output = options.output
+    training.train(config, output, options.resume, _verbose(), started=STARTED)
+    _print_summary(output)
+    run = shlex.quote(str(output))
+    print(f"\nReport  {output / 'report.html'}")
+    for title, command in (
+        ("Look", f"show {run}"),
+        ("Sample", f"generate {run} --num 64 --to samples.png"),
+        ("Measure", f"evaluate {run} --metrics likelihood --num-samples 1000"),
+        ("Serve", f"export {run} --to served"),
+    ):
+        print(f"{title:7} {PROGRAM} {command}")
 
 
-def _config(options):
-    """`RunConfig` that the options describe."""
+def _config(options: argparse.Namespace) -> RunConfig:
+    """Configuration of the run that the options describe."""
     if options.preset:
         config = presets.get(options.preset).config()
     elif options.model:
         config = RunConfig(options.model)
+        if not options.data and not options.resume:
+            print(
+                "No --data given: the model is trained on the 8 x 8 handwritten digits "
+                "of scikit-learn (--data digits)."
+            )
     elif options.resume:
-        config = training.read_config(options.output)
+        config = read_config(options.output)
+        _check_imports(config, options, "train --resume --output", options.output)
     else:
-        raise ValueError("Expected --preset NAME or --model NAME, got neither.")
+        config = _like(read_config(options.init_from))
+        _check_imports(config, options, "train --init-from", options.init_from)
     changed_data = _given(source=_absolute(options.data), limit=options.limit)
     changed_training = _given(epochs=options.epochs, batch_size=options.batch_size)
     config = dataclasses.replace(
         config,
         data=config.data | changed_data,
         training=dataclasses.replace(config.training, **changed_training),
-        **_given(seed=options.seed, devices=options.devices),
+        **_given(
+            seed=options.seed,
+            devices=options.devices,
+            init_from=options.init_from and str(options.init_from.absolute()),
+            imports=[str(path) for path in options.imports] or None,
+        ),
     )
     return overrides.apply(config, options.set)
 
 
-def _given(**values):
+def _like(config: RunConfig) -> RunConfig:
+    """Configuration of a new run like a finished one, for images of the same shape."""
+    return dataclasses.replace(config, preset=None, versions={})
+
+
+def _given(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _absolute(source):
+def _absolute(source: str | None) -> str | None:
     """The source with its path, if any, made absolute: a run outlives its folder."""
-    kind, colon, path = (source or "").partition(":")
-    return f"{kind}:{Path(path).absolute()}" if colon and path else source
+    if source is None:
+        return None
+    kind, colon, path = source.partition(":")
+    if colon and path:
+        return f"{kind}:{Path(path).expanduser().absolute()}"
+    # A path alone, such as mnist.npz, stands for itself.
+    alone = Path(source).expanduser()
+    return str(alone.absolute()) if alone.exists() and _is_path(source) else source
 
 
-def evaluate(options):
+def _is_path(source: str) -> bool:
+    return source not in data.sources() and (os.sep in source or "." in source)
+
+
+def _print_summary(run: Path) -> None:
+    """Prints the numbers by which models are compared, beside those of the paper."""
+    values = storage.read_json(run / "metrics.json")["test"]
+    config = read_config(run)
+    paper = {item.metric: item for item in listing.reported(config)}
+    names = [
+        name
+        for name, value in values.items()
+        if isinstance(value, int | float) and (name in _MAIN or name in paper)
+    ]
+    if not names:
+        return
+    doubtful = suspects(values)
+    print("\nOn the test images (`list metrics` says what the numbers mean)")
+    for name in names:
+        text = f"  {name:20} {values[name]:<10.5g}"
+        text += f" paper: {paper[name].value:g}" if name in paper else ""
+        text += "  (!) fails the audit: do not trust it" if name in doubtful else ""
+        print(text.rstrip())
+    if paper and listing.differences(config):
+        print(
+            f"  Do not compare with the paper: `show {run}` says what this run changes."
+        )
+
+
+_MAIN = (
+    "elbo",
+    "log_likelihood",
+    "sse_sampled",
+    "selected_components",
+    "cluster_accuracy",
+)
+
+
+def evaluate(options: argparse.Namespace) -> None:
     """Measures a run on its test images."""
-    config, splits, model = _open(options.run)
+    config, splits, model = _open(options)
     classifier = None
     if options.metrics and "scores" in options.metrics:
         classifier = (
@@ -123,7 +214,7 @@ def evaluate(options):
     print(f"Written: {options.run / 'metrics.json'}")
 
 
-def _print_checks(checks):
+def _print_checks(checks: dict[str, Any]) -> None:
     for name, check in checks.items():
         verdict = "holds" if check["holds"] else f"FAILS ({check['failures']})"
         print(
@@ -132,9 +223,9 @@ def _print_checks(checks):
         )
 
 
-def audit(options):
+def audit(options: argparse.Namespace) -> None:
     """Checks that the numbers of a run keep the order of valid bounds."""
-    config, splits, model = _open(options.run)
+    config, splits, model = _open(options)
     if model.no_bound:
         raise ValueError(f"Expected a model with a bound to audit: {model.no_bound}.")
     x, y = _test_images(splits, range(min(options.num_images, splits.num_test)))
@@ -155,10 +246,9 @@ def audit(options):
     print(f"Written: {path}")
 
 
-def generate(options):
+def generate(options: argparse.Namespace) -> None:
     """Images from the prior."""
-    _check_image_file(options.to)
-    model = mvae_tf.load(options.run)
+    model = _load(options)
     if options.label is not None and model.num_classes is None:
         raise ValueError("Expected --label only for a model conditioned on labels.")
     images = model.generate(
@@ -167,19 +257,17 @@ def generate(options):
     _write_images(options.to, model, images=images)
 
 
-def reconstruct(options):
+def reconstruct(options: argparse.Namespace) -> None:
     """Reconstructions of test images."""
-    _check_image_file(options.to)
-    _, splits, model = _open(options.run)
+    _, splits, model = _open(options)
     x, y = _test_images(splits, range(options.num))
     images = model.reconstruct(x, y, component=options.component, seed=options.seed)
     _write_images(options.to, model, originals=x, reconstructions=images)
 
 
-def interpolate(options):
+def interpolate(options: argparse.Namespace) -> None:
     """Frames between test images."""
-    _check_image_file(options.to)
-    _, splits, model = _open(options.run)
+    _, splits, model = _open(options)
     num = len(options.first)
     if len(options.second) != num:
         raise ValueError(
@@ -192,21 +280,23 @@ def interpolate(options):
     _write_images(options.to, model, frames=frames)
 
 
-def export(options):
+def export(options: argparse.Namespace) -> None:
     """A new version for TensorFlow Serving."""
-    model = mvae_tf.load(options.run)
+    model = _load(options)
     print(f"Exported: {mvae_tf.export(model, options.to, options.version)}")
 
 
-def report(options):
+def report(options: argparse.Namespace) -> None:
     """Figures and the report of a run."""
-    training.read_config(options.run)
+    config = read_config(options.run)
+    _check_imports(config, options, "report", options.run)
+    # Matplotlib takes a while to import.
     from mvae_tf.runs.report import write_report
 
     print(f"Written: {write_report(options.run)}")
 
 
-def reproduce(options):
+def reproduce(options: argparse.Namespace) -> None:
     """Tables and figures of the papers."""
     # Matplotlib takes a while to import.
     from mvae_tf import reproduce as papers
@@ -220,13 +310,14 @@ def reproduce(options):
         raise ValueError("Expected --output DIR, got none.")
     if options.seeds < 1:
         raise ValueError(f"Expected --seeds at least 1, got {options.seeds}.")
-    scale = choice(options.scale, papers.SCALES, "scale")
     # Names and sources first: a slip in the last must not cost the work of the first.
     chosen = [papers.get(name) for name in options.names]
-    sources = [_sources(options.data, e.name, e.datasets(scale)) for _, e in chosen]
+    sources = [
+        _sources(options.data, e.name, e.datasets(options.scale)) for _, e in chosen
+    ]
     failures = []
     for (paper, experiment), found in zip(chosen, sources, strict=True):
-        arguments = paper, experiment, scale, found, options.output, _verbose()
+        arguments = paper, experiment, options.scale, found, options.output, _verbose()
         try:
             written = papers.reproduce(*arguments, options.seeds, options.runs)
         except papers.Incomplete as error:
@@ -237,7 +328,9 @@ def reproduce(options):
         raise ValueError("; ".join(failures))
 
 
-def _sources(given, experiment, needed):
+def _sources(
+    given: Sequence[str], experiment: str, needed: Sequence[str]
+) -> dict[str, Any]:
     """Sources of the data sets that an experiment needs, by name."""
     sources = {}
     for text in given:
@@ -258,14 +351,40 @@ def _sources(given, experiment, needed):
 # === What commands share ===
 
 
-def _open(run):
+def _open(options: argparse.Namespace) -> tuple[RunConfig, Splits, BaseVAE]:
     """Configuration, data and model of a run."""
-    config = training.read_config(run)
-    model = mvae_tf.load(run)
+    config = read_config(options.run)
+    model = _load(options)
     return config, training.load_data(config), model
 
 
-def _test_images(splits, indices):
+def _load(options: argparse.Namespace) -> BaseVAE:
+    """Model of a run, or of a `.keras` file."""
+    if (options.run / "config.json").is_file():
+        command = options.parser.prog.split()[-1]
+        _check_imports(read_config(options.run), options, command, options.run)
+    return mvae_tf.load(options.run)
+
+
+def _check_imports(
+    config: RunConfig, options: argparse.Namespace, command: str, run: Path
+) -> None:
+    """Refuses a run that uses what no file given with `--import` registers.
+
+    The files are not imported by themselves: a run may come from somebody else, and
+    whoever opens it decides what code to run.
+    """
+    if config.imports and not options.imports:
+        files = " ".join(f"--import {shlex.quote(path)}" for path in config.imports)
+        raise ValueError(
+            f"The run uses models or parts that are not the library's own. If you "
+            f"trust the code: {PROGRAM} {command} {shlex.quote(str(run))} {files}"
+        )
+
+
+def _test_images(
+    splits: Splits, indices: Iterable[int]
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Images `[N, ...]` and labels (or None) of the test part, by index."""
     indices = list(indices)
     if not indices or not all(0 <= i < splits.num_test for i in indices):
@@ -276,26 +395,27 @@ def _test_images(splits, indices):
     return x[indices], None if y is None else y[indices]
 
 
-def _check_image_file(path):
-    if path.suffix not in (".png", ".npz"):
-        raise ValueError(f"Expected --to FILE.png or FILE.npz, got {path}.")
-
-
-def _write_images(path, model, **images):
+def _write_images(path: Path, model: BaseVAE, **images: Any) -> None:
     """Arrays of images as one `.npz`, or side by side in one `.png`."""
-    images = {name: np.asarray(values) for name, values in images.items()}
-    if path.suffix == ".npz":
-        with storage.write(path) as temporary:
-            np.savez(temporary, **images)
-    else:
-        _write_picture(path, model, images)
+    arrays = {name: np.asarray(values) for name, values in images.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The file appears whole or not at all. It is the user's own, beside which no list
+    # of checksums belongs.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mvae-tf-") as folder:
+        temporary = Path(folder) / f"images{path.suffix.lower()}"
+        if temporary.suffix == ".npz":
+            np.savez(temporary, **arrays)
+        else:
+            _write_picture(temporary, model, arrays)
+        os.replace(temporary, path)
     print(f"Written: {path}")
 
 
-def _write_picture(path, model, images):
+def _write_picture(path: Path, model: BaseVAE, images: dict[str, np.ndarray]) -> None:
     # Matplotlib takes a while to import.
     from mvae_tf.figures import save_grid
 
+    columns: int | None
     if "frames" in images:
         tiles = images["frames"]
         columns = tiles.shape[1]
@@ -311,6 +431,6 @@ def _write_picture(path, model, images):
     save_grid(tiles, path, columns=columns, low=low, high=high)
 
 
-def _verbose():
-    """Progress bars on a terminal, a line an epoch elsewhere."""
+def _verbose() -> int:
+    """Progress bars on a terminal, lines elsewhere."""
     return 1 if sys.stdout.isatty() else 2

@@ -55,10 +55,16 @@ def choice(value: Any, options: Collection, what: str, listed: str | None = None
     """
     if value in options:
         return value
-    near = difflib.get_close_matches(str(value), [str(o) for o in options], 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    # "MVAE" and "mvae-gs" are near to "mvae" and "mvae_gs".
+    spelled = {_plain(option): str(option) for option in options}
+    near = difflib.get_close_matches(_plain(value), spelled, 1)
+    hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     names = listed or ", ".join(str(option) for option in options)
     raise ValueError(f"Unknown {what} {value!r}: expected one of {names}.{hint}")
+
+
+def _plain(name: Any) -> str:
+    return str(name).lower().replace("-", "_")
 
 
 class Kinds:

@@ -1,11 +1,14 @@
 """Settings of a run given as `key=value`, as on the command line."""
 
+import ast
 import dataclasses
 import inspect
 import json
+from collections.abc import Iterable
+from typing import Any
 
-from mvae_tf import data
-from mvae_tf.config import Training
+from mvae_tf import data, optimizers
+from mvae_tf.config import RunConfig, Training
 from mvae_tf.models import registry
 from mvae_tf.parts import independence, likelihoods, masks, mixing, networks
 from mvae_tf.parts.part import choice
@@ -20,20 +23,45 @@ _PARTS = {
     "independence": independence,
 }
 
+# What other libraries and the papers call a setting.
+_OTHER_NAMES = {
+    "lr": "learning_rate",
+    "opt": "optimizer",
+    "bs": "batch_size",
+    "num_epochs": "epochs",
+    "k": "num_components",
+    "z": "latent_dim",
+    "z_dim": "latent_dim",
+    "latent_size": "latent_dim",
+    "n_components": "num_components",
+    "clipnorm": "optimizer.clipnorm",
+    "clipvalue": "optimizer.clipvalue",
+    "weight_decay": "optimizer.weight_decay",
+    "decay_steps": "learning_rate.decay_steps",
+}
 
-def apply(config, assignments):
+# Settings of a run that are options of the command line.
+_OPTIONS = ("data", "devices", "init_from", "model", "output", "preset", "seed")
+
+_LARGEST = 2**31 - 1
+
+
+def apply(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
     """The configuration with some settings changed.
 
-    A key is a training setting (`learning_rate`), an argument of the model
-    (`latent_dim`), an argument of a part of it (`mask.temperature`), or an argument of
-    the data (`data.image_size`). A value is JSON, or else text.
+    A key is a training setting (`learning_rate`), an argument of the optimiser
+    (`optimizer.clipnorm`) or of a learning rate schedule
+    (`learning_rate.decay_steps`), an argument of the model (`latent_dim`) or of a part
+    of it (`mask.temperature`), or an argument of the data (`data.image_size`). A value
+    is a constant as JSON or Python writes it (`null` and `None` are the same), or else
+    a text.
 
     Args:
-        config: `RunConfig`.
+        config: the configuration to start from.
         assignments: strings `key=value`, applied in turn.
 
     Returns:
-        A new `RunConfig`.
+        A new configuration.
 
     Raises:
         ValueError: on an unknown key, with the nearest one, or a value of another type.
@@ -42,51 +70,130 @@ def apply(config, assignments):
         key, equals, text = assignment.partition("=")
         if not (key and equals):
             raise ValueError(f"Expected --set key=value, got {assignment!r}.")
-        config = _set(config, key, _parse(text))
+        value = _parse(text)
+        _check_size(key, value)
+        config = _set(config, key, value)
+    # Only now is it known which optimiser the arguments belong to.
+    optimizers.from_settings(config.training)
     return config
 
 
-def _parse(text):
-    def refuse(constant):
-        raise ValueError(constant)
+def _parse(text: str) -> Any:
+    """The constant that a text stands for, or the text itself."""
+    if text.lower() in ("null", "none", "true", "false"):
+        return {"true": True, "false": False}.get(text.lower())
+    for read in (json.loads, ast.literal_eval):
+        try:
+            value = read(text)
+            # Tuples become lists. What JSON cannot hold, infinity too, stays a text.
+            return json.loads(json.dumps(value, allow_nan=False))
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return text
 
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except ValueError:
-        return text
+
+def _check_size(key: str, value: Any) -> None:
+    """Refuses integers that TensorFlow cannot hold, in lists and objects too."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_size(key, item)
+    elif isinstance(value, int) and abs(value) > _LARGEST:
+        raise ValueError(f"Expected {key} at most 2^31 - 1, got {value}.")
 
 
-def _set(config, key, value):
+def _set(config: RunConfig, key: str, value: Any) -> RunConfig:
     head, dot, tail = key.partition(".")
-    training = dataclasses.asdict(config.training)
+    if dot and head == "data":
+        choice(tail, _data_keys(), "argument of the data,")
+        return dataclasses.replace(config, data=config.data | {tail: value})
     arguments = registry.arguments(registry.get(config.model)) | config.arguments
     del arguments["seed"]
-    if dot and head == "data":
-        known = inspect.signature(data.load).parameters
-        known = [name for name in known if name not in ("batch_size", "seed")]
-        choice(tail, known, "argument of the data,")
-        return dataclasses.replace(config, data=config.data | {tail: value})
+    if dot and head in ("optimizer", "learning_rate"):
+        changed = _set_serialized(config.training, head, tail, value)
+        return dataclasses.replace(config, training=changed)
     if dot and head in _PARTS and head in arguments:
-        part = _PARTS[head].get(arguments[head])
-        if part is None:
-            raise ValueError(f"Expected a {head} to set {tail!r} of, got none.")
-        values = part.get_config()
-        choice(tail, [name for name in values if name != "name"], f"key of {head},")
-        value = values | {tail: _checked(key, values[tail], value)}
+        value = _set_part(arguments[head], head, tail, value)
         return dataclasses.replace(config, arguments=config.arguments | {head: value})
-    choice(key, [*training, *arguments, "dtype"], "--set key")
+    training = [item.name for item in dataclasses.fields(Training)]
+    _check_key(key, [*training, *arguments, "dtype"], arguments)
     if key in training:
-        changed = Training(**training | {key: value})
+        changed = _set_training(config.training, key, value)
         return dataclasses.replace(config, training=changed)
     value = _checked(key, arguments.get(key), value)
     return dataclasses.replace(config, arguments=config.arguments | {key: value})
 
 
-def _checked(key, old, new):
+def _data_keys() -> list[str]:
+    known = inspect.signature(data.load).parameters
+    return [name for name in known if name not in ("batch_size", "seed")]
+
+
+def _check_key(key: str, known: list[str], arguments: dict[str, Any]) -> None:
+    """Refuses an unknown key, with the one that was probably meant."""
+    if key in known:
+        return
+    if key in _OPTIONS:
+        option = key.replace("_", "-")
+        raise ValueError(f"Unknown --set key {key!r}: use the option --{option}.")
+    meant = _OTHER_NAMES.get(key.lower(), key)
+    dotted = [f"data.{name}" for name in _data_keys()]
+    for head, module in _PARTS.items():
+        if arguments.get(head) is not None:
+            names = module.get(arguments[head]).get_config()
+            dotted += [f"{head}.{name}" for name in names if name != "name"]
+    # "temperature" means "mask.temperature" where no other part has one.
+    meant = next((name for name in dotted if name.endswith(f".{key}")), meant)
+    if meant != key and (meant in known or "." in meant):
+        raise ValueError(f"Unknown --set key {key!r}. Did you mean {meant!r}?")
+    choice(key, known, "--set key", "those that `mvae-tf list settings` shows")
+
+
+def _set_part(part: Any, head: str, key: str, value: Any) -> dict[str, Any]:
+    """Configuration of a part of the model with one argument changed."""
+    if part is None:
+        raise ValueError(f"Expected a {head} to set {key!r} of, got none.")
+    values = _PARTS[head].get(part).get_config()
+    choice(key, [name for name in values if name != "name"], f"key of {head},")
+    return values | {key: _checked(f"{head}.{key}", values[key], value)}
+
+
+def _set_training(training: Training, key: str, value: Any) -> Training:
+    """Training settings with one changed; names become what Keras serialises."""
+    if key == "optimizer" and isinstance(value, str):
+        optimizers.find(value)
+        value = {"class_name": value, "config": {}}
+    elif key == "learning_rate" and isinstance(value, str):
+        schedule = optimizers.find_schedule(value)
+        started = "initial_learning_rate" in inspect.signature(schedule).parameters
+        rate = training.learning_rate
+        if started and not isinstance(rate, dict):
+            value = {"class_name": value, "config": {"initial_learning_rate": rate}}
+        else:
+            value = {"class_name": value, "config": {}}
+    return dataclasses.replace(training, **{key: value})
+
+
+def _set_serialized(training: Training, head: str, key: str, value: Any) -> Training:
+    """Training settings with one argument of the optimiser or schedule changed."""
+    old = getattr(training, head)
+    if not isinstance(old, dict):
+        raise ValueError(
+            f"Expected a schedule to set {key!r} of, such as --set "
+            f"learning_rate=CosineDecay before it, got {old!r}."
+        )
+    find = optimizers.find if head == "optimizer" else optimizers.find_schedule
+    known = optimizers.arguments(find(old["class_name"]))
+    choice(key, known, f"argument of {old['class_name']},")
+    changed = {**old, "config": old["config"] | {key: value}}
+    return dataclasses.replace(training, **{head: changed})
+
+
+def _checked(key: str, old: Any, new: Any) -> Any:
     """The new value, if it may stand where the old one stands."""
+    integer = type(old) is int
     for kind, what in (
         (bool, "true or false"),
-        ((int, float), "a number"),
+        (int if integer else (int, float), "an integer" if integer else "a number"),
         ((list, tuple), "a list"),
     ):
         if isinstance(old, kind):

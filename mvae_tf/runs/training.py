@@ -24,12 +24,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from mvae_tf import data, models, storage
-from mvae_tf.config import RunConfig
+from mvae_tf import data, models, optimizers, storage
+from mvae_tf.config import read_config
 from mvae_tf.evaluation import evaluate
-from mvae_tf.optimizers import FusedAdam
 from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
 from mvae_tf.runs.checkpoints import Checkpoints, load
+from mvae_tf.runs.console import Console
+from mvae_tf.runs.warm_start import start_from
 from mvae_tf.version import __version__
 
 __all__ = [
@@ -48,7 +49,7 @@ _SHOWN = 256
 _LOOKED_AT_BATCHES = 10
 
 
-def train(config, output, resume=False, verbose="auto", metrics=None):
+def train(config, output, resume=False, verbose="auto", metrics=None, started=None):
     """Trains a model into a run folder, evaluates it and writes its report.
 
     TensorFlow's op determinism is switched on, which lasts until the process ends: the
@@ -61,9 +62,12 @@ def train(config, output, resume=False, verbose="auto", metrics=None):
         resume: whether to continue the run in `output`. `config` must then be the one
             that it was started with (see `read_config`), but for more epochs, which
             extend the run.
-        verbose: as in `keras.Model.fit`.
+        verbose: 0 prints nothing, 2 prints lines only, 1 or "auto" also shows the
+            progress within a line where stdout is a terminal.
         metrics: groups of `mvae_tf.evaluation.GROUPS` to measure in the end; None for
             all that do not take long.
+        started: moment, in seconds of `time.monotonic`, from which the time to the
+            first step is counted; None for that of the call.
 
     Returns:
         The trained model.
@@ -76,6 +80,7 @@ def train(config, output, resume=False, verbose="auto", metrics=None):
         FloatingPointError: too many steps in a row had to be skipped.
     """
     output = Path(output)
+    console = Console(verbose, started)
     stored = _open_folder(output, resume)
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
@@ -99,11 +104,15 @@ def train(config, output, resume=False, verbose="auto", metrics=None):
         )
     kept = best_epoch * splits.steps_per_epoch if config.training.patience else step
     if (stopped or step == total) and _finished(output, kept):
-        print(f"The run in {output} is finished: {len(history)} epochs, {step} steps.")
+        console.say(
+            f"The run in {output} is finished: {len(history)} epochs, {step} steps."
+        )
         return load(output)
     if stored is not None:
         config = dataclasses.replace(stored, training=config.training)
-        print(f"Resuming at step {step} of {total}.")
+    if step == 0 and config.init_from is not None:
+        start_from(model, config.init_from)
+    console.banner(config, splits, model, output, step)
     storage.write_json(output / "config.json", config.to_dict())
     storage.remove(output / "report.html")
     write_history(output, history)
@@ -115,14 +124,17 @@ def train(config, output, resume=False, verbose="auto", metrics=None):
         state=(step, history, state),
     )
     if not stopped:
-        _fit(model, config, splits, output, progress, verbose)
+        _fit(model, config, splits, output, progress, console)
     if config.training.patience:
         checkpoints.restore_best()
+    console.say("Training has ended; saving the model.")
     model.after_training(splits.train)
     with storage.write(output / "model.keras") as temporary:
         model.save(temporary)
     shown = int(verbose in (1, "auto"))
+    console.say(f"Evaluating the model on {splits.num_test:,} test images.")
     evaluate_run(output, model, config, splits, metrics, verbose=shown)
+    console.say("Drawing the figures and writing the report.")
     _write_report(output)
     return model
 
@@ -151,19 +163,6 @@ def early_stopping(history, settings):
 
 
 # === The folder ===
-
-
-def read_config(folder):
-    """`RunConfig` of a run folder.
-
-    Raises:
-        FileNotFoundError: it holds no run.
-        ValueError: its `config.json` is damaged.
-    """
-    path = Path(folder) / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a run in {folder}, found no config.json")
-    return RunConfig.from_dict(storage.read_json(path))
 
 
 def read_history(folder):
@@ -338,11 +337,7 @@ def create(config, splits):
         )
     training = config.training
     model.compile(
-        optimizer=FusedAdam(
-            training.learning_rate,
-            epsilon=training.adam_epsilon,
-            normalize_gradients=training.normalize_gradients,
-        ),
+        optimizer=optimizers.from_settings(training),
         steps_per_execution=_divisor(
             splits.steps_per_epoch, training.steps_per_execution
         ),
@@ -422,7 +417,7 @@ class _Progress(keras.callbacks.Callback):
         write_history(self.output, self.history)
 
 
-def _fit(model, config, splits, output, progress, verbose):
+def _fit(model, config, splits, output, progress, console):
     """The rest of an interrupted epoch, then the epochs that are left."""
     shown = data.leading(splits.validation or splits.test, _SHOWN)
 
@@ -438,11 +433,13 @@ def _fit(model, config, splits, output, progress, verbose):
                 MixtureSummaries(output / "logs", *shown, config.to_dict()),
                 progress,
                 RunTimes(output / "times.json"),
+                console,
             ],
-            verbose=verbose,
+            verbose=0,
         )
 
-    if progress.step == 0:
+    # Weights of another run hold what `before_training` finds for new ones.
+    if progress.step == 0 and config.init_from is None:
         batches = min(splits.steps_per_epoch, _LOOKED_AT_BATCHES)
         model.before_training(splits.train_from(0).take(batches))
     steps, epochs = splits.steps_per_epoch, config.training.epochs

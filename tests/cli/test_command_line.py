@@ -2,20 +2,21 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import mvae_tf
-from mvae_tf import models, presets, storage
-from mvae_tf.cli import parser as cli
-from mvae_tf.config import RunConfig
+from mvae_tf import cli, storage
 from mvae_tf.evaluation import bounds
 from mvae_tf.evaluation.audit import Check
-from mvae_tf.runs import overrides, training
+from mvae_tf.runs import training
 
 TINY = [
     "--model=mvae",
@@ -146,29 +147,21 @@ def test_report_draws_what_is_missing(run):
     assert (run / "report.html").stat().st_size
 
 
-@pytest.mark.parametrize(
-    ("kind", "names"),
-    [("models", models.names()), ("presets", presets.names()), ("datasets", ["mnist"])],
-)
-def test_list_names_everything(kind, names, capsys):
-    assert cli.main(["list", kind]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert {line.split()[0] for line in lines} >= set(names)
-
-
 COMMANDS = (
-    ("list", "models presets datasets"),
+    ("list", "models presets datasets networks likelihoods masks metrics settings"),
+    ("show", "PRESET|RUN"),
     (
         "train",
         "--preset --model --data --epochs --batch-size --limit --seed --set --output "
-        "--resume --devices",
+        "--resume --devices --init-from --import",
     ),
-    ("evaluate", "--metrics --num-samples"),
-    ("generate", "--num --component --label --seed --to"),
+    ("evaluate", "--metrics --num-samples --import"),
+    ("generate", "--num --component --label --seed --to --import"),
     ("reconstruct", "--num --component --seed --to"),
     ("interpolate", "--steps --first --second --to"),
     ("export", "--to --version"),
     ("report", "RUN"),
+    ("reproduce", "smoke reduced full --data --output"),
 )
 
 
@@ -186,14 +179,41 @@ def test_help_names_every_option(command, options, capsys):
     ("arguments", "message"),
     [
         ([], "required: COMMAND"),
-        (["trai"], "invalid choice: 'trai'"),
+        (["trai"], "Unknown command 'trai'"),
+        (["trian"], "Did you mean 'train'"),
+        (["list", "preset"], "Did you mean 'presets'"),
+        (["train", "--model=MVAE", "--output=RUN"], "Did you mean 'mvae'"),
+        (["train", "--model=BetaVAE", "--output=RUN"], "Did you mean 'beta_vae'"),
+        (
+            ["train", "--model=vae", "--batchsize=3", "--output=RUN"],
+            "Unrecognized arguments: --batchsize=3. Did you mean --batch-size?",
+        ),
+        (["train", "--model=vae", "--import=no.py", "--output=RUN"], "a Python file"),
+        (["train", "--init-from=no", "--output=RUN"], "expected a run in no"),
+        (
+            ["train", "--model=vae", "--set=batch_size=" + "9" * 20, "--output=RUN"],
+            "Expected --batch-size at most 2^31 - 1",
+        ),
+        (
+            ["train", "--model=vae", "--epochs=" + "9" * 20, "--output=RUN"],
+            "Expected --epochs an integer in [1, 2^31)",
+        ),
+        (
+            ["train", "--model=vae", "--data=mnist", "--output=RUN"]
+            + ["--set=data.data_dir=nowhere"],
+            "--set data.download=true",
+        ),
+        (["show", "mvae-gs-mnis"], "Did you mean 'mvae-gs-mnist'"),
         (["train", "--output=RUN"], "Expected --preset NAME or --model NAME"),
         (["train", "--model=vae"], "required: --output"),
         (["train", "--model=va", "--output=RUN"], "Unknown model 'va'"),
         (["train", "--model=vae", "--preset=x", "--output=RUN"], "not allowed with"),
         (["train", "--preset=mvae-gs-digit", "--output=RUN"], "Did you mean 'mvae-gs-"),
         (["train", "--model=vae", "--data=mnst", "--output=RUN"], "did you mean mnist"),
-        (["train", "--model=vae", "--epochs=0", "--output=RUN"], "epochs an integer"),
+        (
+            ["train", "--model=vae", "--epochs=0", "--output=RUN"],
+            "Expected --epochs an integer",
+        ),
         (["train", "--model=vae", "--epochs=x", "--output=RUN"], "invalid int value"),
         (["train", "--model=vae", "--data=npz:no", "--output=RUN"], "expected a file"),
         (
@@ -202,9 +222,9 @@ def test_help_names_every_option(command, options, capsys):
         ),
         (["train", "--resume", "--output=RUN"], "expected a run in RUN"),
         (["evaluate", "RUN"], "expected a run in RUN"),
-        (["generate", "RUN", "--num=1", "--to=a.png"], "expected a model at RUN"),
+        (["generate", "RUN", "--num=1", "--to=a.png"], "expected a run in RUN"),
         (["generate", "RUN", "--num=1", "--to=a.jpg"], "FILE.png or FILE.npz"),
-        (["export", "RUN", "--to=BASE"], "expected a model at RUN"),
+        (["export", "RUN", "--to=BASE"], "expected a run in RUN"),
         (["report", "RUN"], "expected a run in RUN"),
     ],
 )
@@ -221,16 +241,16 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
             ["train", "--model=vae", "--output=RUN"],
             "holds a run: continue it",
         ),
-        (["train", "--resume", "--seed=4", "--output=RUN"], "Expected seed = 0"),
-        (["generate", "RUN", "--num=0", "--to=a.npz"], "Expected num >= 1, got 0"),
+        (["train", "--resume", "--seed=4", "--output=RUN"], "Expected --seed = 0"),
+        (["generate", "RUN", "--num=0", "--to=a.npz"], "Expected --num >= 1, got 0"),
         (["generate", "RUN", "--num=1", "--component=9", "--to=a.npz"], "in 0..1, got"),
         (["generate", "RUN", "--num=1", "--label=1", "--to=a.npz"], "conditioned on"),
         (["reconstruct", "RUN", "--num=65", "--to=a.npz"], "by index in 0..63"),
         (["reconstruct", "RUN", "--num=0", "--to=a.npz"], "by index in 0..63, got []"),
         (["interpolate", "RUN", "--first", "0", "--to=a.npz"], "Expected 1 indices"),
-        (["interpolate", "RUN", "--steps=1", "--to=a.npz"], "Expected steps >= 2"),
-        (["evaluate", "RUN", "--metrics", "fid"], "invalid choice: 'fid'"),
-        (["evaluate", "RUN", "--num-samples=0"], "Expected num_samples >= 1, got 0"),
+        (["interpolate", "RUN", "--steps=1", "--to=a.npz"], "Expected --steps >= 2"),
+        (["evaluate", "RUN", "--metrics", "fid"], "Unknown group 'fid'"),
+        (["evaluate", "RUN", "--num-samples=0"], "Expected --num-samples >= 1, got 0"),
     ],
 )
 def test_mistakes_about_a_run_are_one_line(
@@ -248,26 +268,138 @@ def test_unwritable_output_is_one_line(tmp_path, capsys):
     assert "Not a directory" in fails(command, capsys)
 
 
-def test_interruption_says_how_to_go_on(run, monkeypatch, capsys):
-    def interrupt(*arguments, **options):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_one_line_that_says_how_to_go_on(run, monkeypatch, capsys, number):
+    def train(*arguments, **options):
+        signal.raise_signal(number)
 
-    monkeypatch.setattr(training, "train", interrupt)
-    assert cli.main(["train", "--resume", "--output", str(run)]) == 130
+    monkeypatch.setattr(training, "train", train)
+    before = signal.getsignal(number)
+    arguments = ["train", "--resume", "--output", str(run)]
+    assert cli.main(arguments) == 128 + number
     error = capsys.readouterr().err
-    assert f"continue with: mvae-tf train --output {run} --resume" in error
+    assert error.count("\n") == 1
+    assert f"mvae_tf train --output {run} --resume" in error
+    assert signal.getsignal(number) == before
 
 
-def test_bugs_are_not_hidden(run, monkeypatch):
+UNEXPECTED = (
+    AttributeError("a mistake of the library"),
+    tf.errors.ResourceExhaustedError(None, None, "too\nlarge"),
+    MemoryError("a mistake of the library"),
+)
+
+
+@pytest.mark.parametrize("error", UNEXPECTED, ids=lambda error: type(error).__name__)
+def test_an_unexpected_error_is_one_line_and_status_1(run, monkeypatch, capsys, error):
     def fail(path):
-        raise AttributeError("a bug")
+        raise error
 
     monkeypatch.setattr(mvae_tf, "load", fail)
-    with pytest.raises(AttributeError, match="a bug"):
-        cli.main(["generate", str(run), "--num=1", "--to=a.npz"])
+    arguments = ["generate", str(run), "--num=1", "--to=a.npz"]
+    assert cli.main(arguments) == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"mvae-tf: error: {type(error).__name__}: ")
+    assert "MVAE_TF_TRACEBACK=1" in line
+    assert line.count("\n") == 1
+
+    monkeypatch.setenv("MVAE_TF_TRACEBACK", "1")
+    assert cli.main(arguments) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
-def test_process_is_quiet_and_exits_with_its_status(tmp_path):
+def test_warnings_are_one_line(run, monkeypatch, capsys):
+    def load(path):
+        warnings.warn("take\ncare", stacklevel=2)
+        raise ValueError("no")
+
+    monkeypatch.setattr(mvae_tf, "load", load)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert cli.main(["generate", str(run), "--num=1", "--to=a.npz"]) == 2
+    expected = "mvae-tf: warning: take care\nmvae-tf: error: no\n"
+    assert capsys.readouterr().err == expected
+
+
+STRANGE = {
+    "no_object": ("values", [1, 2]),
+    "model": ("model", 3),
+    "arguments": ("arguments", [1]),
+    "data": ("data", "digits"),
+    "source": ("data", {"source": 5}),
+    "limit": ("data", {"source": "digits", "limit": "many"}),
+    "training": ("training", []),
+    "epochs": ("training", {"epochs": {}}),
+    "learning_rate": ("training", {"learning_rate": "fast"}),
+    "schedule": ("training", {"learning_rate": {"class_name": 1, "config": {}}}),
+    "optimizer": ("training", {"optimizer": {"class_name": "AdamW"}}),
+    "seed": ("seed", 10**30),
+    "devices": ("devices", None),
+    "preset": ("preset", ["a"]),
+    "imports": ("imports", "own.py"),
+    "unknown": ("sed", 1),
+}
+
+
+@pytest.mark.parametrize(("key", "value"), STRANGE.values(), ids=list(STRANGE))
+def test_a_strange_config_is_one_line(run, tmp_path, capsys, key, value):
+    config = json.loads((run / "config.json").read_text()) | {key: value}
+    config = value if key == "values" else config
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    fails(["evaluate", tmp_path], capsys)
+    fails(["train", "--resume", "--output", tmp_path], capsys)
+
+
+def test_pictures_leave_nothing_beside_them(run, tmp_path):
+    for name in ("a.png", "b.PNG", "c.npz"):
+        assert (
+            cli.main(["generate", str(run), "--num=2", f"--to={tmp_path}/{name}"]) == 0
+        )
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.PNG", "c.npz"}
+
+
+def test_home_is_expanded(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.main(["generate", str(run), "--num=1", "--to=~/a.npz"]) == 0
+    assert (tmp_path / "a.npz").is_file()
+
+
+def test_training_says_what_it_does(run, capsys, tmp_path):
+    output = tmp_path / "run"
+    assert cli.main(["train", *TINY, "--set=latent_dim=3", f"--output={output}"]) == 0
+    printed = capsys.readouterr().out
+    for text in (
+        "No --data given",
+        f"Run       {output}",
+        "Data      digits: 64 training, 64 validation and 64 test images of 8 x 8 x 1",
+        "mvae: K = 2, 3 latent dimensions",
+        "1 epochs of 1 steps of 128 images, 1 steps in all; Adam, learning rate 0.001",
+        "Device    CPU",
+        f"tensorboard --logdir {output}/logs",
+        "First step after",
+        "epoch 1/1  loss",
+        "Evaluating the model on 64 test images",
+        "Drawing the figures",
+        "  elbo ",
+        f"Report  {output}/report.html",
+        f"generate {output} --num 64",
+    ):
+        assert text in printed
+    epochs = [line for line in printed.splitlines() if line.startswith("epoch")]
+    assert len(epochs) == 1
+    assert len(epochs[0]) < 88
+
+
+def test_a_finished_run_is_shown(run, capsys):
+    assert cli.main(["show", str(run)]) == 0
+    printed = capsys.readouterr().out
+    assert "finished, 1 of 1 epochs" in printed
+    assert re.search(r"^  latent_dim +2$", printed, re.M)
+    elbo = json.loads((run / "metrics.json").read_text())["test"]["elbo"]
+    assert re.search(rf"^elbo +{re.escape(f'{elbo:.5g}')}$", printed, re.M)
+
+
+def test_process_is_quiet_and_exits_with_its_status(run, tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     command = [sys.executable, "-m", "mvae_tf", "evaluate", str(tmp_path)]
     result = subprocess.run(
@@ -279,69 +411,84 @@ def test_process_is_quiet_and_exits_with_its_status(tmp_path):
     )
 
 
-# === --set ===
+# === Starting from another run ===
 
 
-def test_settings_reach_their_place():
-    config = overrides.apply(
-        RunConfig("mvae"),
-        [
-            "learning_rate=0.01",
-            "latent_dim=3",
-            "mask.temperature=0.2",
-            "mixing.prior=1.0",
-            "likelihood=continuous_bernoulli",
-            "data.image_size=16",
-            "dtype=mixed_bfloat16",
-        ],
-    )
-    assert config.training.learning_rate == 0.01
-    assert config.data == {"source": "digits", "image_size": 16}
-    assert config.arguments["dtype"] == "mixed_bfloat16"
-    model = models.create(config.model, input_shape=(4, 4, 1), **config.arguments)
-    assert model.latent_dim == 3
-    assert model.mask.temperature == 0.2
-    assert model.mixing.prior == 1.0
-    assert model.likelihood.name == "continuous_bernoulli"
-
-
-def test_settings_apply_in_turn():
-    config = overrides.apply(
-        RunConfig("mvae"), ["mask=gaussian", "mask.clip=[0.1, 2]", "mask.initial=-3"]
-    )
-    mask = config.arguments["mask"]
-    assert (mask["name"], mask["clip"], mask["initial"]) == ("gaussian", [0.1, 2], -3)
+def test_training_continues_from_the_weights_of_another_run(run, tmp_path, capsys):
+    output = tmp_path / "tuned"
+    # No step changes a weight at so small a rate.
+    arguments = ["--set=learning_rate=1e-30", "--epochs=1", "--seed=5"]
+    command = ["train", f"--init-from={run}", *arguments, f"--output={output}"]
+    assert cli.main(command) == 0
+    assert f"starts from the weights of {run}" in capsys.readouterr().out
+    old, new = mvae_tf.load(run), mvae_tf.load(output)
+    assert new.latent_dim == 2
+    for one, other in zip(
+        old.trainable_variables, new.trainable_variables, strict=True
+    ):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    assert json.loads((output / "config.json").read_text())["init_from"] == str(run)
+    # What is counted starts anew.
+    assert int(new.step.numpy()) == 1
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("arguments", "message"),
     [
-        ("latent_dm=3", r"Unknown --set key 'latent_dm'.*Did you mean 'latent_dim'"),
-        ("mask.temperatur=1", r"key of mask, 'temperatur'.*mean 'temperature'"),
-        ("data.sorce=x", r"argument of the data, 'sorce'.*mean 'source'"),
-        ("maks.temperature=1", r"Unknown --set key 'maks.temperature'"),
-        ("seed=1", r"Unknown --set key 'seed'"),
-        ("latent_dim", r"Expected --set key=value, got 'latent_dim'"),
-        ("=3", r"Expected --set key=value, got '=3'"),
-        ("latent_dim=three", r"Expected latent_dim a number, got 'three'"),
-        ("kl_weight=NaN", r"Expected kl_weight a number, got 'NaN'"),
-        ("kl_weight=true", r"Expected kl_weight a number, got True"),
-        ("mask.renormalize=1", r"Expected mask.renormalize true or false, got 1"),
-        ("input_shape=5", r"Expected input_shape a list, got 5"),
-        ("epochs=1.5", r"Expected epochs an integer >= 1, got 1.5"),
-        ("mask.temperature=-1", r"Expected temperature > 0, got -1"),
-        ("mask.placement=here", r"Unknown placement 'here'"),
+        (["--set=latent_dim=3"], "differs in latent_dim (3 instead of 2)"),
+        (["--model=vae"], "differs in the model (vae instead of mvae)"),
     ],
 )
-def test_wrong_settings_are_named(setting, message):
-    def make():
-        config = overrides.apply(RunConfig("mvae"), [setting])
-        return models.create(config.model, **config.arguments)
+def test_weights_that_do_not_fit_are_one_line(
+    run, tmp_path, capsys, arguments, message
+):
+    output = tmp_path / "other"
+    command = ["train", f"--init-from={run}", *arguments, f"--output={output}"]
+    assert message in fails(command, capsys)
 
-    with pytest.raises(ValueError, match=message):
-        make()
+
+# === Parts of one's own ===
+
+OWN = """
+import keras
+from mvae_tf.models import VAE, register
+
+@register("own_vae_of_the_command_line")
+class OwnVAE(VAE):
+    \"\"\"A VAE that only this file knows.\"\"\"
+"""
 
 
-def test_a_part_that_is_not_there_has_no_settings():
-    with pytest.raises(ValueError, match="Expected a mask to set 'temperature' of"):
-        overrides.apply(RunConfig("mvae"), ["mask=null", "mask.temperature=1"])
+@pytest.mark.slow
+def test_own_models_are_imported_where_the_user_says_so(tmp_path):
+    file, output = tmp_path / "own_models.py", tmp_path / "run"
+    file.write_text(OWN)
+
+    def command(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "mvae_tf", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+
+    tiny = ["--limit=32", "--epochs=1", "--set=latent_dim=2", "--set=network.hidden=8"]
+    own = ["--model=own_vae_of_the_command_line", f"--import={file}"]
+    result = command("train", *own, *tiny, f"--output={output}")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((output / "config.json").read_text())["imports"] == [str(file)]
+
+    generate = ["generate", str(output), "--num=1", f"--to={tmp_path}/a.npz"]
+    result = command(*generate)
+    assert result.returncode == 2
+    assert f"--import {file}" in result.stderr
+    assert result.stderr.count("\n") == 1
+    result = command(*generate, f"--import={file}")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, capsys):
+    file = tmp_path / "broken_file.py"
+    file.write_text("import mvae_tf\nraise RuntimeError('on purpose')\n")
+    command = ["train", "--model=vae", f"--import={file}", f"--output={tmp_path}/run"]
+    assert f"{file}: RuntimeError: on purpose" in fails(command, capsys)

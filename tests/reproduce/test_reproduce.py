@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from mvae_tf import evaluation, presets, reproduce
-from mvae_tf.cli.parser import main
+from mvae_tf.cli import main
 from mvae_tf.reproduce import Run, Table, drawings, mvae, records
 from mvae_tf.runs import training
 

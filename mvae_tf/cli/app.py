@@ -1,0 +1,154 @@
+"""The entry point of the command line, and what it says when a command fails.
+
+Exit status 0 means that the result is on the disk. A user's mistake is one line on
+stderr and status 2; an error that the library did not expect is one line and status 1,
+with a traceback before it where the environment has `MVAE_TF_TRACEBACK=1`; a signal is
+one line and status 128 + its number.
+"""
+
+import argparse
+import contextlib
+import importlib
+import os
+import re
+import shlex
+import signal
+import sys
+import textwrap
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mvae_tf.cli import parser
+
+__all__ = ["PROGRAM", "STARTED", "main"]
+
+# Moment at which the command line started, in seconds of `time.monotonic`.
+STARTED = time.monotonic()
+
+# How the user has called the program, for commands to copy.
+PROGRAM = "mvae-tf" if Path(sys.argv[0]).stem == "mvae-tf" else "python -m mvae_tf"
+
+_TRACEBACK = "MVAE_TF_TRACEBACK"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: the words after the program's name; None takes those of the process.
+
+    Returns:
+        Exit status.
+    """
+    options = parser.parse(arguments)
+    module, function = options.command
+    with warnings.catch_warnings(), _stopping_by_signal():
+        warnings.showwarning = _show_warning
+        try:
+            commands = importlib.import_module(f"mvae_tf.cli.{module}")
+            if getattr(options, "imports", None):
+                commands.import_files(options.imports)
+            getattr(commands, function)(options)
+        except BrokenPipeError:
+            # `mvae-tf list presets | head` has read enough. Python would complain
+            # when it flushes stdout at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+        except KeyboardInterrupt:
+            return _stopped(options, signal.SIGINT)
+        except _Stopped as error:
+            return _stopped(options, error.args[0])
+        except (ValueError, OSError, FloatingPointError) as error:
+            return _fail(options, error, 2)
+        except Exception as error:
+            return _fail(options, error, 1)
+    return 0
+
+
+class _Stopped(BaseException):
+    """Raised where a signal asks the process to end."""
+
+
+@contextlib.contextmanager
+def _stopping_by_signal() -> Iterator[None]:
+    """Context in which SIGTERM and SIGHUP end the command as Ctrl-C does."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise _Stopped(number)
+
+    # Python accepts handlers in the main thread alone.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: signal.signal(number, stop)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stopped(options: argparse.Namespace, number: int) -> int:
+    """Says which command continues; returns the exit status of a signal."""
+    hint = ""
+    output = getattr(options, "output", None)
+    if output is not None and (output / "config.json").exists():
+        command = ["train", "--output", str(output), "--resume"]
+        for path in getattr(options, "imports", ()):
+            command += ["--import", str(path)]
+        hint = f"; continue with: {PROGRAM} {shlex.join(command)}"
+    elif options.command[1] == "reproduce":
+        hint = "; the same command continues"
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    # A terminal shows ^C in the line where the program was.
+    start = "\n" if sys.stderr.isatty() else ""
+    print(f"{start}mvae-tf: stopped by {name}{hint}", file=sys.stderr)
+    return 128 + number
+
+
+def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
+    """Says in one line what went wrong; returns the exit status."""
+    if os.environ.get(_TRACEBACK, "0") not in ("", "0"):
+        traceback.print_exception(error)
+    message = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None:
+        message = f"{error.filename}: {error.strerror}"
+    if status == 1:
+        # The messages of TensorFlow name the graph's nodes, too.
+        message = f"{type(error).__name__}: {textwrap.shorten(message, 300)}"
+        message += f" ({_TRACEBACK}=1 in the environment shows where it happened)"
+    print(f"mvae-tf: error: {_in_options(message, options)}", file=sys.stderr)
+    return status
+
+
+def _in_options(message: str, options: argparse.Namespace) -> str:
+    """A message of the library in the words of the command line.
+
+    The library speaks of the arguments of its functions, such as `num_samples` and
+    `download=True`; a user of the command line knows them as `--num-samples` and
+    `--set data.download=true`.
+    """
+    message = message.replace("download=True", "--set data.download=true")
+    message = message.replace("mvae_tf.presets.names()", "`mvae-tf list presets`")
+    message = message.replace("mvae_tf.data.sources()", "`mvae-tf list datasets`")
+    names = "|".join(
+        action.dest for action in options.parser._actions if action.option_strings
+    )
+    return re.sub(
+        rf"^([Ee]xpected )({names})(?= (?:>|<|=|an? |as |in |at |from |among ))",
+        lambda found: f"{found[1]}--{found[2].replace('_', '-')}",
+        message,
+    )
+
+
+def _show_warning(message: Any, *_: Any, **__: Any) -> None:
+    """Prints a warning as one line, without the place in the source."""
+    print(f"mvae-tf: warning: {' '.join(str(message).split())}", file=sys.stderr)

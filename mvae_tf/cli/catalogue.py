@@ -1,0 +1,300 @@
+"""What the library has, read from its source files without importing TensorFlow.
+
+`mvae-tf list` and the hints of the command line need names, defaults and first lines of
+docstrings only. Each stands once, where a class or a function is written; this module
+finds it there with Python's own parser, in a fraction of the time that importing the
+classes takes. `mvae_tf.data` can be imported without TensorFlow.
+"""
+
+import ast
+import contextlib
+import dataclasses
+import functools
+import inspect
+import json
+import re
+import runpy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mvae_tf import data
+from mvae_tf.config import Training
+
+__all__ = [
+    "PART_KINDS",
+    "Setting",
+    "datasets",
+    "defaults",
+    "metric_groups",
+    "metrics",
+    "models",
+    "parts",
+    "settings",
+]
+
+_PACKAGE = Path(__file__).parents[1]
+
+# Argument of a model that names a part -> where parts of this kind are written.
+PART_KINDS = {
+    "network": "parts/networks",
+    "likelihood": "parts/likelihoods.py",
+    "mask": "parts/masks.py",
+    "mixing": "parts/mixing.py",
+    "independence": "parts/independence.py",
+}
+
+# Arguments of `mvae_tf.data.load` that have options of their own.
+_OPTIONS = ("batch_size", "limit", "seed", "source")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Something that `--set` can change.
+
+    Attributes:
+        key: what stands before the equals sign, such as "mask.temperature".
+        default: the default as `--set` takes it; an expression of Python where it is
+            not a constant.
+        owner: what it is a setting of: "training", "data", or the name of a model or
+            of a part.
+        text: what it means, from the docstring.
+    """
+
+    key: str
+    default: str
+    owner: str
+    text: str
+
+
+def models() -> dict[str, str]:
+    """First line of the docstring of each model, by registered name."""
+    return {name: _first_line(node) for name, node in _named_classes("models")}
+
+
+def parts(kind: str) -> dict[str, str]:
+    """First line of the docstring of each part, by name.
+
+    Args:
+        kind: one of `PART_KINDS`.
+    """
+    classes = _named_classes(PART_KINDS[kind])
+    return {name: _first_line(node) for name, node in classes}
+
+
+def datasets() -> dict[str, str]:
+    """What each source of `mvae_tf.data.load` is, by name."""
+    return data.sources()
+
+
+def metrics() -> dict[str, str]:
+    """`mvae_tf.evaluation.UNITS`: what each number means, by name."""
+    return runpy.run_path(str(_PACKAGE / "evaluation" / "units.py"))["UNITS"]
+
+
+def metric_groups() -> list[str]:
+    """`mvae_tf.evaluation.GROUPS`: the groups of numbers that `evaluate` measures."""
+    table = _assigned("evaluation/groups.py", "_GROUPS")
+    assert isinstance(table, ast.Dict)
+    return [ast.literal_eval(key) for key in table.keys if key is not None]
+
+
+def settings() -> list[Setting]:
+    """Everything that `--set` can change."""
+    return [*_training_settings(), *_data_settings(), *_model_settings()]
+
+
+def _training_settings() -> Iterator[Setting]:
+    texts = _described(Training.__doc__ or "", "Attributes")
+    for item in dataclasses.fields(Training):
+        default = item.default
+        if default is dataclasses.MISSING:
+            default = item.default_factory()  # type: ignore[misc]
+        text = texts.get(item.name, "")
+        yield Setting(item.name, json.dumps(default), "training", text)
+
+
+def _data_settings() -> Iterator[Setting]:
+    texts = _described(inspect.getdoc(data.load) or "", "Args")
+    for name, parameter in inspect.signature(data.load).parameters.items():
+        if name not in _OPTIONS:
+            default = json.dumps(parameter.default)
+            yield Setting(f"data.{name}", default, "data", texts.get(name, ""))
+
+
+@functools.cache
+def defaults(model: str) -> dict[str, str]:
+    """Default of each setting of a model, by name.
+
+    Args:
+        model: a name; one that is not in `models()` has no settings.
+    """
+    classes = dict(_named_classes("models"))
+    if model not in classes:
+        return {}
+    return {item.key: item.default for item in _class_settings("models", model, "")}
+
+
+def _model_settings() -> Iterator[Setting]:
+    for name in models():
+        yield from _class_settings("models", name, "")
+    for kind, place in PART_KINDS.items():
+        for name in parts(kind):
+            yield from _class_settings(place, name, f"{kind}.")
+
+
+def _class_settings(place: str, owner: str, prefix: str) -> Iterator[Setting]:
+    """Settings of a model or a part, those that it hands to its base classes too."""
+    classes = {node.name: node for node in _classes(place)}
+    lineage = [dict(_named_classes(place))[owner]]
+    for node in lineage:
+        lineage += [
+            classes[base.id]
+            for base in node.bases
+            if isinstance(base, ast.Name) and base.id in classes
+        ]
+    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    fixed: set[str] = set()
+    open_ended = True
+    for node in lineage:
+        docstring = ast.get_docstring(node) or ""
+        for section in ("Args", "Attributes"):
+            for name, text in _described(docstring, section).items():
+                # "see `Mask`" is less than what `Mask` says.
+                if texts.get(name, "see `").startswith("see `"):
+                    texts[name] = text
+        fixed |= _fixed(node)
+        for item in node.body:
+            if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+                if open_ended:
+                    own = dict(_arguments(item, place))
+                    found = {k: v for k, v in own.items() if k not in fixed} | found
+                open_ended &= item.args.kwarg is not None
+    for name, default in found.items():
+        if name not in ("seed", "input_shape"):
+            yield Setting(prefix + name, default, owner, texts.get(name, ""))
+
+
+# === Reading Python ===
+
+
+def _fixed(node: ast.ClassDef) -> set[str]:
+    """Arguments that a class passes to its base class itself, its attribute `fixed`."""
+    for item in node.body:
+        if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
+            if item.targets[0].id == "fixed":
+                return set(ast.literal_eval(item.value))
+    return set()
+
+
+@functools.cache
+def _tree(place: str) -> ast.Module:
+    path = _PACKAGE / place
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def _assigned(place: str, name: str) -> ast.expr:
+    """What a module assigns to a name at its top level."""
+    for node in _tree(place).body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == name
+            for target in node.targets
+        ):
+            return node.value
+    raise LookupError(f"Expected {name} in {place}, found none.")
+
+
+def _files(place: str) -> list[str]:
+    names = sorted(path.name for path in (_PACKAGE / place).glob("*.py"))
+    return [f"{place}/{name}" for name in names] or [place]
+
+
+def _classes(place: str) -> Iterator[ast.ClassDef]:
+    """Classes of a file, or of all files of a folder."""
+    for file in _files(place):
+        for node in _tree(file).body:
+            if isinstance(node, ast.ClassDef):
+                yield node
+
+
+def _named_classes(place: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    """Classes that have a registered name, with that name."""
+    for node in _classes(place):
+        name = _registered_name(node)
+        if name is not None:
+            yield name, node
+
+
+def _registered_name(node: ast.ClassDef) -> str | None:
+    """The name of `@register("name")`, or else of `name = "name"` in the class."""
+    for decorator in node.decorator_list:
+        if isinstance(decorator, ast.Call) and decorator.args:
+            function = decorator.func
+            called = getattr(function, "id", getattr(function, "attr", ""))
+            if called == "register":
+                return _text(decorator.args[0])
+    for item in node.body:
+        if isinstance(item, ast.Assign) and len(item.targets) == 1:
+            target = item.targets[0]
+            if isinstance(target, ast.Name) and target.id == "name":
+                return _text(item.value)
+    return None
+
+
+def _text(node: ast.expr) -> str | None:
+    value: Any = node.value if isinstance(node, ast.Constant) else None
+    return value if isinstance(value, str) else None
+
+
+def _first_line(node: ast.ClassDef) -> str:
+    return (ast.get_docstring(node) or "").partition("\n")[0]
+
+
+def _arguments(node: ast.FunctionDef, place: str) -> Iterator[tuple[str, str]]:
+    """Names of a function's arguments with their defaults, less `self`."""
+    positional = [*node.args.posonlyargs, *node.args.args]
+    missing = [None] * (len(positional) - len(node.args.defaults))
+    defaults = [*missing, *node.args.defaults, *node.args.kw_defaults]
+    for argument, default in zip(
+        [*positional, *node.args.kwonlyargs], defaults, strict=True
+    ):
+        if argument.arg != "self":
+            yield argument.arg, "" if default is None else _written(default, place)
+
+
+def _written(node: ast.expr, place: str) -> str:
+    """A default as `--set` takes it; an expression that is no constant as it stands."""
+    if isinstance(node, ast.Name):
+        for file in _files(place):
+            with contextlib.suppress(LookupError):
+                return _written(_assigned(file, node.id), place)
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _described(docstring: str, section: str) -> dict[str, str]:
+    """Descriptions by name in the section "Args" or "Attributes" of a docstring."""
+    found: dict[str, str] = {}
+    names: list[str] = []
+    inside, margin = False, 0
+    for line in docstring.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if line.strip() == f"{section}:":
+            inside, margin = True, indent
+        elif inside and line.strip():
+            if indent <= margin:
+                break
+            entry = re.match(
+                r"\*{0,2}(\w+(?:, \w+)*)(?: \([^)]*\))?: (.*)", line.strip()
+            )
+            if entry and indent == margin + 4:
+                names = entry[1].split(", ")
+                found |= dict.fromkeys(names, entry[2])
+            else:
+                found |= {name: f"{found[name]} {line.strip()}" for name in names}
+    return found

@@ -1,0 +1,143 @@
+"""What a training run prints: what will be done, each phase, a line per epoch."""
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mvae_tf.config import RunConfig
+from mvae_tf.data import Splits
+
+__all__ = ["Console"]
+
+# Seconds between two updates of the line that counts steps on a terminal.
+_REFRESH = 0.2
+
+
+class Console(keras.callbacks.Callback):
+    """The lines that a run prints on stdout; as a callback, those of its epochs.
+
+    Args:
+        verbose: 0 prints nothing, 2 prints lines only, 1 or "auto" also counts the
+            steps of the current epoch where stdout is a terminal.
+        started: moment, in seconds of `time.monotonic`, from which the time to the
+            first step is counted; None for now.
+    """
+
+    def __init__(self, verbose: int | str = "auto", started: float | None = None):
+        super().__init__()
+        self.shown = verbose != 0
+        self.counts_steps = self.shown and verbose != 2 and sys.stdout.isatty()
+        self._started = time.monotonic() if started is None else started
+        self._first_step_seen = False
+        self._epochs_seen = 0
+        self._last_refresh = 0.0
+
+    def say(self, text: str) -> None:
+        """Prints a line, unless the run is silent."""
+        if self.shown:
+            print(text, flush=True)
+
+    def banner(
+        self,
+        config: RunConfig,
+        splits: Splits,
+        model: keras.Model,
+        output: Path,
+        step: int,
+    ) -> None:
+        """Prints what will be trained, on what, and where it is written.
+
+        Args:
+            config: configuration of the run.
+            splits: its data.
+            model: its model.
+            output: its folder.
+            step: number of steps done before, when the run is resumed.
+        """
+        training = config.training
+        total = training.epochs * splits.steps_per_epoch
+        shape = " x ".join(map(str, splits.input_shape))
+        classes = f", {splits.num_classes} classes" if splits.num_classes else ""
+        parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
+        rate = training.learning_rate
+        rate = rate["class_name"] if isinstance(rate, dict) else f"{rate:g}"
+        origin = f" (preset {config.preset})" if config.preset else ""
+        state = f", continues at step {step:,}" if step else ""
+        if config.init_from:
+            state += f", starts from the weights of {config.init_from}"
+        lines = {
+            "Run": f"{output}{state}",
+            "Data": f"{config.data['source']}: {splits.num_train:,} training, "
+            f"{splits.num_validation:,} validation and {splits.num_test:,} test images "
+            f"of {shape}{classes}",
+            "Model": f"{config.model}{origin}: K = {model.num_components}, "
+            f"{model.latent_dim} latent dimensions, {parameters:,} parameters",
+            "Training": f"{training.epochs:,} epochs of {splits.steps_per_epoch:,} "
+            f"steps of {training.batch_size:,} images, {total:,} steps in all; "
+            f"{training.optimizer['class_name']}, learning rate {rate}",
+            "Device": _devices(config.devices),
+            "Watch": f"tensorboard --logdir {output / 'logs'}",
+        }
+        for title, text in lines.items():
+            self.say(f"{title:9} {text}")
+
+    # === Epochs ===
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Notes when the epoch starts."""
+        self._epoch, self._epoch_started = epoch, time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Prints the time to the first step, and counts steps on a terminal."""
+        now = time.monotonic()
+        if not self._first_step_seen:
+            self._first_step_seen = True
+            self.say(f"First step after {_duration(now - self._started)}.")
+        if self.counts_steps and now - self._last_refresh > _REFRESH:
+            self._last_refresh = now
+            steps, epochs = self.params["steps"], self.params["epochs"]
+            text = f"epoch {self._epoch + 1}/{epochs}: step {batch + 1}/{steps}"
+            print(f"\r{text}", end="\033[K", flush=True)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Prints one line about the epoch."""
+        if not self.shown:
+            return
+        self._epochs_seen += 1
+        seconds = time.monotonic() - self._epoch_started
+        epochs = self.params["epochs"]
+        text = f"epoch {epoch + 1:{len(str(epochs))}}/{epochs}"
+        for name, title in (("loss", "loss"), ("val_loss", "validation")):
+            if name in (logs or {}):
+                text += f"  {title} {float(logs[name]):.5g}"
+        text += f"  {_duration(seconds)}"
+        # The first epoch is longer, for TensorFlow compiles the step.
+        left = epochs - epoch - 1
+        if left and self._epochs_seen > 1:
+            text += f"  about {_duration(seconds * left)} left"
+        if self.counts_steps:
+            print("\r\033[K", end="")
+        self.say(text)
+
+
+def _devices(number: int) -> str:
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU" if number == 1 else f"{number} logical CPUs"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    name = details.get("device_name", "GPU")
+    return name if number == 1 else f"{number} x {name}"
+
+
+def _duration(seconds: float) -> str:
+    """A length of time in the unit that fits it."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
