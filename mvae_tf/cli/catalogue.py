@@ -3,7 +3,8 @@
 `mvae-tf list` and the hints of the command line need names, defaults and first lines of
 docstrings only. Each stands once, where a class or a function is written; this module
 finds it there with Python's own parser, in a fraction of the time that importing the
-classes takes. `mvae_tf.data` can be imported without TensorFlow.
+classes takes. The sources of `mvae_tf.data` can be imported without
+TensorFlow.
 """
 
 import ast
@@ -19,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvae_tf import data
 from mvae_tf.config import Training
 
 __all__ = [
@@ -85,6 +85,9 @@ def parts(kind: str) -> dict[str, str]:
 
 def datasets() -> dict[str, str]:
     """What each source of `mvae_tf.data.load` is, by name."""
+    # It imports NumPy, for which `--help` need not wait.
+    from mvae_tf import data
+
     return data.sources()
 
 
@@ -116,6 +119,8 @@ def _training_settings() -> Iterator[Setting]:
 
 
 def _data_settings() -> Iterator[Setting]:
+    from mvae_tf import data
+
     texts = _described(inspect.getdoc(data.load) or "", "Args")
     for name, parameter in inspect.signature(data.load).parameters.items():
         if name not in _OPTIONS:
@@ -173,7 +178,8 @@ def _class_settings(place: str, owner: str, prefix: str) -> Iterator[Setting]:
                     found = {k: v for k, v in own.items() if k not in fixed} | found
                 open_ended &= item.args.kwarg is not None
     for name, default in found.items():
-        if name not in ("seed", "input_shape"):
+        # What has no default is what a subclass fixes for its base class.
+        if name not in ("seed", "input_shape") and default:
             yield Setting(prefix + name, default, owner, texts.get(name, ""))
 
 
@@ -222,20 +228,20 @@ def _classes(place: str) -> Iterator[ast.ClassDef]:
 def _named_classes(place: str) -> Iterator[tuple[str, ast.ClassDef]]:
     """Classes that have a registered name, with that name."""
     for node in _classes(place):
-        name = _registered_name(node)
+        name = _registered_name(node, place)
         if name is not None:
             yield name, node
 
 
-def _registered_name(node: ast.ClassDef) -> str | None:
-    """The name of `@register("name")`, or else of `name = "name"` in the class."""
+def _registered_name(node: ast.ClassDef, place: str) -> str | None:
+    """The name of `@register("name")`, or, of a part, `name = "name"` in its class."""
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Call) and decorator.args:
             function = decorator.func
             called = getattr(function, "id", getattr(function, "attr", ""))
             if called == "register":
                 return _text(decorator.args[0])
-    for item in node.body:
+    for item in node.body if place != "models" else ():
         if isinstance(item, ast.Assign) and len(item.targets) == 1:
             target = item.targets[0]
             if isinstance(target, ast.Name) and target.id == "name":

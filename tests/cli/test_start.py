@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("tensorflow", "keras", "numpy", "sklearn", "matplotlib")
+HEAVY = {"tensorflow", "keras", "numpy", "sklearn", "matplotlib"}
 SCRIPT = "import sys\nfrom mvae_tf.cli import main\nsys.exit(main())\n"
 
 
@@ -64,7 +64,13 @@ QUICK = [
 def test_help_lists_and_mistakes_do_without_tensorflow(arguments, status):
     result, modules = start(arguments)
     assert result.returncode == status
-    assert modules.isdisjoint(HEAVY)
+    # The sources of data read files by NumPy.
+    lists_data = arguments in (
+        ["list"],
+        ["list", "datasets"],
+        ["list", "settings", "mask"],
+    )
+    assert not modules & (HEAVY - {"numpy"} if lists_data else HEAVY)
     if status == 0:
         assert result.stdout
         assert not result.stderr
@@ -79,7 +85,7 @@ def test_the_installed_script_does_without_tensorflow(tmp_path):
     script.write_text(SCRIPT)
     result, modules = start(["list", "models"], as_script=str(script))
     assert result.returncode == 0
-    assert modules.isdisjoint(HEAVY)
+    assert not modules & HEAVY
 
 
 def test_a_pipe_that_is_closed_is_no_error():
