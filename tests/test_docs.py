@@ -49,7 +49,7 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS)))
 def test_a_command_of_a_page_is_understood(command):
-    cli._parser().parse_args(shlex.split(command))
+    cli.make_parser().parse_args(shlex.split(command))
 
 
 def test_every_model_has_a_page_with_its_equations():

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import mvae_tf
 from mvae_tf import models, reproduce, storage
-from mvae_tf.cli.parser import main
+from mvae_tf.cli import main
 from mvae_tf.reproduce import Run
 from mvae_tf.reproduce.elsewhere import Elsewhere
 from mvae_tf.runs import training
