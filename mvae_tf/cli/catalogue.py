@@ -178,8 +178,7 @@ def _class_settings(place: str, owner: str, prefix: str) -> Iterator[Setting]:
                     found = {k: v for k, v in own.items() if k not in fixed} | found
                 open_ended &= item.args.kwarg is not None
     for name, default in found.items():
-        # What has no default is what a subclass fixes for its base class.
-        if name not in ("seed", "input_shape") and default:
+        if name not in ("seed", "input_shape"):
             yield Setting(prefix + name, default, owner, texts.get(name, ""))
 
 
@@ -189,8 +188,9 @@ def _class_settings(place: str, owner: str, prefix: str) -> Iterator[Setting]:
 def _fixed(node: ast.ClassDef) -> set[str]:
     """Arguments that a class passes to its base class itself, its attribute `fixed`."""
     for item in node.body:
-        if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
-            if item.targets[0].id == "fixed":
+        if isinstance(item, ast.Assign | ast.AnnAssign) and item.value is not None:
+            target = item.targets[0] if isinstance(item, ast.Assign) else item.target
+            if isinstance(target, ast.Name) and target.id == "fixed":
                 return set(ast.literal_eval(item.value))
     return set()
 
@@ -228,24 +228,17 @@ def _classes(place: str) -> Iterator[ast.ClassDef]:
 def _named_classes(place: str) -> Iterator[tuple[str, ast.ClassDef]]:
     """Classes that have a registered name, with that name."""
     for node in _classes(place):
-        name = _registered_name(node, place)
+        name = _registered_name(node)
         if name is not None:
             yield name, node
 
 
-def _registered_name(node: ast.ClassDef, place: str) -> str | None:
-    """The name of `@register("name")`, or, of a part, `name = "name"` in its class."""
+def _registered_name(node: ast.ClassDef) -> str | None:
+    """The name in the decorator `@register("name")` of a class."""
     for decorator in node.decorator_list:
-        if isinstance(decorator, ast.Call) and decorator.args:
-            function = decorator.func
-            called = getattr(function, "id", getattr(function, "attr", ""))
-            if called == "register":
+        if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name):
+            if decorator.func.id == "register" and decorator.args:
                 return _text(decorator.args[0])
-    for item in node.body if place != "models" else ():
-        if isinstance(item, ast.Assign) and len(item.targets) == 1:
-            target = item.targets[0]
-            if isinstance(target, ast.Name) and target.id == "name":
-                return _text(item.value)
     return None
 
 
@@ -295,12 +288,11 @@ def _described(docstring: str, section: str) -> dict[str, str]:
         elif inside and line.strip():
             if indent <= margin:
                 break
-            entry = re.match(
-                r"\*{0,2}(\w+(?:, \w+)*)(?: \([^)]*\))?: (.*)", line.strip()
-            )
-            if entry and indent == margin + 4:
-                names = entry[1].split(", ")
-                found |= dict.fromkeys(names, entry[2])
+            if indent == margin + 4:
+                # "name: text" or "one, other: text"; for "*args" nobody asks.
+                entry = re.match(r"(\w+(?:, \w+)*): (.*)", line.strip())
+                names = entry[1].split(", ") if entry else []
+                found |= dict.fromkeys(names, entry[2] if entry else "")
             else:
                 found |= {name: f"{found[name]} {line.strip()}" for name in names}
     return found

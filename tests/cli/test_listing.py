@@ -78,9 +78,8 @@ def test_the_catalogue_has_every_group_of_metrics():
 def test_the_catalogue_has_every_setting_of_a_model(name):
     known = registry.arguments(registry.get(name))
     found = catalogue.defaults(name)
-    assert set(found) >= set(known) - {"seed", "input_shape"}
-    for key in found.keys() & known.keys():
-        default = found[key]
+    assert set(found) == set(known) - {"seed", "input_shape"}
+    for key, default in found.items():
         value = list(known[key]) if isinstance(known[key], tuple) else known[key]
         if not isinstance(value, str | dict):
             assert json.loads(default) == value
