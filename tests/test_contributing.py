@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import mvae_tf
 from mvae_tf.data import registry as data_registry
 from mvae_tf.models import registry
 from mvae_tf.optimizers import FusedAdam
+from mvae_tf.parts import likelihoods
 
 TEXT = Path(__file__).parent.parent.joinpath("CONTRIBUTING.md").read_text("utf-8")
 FILES = dict(
@@ -33,6 +35,8 @@ def example(tmp_path, monkeypatch):
         return module
 
     monkeypatch.setattr(registry, "_CLASSES", dict(registry._CLASSES))
+    kinds = likelihoods._KINDS
+    monkeypatch.setattr(kinds, "classes", dict(kinds.classes))
     monkeypatch.setattr(data_registry, "_SOURCES", dict(data_registry._SOURCES))
     return load
 
@@ -64,6 +68,20 @@ def test_an_argument_that_no_parent_has_is_refused(example):
         mvae_tf.create("free_bits_vae", free_nat=1.0)
 
 
+def test_the_likelihood_has_the_density_of_scipy_and_is_saved(example, tmp_path):
+    cls = example("laplace").Laplace
+    mean = np.random.default_rng(1).uniform(size=X.shape).astype("float32")
+    expected = stats.laplace(mean, 0.2).logpdf(X).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(cls(scale=0.2).log_prob(X, mean), expected, rtol=1e-5)
+    model = small("vae", likelihood={"name": "laplace", "scale": 0.2})
+    model.compile(optimizer=FusedAdam(1e-3))
+    model.fit(X, verbose=0)
+    model.save(tmp_path / "laplace.keras")
+    twin = mvae_tf.load(tmp_path / "laplace.keras")
+    assert twin.likelihood.scale == 0.2
+    np.testing.assert_array_equal(twin.reconstruct(X), model.reconstruct(X))
+
+
 def test_the_data_source_is_loaded_by_its_name(example):
     example("moons")
     moons = mvae_tf.data.load("moons")
@@ -77,4 +95,4 @@ def test_the_data_source_is_loaded_by_its_name(example):
 
 
 def test_every_example_is_tested():
-    assert {*FILES} == {"free_bits_vae", "moons"}
+    assert {*FILES} == {"free_bits_vae", "laplace", "moons"}
