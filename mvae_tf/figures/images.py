@@ -166,6 +166,7 @@ def interpolation(model, x0, x1, y=None, num_frames=12, shift=0):
 
 def _shifted_frames(model, x0, x1, y, num_frames, shift):
     first, last = model.encode(x0, y), model.encode(x1, y)
+    y = y if model.conditional else None
     frames = []
     for a in np.linspace(0.0, 1.0, num_frames, dtype=np.float32):
         z = (1.0 - a) * first["mean"] + a * last["mean"]
@@ -298,7 +299,7 @@ def _decode_alone(model, z, component, y):
     """Images `[B, H, W, C]` of one component, from `z [B, K, Z]`."""
     weights = np.zeros((len(z), model.num_components), np.float32)
     weights[:, component] = 1.0
-    return np.asarray(model.decode(z, weights, y))
+    return np.asarray(model.decode(z, weights, y if model.conditional else None))
 
 
 def _table(model, rows, title, subtitle, **options):
