@@ -5,6 +5,7 @@ A model declares its terms and writes the methods of `hooks.py`; training is in
 `evidence.py`. Models of one Gaussian latent find nearly all of it in `single.py`.
 """
 
+import dataclasses
 import numbers
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from mvae_tf.models.registry import arguments
 from mvae_tf.models.training_step import TrainingStep
 from mvae_tf.noise import check_seed
 from mvae_tf.parts import likelihoods, networks
+from mvae_tf.parts.networks.base import NetworkSpec
 from mvae_tf.parts.part import Part
 from mvae_tf.parts.terms import Term
 
@@ -105,35 +107,41 @@ class BaseVAE(TrainingStep, Inference, Evidence):
 
     # === Networks ===
 
-    def make_encoder(self, num_components, latent_dim=None, **options):
-        """Make the encoder of K components, with options of `network.encoder`."""
-        return self.network.encoder(
-            self.input_shape,
-            latent_dim or self.latent_dim,
-            num_components=num_components,
-            **{"num_classes": self.num_classes or 0, "scores": False} | options,
-            **self._named("encoder"),
-        )
+    def network_spec(self, name: str, num_components, **changes) -> NetworkSpec:
+        """Return what a network needs to know to make the layer `name`.
 
-    def make_sub_decoder(self, num_components, num_classes=None):
-        """Make the sub-decoder of K components; by default it sees the labels of q."""
-        if num_classes is None:
-            num_classes = self.num_classes or 0
-        return self.network.sub_decoder(
-            self.latent_dim,
-            num_components=num_components,
-            num_classes=num_classes,
-            **self._named("sub_decoder"),
-        )
-
-    def make_mix_decoder(self, num_components=None):
-        """Make the mix-decoder, one for all components by default."""
+        Args:
+            name: of the layer.
+            num_components: int, sets of weights; None for a layer that all share.
+            **changes: what differs from the model's own sizes.
+        """
         *sides, channels = self.input_shape
-        channels *= self.likelihood.channels_per_channel
-        return self.network.mix_decoder(
-            (*sides, channels),
+        spec = NetworkSpec(
+            image_shape=self.input_shape,
+            output_shape=(*sides, channels * self.likelihood.channels_per_channel),
+            latent_dim=self.latent_dim,
             num_components=num_components,
-            **self._named("mix_decoder"),
+            num_classes=self.num_classes or 0,
+            seed=self.seed,
+            name=name,
+            dtype=self.dtype_policy,
+        )
+        return dataclasses.replace(spec, **changes)
+
+    def make_encoder(self, num_components: int, **changes) -> keras.layers.Layer:
+        """Make the encoder of K components; `changes` are those of `network_spec`."""
+        spec = self.network_spec("encoder", num_components, **changes)
+        return self.network.encoder(spec)
+
+    def make_sub_decoder(self, num_components: int, **changes) -> keras.layers.Layer:
+        """Make the sub-decoder of K components."""
+        spec = self.network_spec("sub_decoder", num_components, **changes)
+        return self.network.sub_decoder(spec)
+
+    def make_mix_decoder(self, num_components=None) -> keras.layers.Layer:
+        """Make the mix-decoder, one for all components by default."""
+        return self.network.mix_decoder(
+            self.network_spec("mix_decoder", num_components)
         )
 
     def _named(self, name):

@@ -272,7 +272,7 @@ class CategoricalVAE(BaseVAE):
 
     def _make_encoder(self):
         hidden, categories = self.network.hidden, self.num_components
-        self.trunk = self.network.trunk(self.input_shape, **self._named("trunk"))
+        self.trunk = self.network.trunk(self.network_spec("trunk", 1))
         if self.logits != "zero":
             self.category_head = self._layer("category_head", hidden, categories)
         # The first layer of q(z | x, c) takes c where the posterior depends on it.

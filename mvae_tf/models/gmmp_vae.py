@@ -136,7 +136,7 @@ class GMMpVAE(BaseVAE):
         if separate:
             self.encoder = self.make_encoder(num_components)
         else:
-            self.encoder = self.make_encoder(1, num_components * latent_dim)
+            self.encoder = self.make_encoder(1, latent_dim=num_components * latent_dim)
         self.sub_decoder = self.make_sub_decoder(num_components=1)
         self.mix_decoder = self.make_mix_decoder()
         self.latent_prior = self._make_prior()

@@ -16,39 +16,40 @@ UNBOUNDED = {"name": "half_sse", "activation": "linear", "low": -50.0, "high": 5
 class Linear(MLP):
     """Networks of one linear layer each; features are pixels."""
 
-    def encoder(
-        self, input_shape, latent_dim, num_components, num_classes, scores, **kwargs
-    ):
+    def encoder(self, spec):
         return MLPEncoder(
-            latent_dim,
-            num_components=num_components,
-            units=[PIXELS, 2 * latent_dim + int(scores)],
+            spec.latent_dim,
+            num_components=spec.sets,
+            units=[PIXELS, spec.head_units],
             activations=[None],
             dropout=0.0,
             plain=1,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )
 
-    def sub_decoder(self, latent_dim, num_components, num_classes, **kwargs):
+    def sub_decoder(self, spec):
         return MLPSubDecoder(
-            num_components=num_components,
-            units=[latent_dim, PIXELS],
+            num_components=spec.sets,
+            units=[spec.latent_dim, PIXELS],
             activations=[None],
             dropout=0.0,
             plain=1,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )
 
-    def mix_decoder(self, output_shape, num_components=None, **kwargs):
+    def mix_decoder(self, spec):
         decoder = MLPMixDecoder(
-            output_shape,
-            shared=num_components is None,
-            num_components=num_components or 1,
+            spec.output_shape,
+            shared=spec.shared,
+            num_components=spec.sets,
             units=[PIXELS, PIXELS],
             activations=[None],
             dropout=0.0,
             plain=1,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )
         kernel = decoder.layers_in_order[0].kernel
         kernel.assign(np.broadcast_to(np.eye(PIXELS), kernel.shape))

@@ -1,5 +1,6 @@
 """Convolutional networks: gated, PixelCNN and DCGAN; decoders that read pixels."""
 
+import dataclasses
 import itertools
 import math
 
@@ -175,10 +176,10 @@ def test_parameters_of_residual_blocks():
 )
 def test_sizes_of_images(sides, features):
     part = networks.get("gated_conv").for_images((*sides, 1))
-    same = {"latent_dim": 4, "num_components": 1, "num_classes": 0, "seed": 0}
-    encoder = part.encoder((*sides, 1), scores=False, **same)
+    spec = networks.NetworkSpec((*sides, 1), (*sides, 2), 4, 1)
+    encoder = part.encoder(spec)
     assert encoder.heads[0].kernel.shape == (features, 8)
-    decoder = part.mix_decoder((*sides, 2), seed=0)
+    decoder = part.mix_decoder(dataclasses.replace(spec, num_components=None))
     assert decoder(tf.zeros([2, 300])).shape == (2, *sides, 2)
 
 
@@ -235,13 +236,14 @@ def test_gated_convolution_against_scipy():
 def test_component_i_starts_alike_whatever_the_number_of_components(network):
     def make(kind, components, **arguments):
         part = networks.get(network).for_images((4, 4, 1))
-        same = {"latent_dim": 2, "num_classes": 0, "seed": 3, "name": kind}
-        return getattr(part, kind)(num_components=components, **same, **arguments)
+        arguments |= {"seed": 3, "name": kind}
+        shape = (4, 4, 1)
+        spec = networks.NetworkSpec(shape, shape, 2, components, **arguments)
+        return getattr(part, kind)(spec)
 
     x = tf.random.stateless_uniform([3, 4, 4, 1], [0, 1])
     z = tf.random.stateless_normal([3, 4, 2], [0, 2])
-    images = {"input_shape": (4, 4, 1), "scores": True}
-    few, many = (make("encoder", k, **images)(x) for k in (2, 4))
+    few, many = (make("encoder", k, scores=True)(x) for k in (2, 4))
     for first, second in zip(few, many, strict=True):
         np.testing.assert_allclose(first, second[:, :2], atol=1e-6)
     assert np.ptp(many[0], axis=1).min() > 1e-5
@@ -252,7 +254,8 @@ def test_component_i_starts_alike_whatever_the_number_of_components(network):
 def test_copies_of_gated_decoders():
     part = networks.get(GATED).for_images((4, 4, 1))
     source, copy = (
-        part.mix_decoder((4, 4, 1), seed=k, num_components=k) for k in (3, 2)
+        part.mix_decoder(networks.NetworkSpec((4, 4, 1), (4, 4, 1), 2, k, seed=k))
+        for k in (3, 2)
     )
     features = tf.random.stateless_normal([3, 2, 5], [0, 1])
     copy.copy_components(source, [2, 0])
@@ -268,7 +271,8 @@ def jacobians(mask_latents, sides=(4, 3)):
     """How outputs of each pixel depend on pixels, and on the map of the latent."""
     network = PIXEL | {"filters": 16, "mask_latents": mask_latents}
     part = networks.get(network).for_images((*sides, 1))
-    decoder = part.mix_decoder((*sides, 1), seed=0)
+    shape = (*sides, 1)
+    decoder = part.mix_decoder(networks.NetworkSpec(shape, shape, 2, None))
     num = math.prod(sides)
     x = tf.random.stateless_uniform([1, *sides, 1], [0, 1])
     maps = tf.random.stateless_normal([1, num], [0, 2])

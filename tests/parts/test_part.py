@@ -122,17 +122,9 @@ def test_draws_and_density_ratio():
 
 
 def make(network, components, kind, **changes):
-    arguments = {
-        "encoder": {"input_shape": (8, 8, 3), "num_classes": 0, "scores": True},
-        "sub_decoder": {"num_classes": 0},
-    }[kind]
-    arguments |= {
-        "latent_dim": 2,
-        "num_components": components,
-        "seed": 3,
-        "name": kind,
-    }
-    return getattr(networks.get(network), kind)(**(arguments | changes))
+    arguments = {"scores": kind == "encoder", "seed": 3, "name": kind} | changes
+    spec = networks.NetworkSpec((8, 8, 3), (8, 8, 3), 2, components, **arguments)
+    return getattr(networks.get(network), kind)(spec)
 
 
 MLP = {"name": "mlp", "hidden": 8}

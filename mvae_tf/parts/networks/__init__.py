@@ -17,9 +17,10 @@ Layers are called as `layer(inputs, labels=None, noise=None, training=False)`; l
 are one-hot rows. Dropout draws from the `noise` of the step, never from a state.
 """
 
-from mvae_tf.parts.networks.base import get, names, register
+from mvae_tf.parts.networks.base import Network, NetworkSpec, get, names, register
 from mvae_tf.parts.networks.conv import Conv
 from mvae_tf.parts.networks.dcgan import DCGAN
+from mvae_tf.parts.networks.from_keras import FromKeras
 from mvae_tf.parts.networks.gated import GatedMLP
 from mvae_tf.parts.networks.gated_conv import GatedConv
 from mvae_tf.parts.networks.mlp import MLP
@@ -29,8 +30,11 @@ __all__ = [
     "DCGAN",
     "MLP",
     "Conv",
+    "FromKeras",
     "GatedConv",
     "GatedMLP",
+    "Network",
+    "NetworkSpec",
     "Pixel",
     "get",
     "names",

@@ -2,6 +2,8 @@
 
 import copy
 import zlib
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -11,6 +13,7 @@ from mvae_tf.parts.part import Kinds, Part
 __all__ = [
     "ComponentNetwork",
     "Network",
+    "NetworkSpec",
     "gaussian_head",
     "get",
     "layer_seed",
@@ -26,12 +29,12 @@ register, get, names = _KINDS.register, _KINDS.get, _KINDS.names
 
 
 def layer_seed(seed, *names):
-    """Seed of one initializer, from the model's seed and the place of the weight."""
+    """Make the seed of one initializer, from the model's and from its place."""
     return (zlib.crc32("/".join(map(str, names)).encode()) ^ seed) & 0x7FFFFFFF
 
 
 def gaussian_head(features, latent_dim, deviations=True):
-    """Mean, standard deviation and scores from `[..., 2 Z]` or `[..., 2 Z + 1]`.
+    """Split `[..., 2 Z]` or `[..., 2 Z + 1]` into mean, stddev and scores.
 
     Without `deviations` the features hold Z fewer, and stddev is None.
 
@@ -51,7 +54,7 @@ def gaussian_head(features, latent_dim, deviations=True):
 
 
 def stateless_dropout(x, rate, name, noise, training):
-    """Dropout of `x [K, B, ...]` from the stateless `noise` of the step."""
+    """Apply dropout to `x [K, B, ...]` by the stateless `noise` of the step."""
     if not (training and rate):
         return x
 
@@ -60,8 +63,68 @@ def stateless_dropout(x, rate, name, noise, training):
     return x * tf.cast(tf.transpose(kept, [1, 0, 2]), x.dtype)
 
 
+@dataclass(frozen=True)
+class NetworkSpec:
+    """What a network is asked to make a layer for.
+
+    Attributes:
+        image_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+        output_shape: shape of what the mix-decoder makes of one image: `image_shape`
+            with as many channels as the likelihood needs.
+        latent_dim: Z, size of one component's latent.
+        num_components: K, sets of weights in the layer; None for a mix-decoder that all
+            components share.
+        num_classes: length of the one-hot labels that the layer takes, 0 for none.
+        scores: whether an encoder makes a positive score per component, too.
+        deviations: whether an encoder makes standard deviations.
+        seed: int that decides the initial weights.
+        name: of the layer; it is part of what seeds the weights.
+        dtype: Keras dtype policy of the layer.
+    """
+
+    image_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    latent_dim: int
+    num_components: int | None
+    num_classes: int = 0
+    scores: bool = False
+    deviations: bool = True
+    seed: int = 0
+    name: str | None = None
+    dtype: Any = None
+
+    @property
+    def head_units(self) -> int:
+        """Outputs per component of an encoder's last layer."""
+        return self.latent_dim * (1 + self.deviations) + int(self.scores)
+
+    @property
+    def code_size(self) -> int:
+        """Size of the latent and the labels that a component decodes."""
+        return self.latent_dim + self.num_classes
+
+    @property
+    def sets(self) -> int:
+        """Sets of weights in the layer, 1 for a shared one."""
+        return self.num_components or 1
+
+    @property
+    def shared(self) -> bool:
+        """Whether the components share the layer."""
+        return self.num_components is None
+
+    @property
+    def layer(self) -> dict[str, Any]:
+        """Arguments of `keras.layers.Layer`."""
+        return {"name": self.name, "dtype": self.dtype}
+
+
 class Network(Part):
     """A part that makes the layers of a model.
+
+    Layers are called as `layer(inputs, labels=None, noise=None, training=False)`;
+    labels are one-hot rows, which the mix-decoder does without. Dropout draws from the
+    `noise` of the step, never from a state.
 
     Attributes:
         autoregressive: whether the mix-decoder predicts each pixel from those before
@@ -73,7 +136,7 @@ class Network(Part):
     image_shape = None
 
     def for_images(self, image_shape):
-        """The same network for images of one shape, whose layers it can make.
+        """Return the same network, fitted to images of one shape.
 
         Args:
             image_shape: `(H, W, C)` of images, or `(P,)` of vectors.
@@ -87,14 +150,41 @@ class Network(Part):
         return fitted
 
     def check_images(self, image_shape):
-        """Raises ValueError on images that the network is not for."""
+        """Raise ValueError on images that the network is not for."""
+
+    def encoder(self, spec: NetworkSpec) -> keras.layers.Layer:
+        """Make the encoders of K components.
+
+        Returns:
+            Layer from x `[B, ...]` to mean `[B, K, Z]`, stddev `[B, K, Z]` > 0 (None
+            without `spec.deviations`) and scores `[B, K]` > 0 (None without
+            `spec.scores`), float32.
+        """
+        raise NotImplementedError
+
+    def sub_decoder(self, spec: NetworkSpec) -> keras.layers.Layer:
+        """Make the sub-decoders of K components.
+
+        Returns:
+            Layer from z `[B, K, Z]` to features `[K, B, ...]`.
+        """
+        raise NotImplementedError
+
+    def mix_decoder(self, spec: NetworkSpec) -> keras.layers.Layer:
+        """Make the mix-decoder, from the features to parameters of the likelihood.
+
+        Returns:
+            Layer from features `[B, ...]` to `[B, *output_shape]` where `spec.shared`,
+            else from `[K, B, ...]` to `[K, B, *output_shape]`.
+        """
+        raise NotImplementedError
 
 
 class ComponentNetwork(keras.layers.Layer):
-    """A layer that holds one set of weights a component."""
+    """A layer that holds one set of weights per component."""
 
     def copy_components(self, source, kept):
-        """Copies the weights of the components `kept` of `source` into this layer.
+        """Copy the weights of the components `kept` of `source` into this layer.
 
         Args:
             source: layer of the same class with more components.

@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import layer_seed, register
+from mvae_tf.parts.networks.base import NetworkSpec, layer_seed, register
 from mvae_tf.parts.networks.branches import (
     BatchNormalization,
     ConvEncoder,
@@ -100,18 +100,7 @@ class Conv(ConvNetwork):
             self.batch_statistics, dtype=dtype, name=f"norm_{name}"
         )
 
-    def encoder(
-        self,
-        input_shape,
-        latent_dim,
-        num_components,
-        num_classes,
-        scores,
-        seed,
-        deviations=True,
-        **kwargs,
-    ):
-        """Encoder layer, with heads of the mixing weights and of the deviations."""
+    def encoder(self, spec: NetworkSpec):
 
         def steps(component, dtype):
             for i, channels in enumerate(self.filters):
@@ -121,7 +110,7 @@ class Conv(ConvNetwork):
                     strides=2,
                     padding="same",
                     kernel_initializer=keras.initializers.TruncatedNormal(
-                        stddev=0.02, seed=layer_seed(seed, "encoder", component, i)
+                        stddev=0.02, seed=layer_seed(spec.seed, "encoder", component, i)
                     ),
                     dtype=dtype,
                     name=f"conv_{i}",
@@ -131,34 +120,35 @@ class Conv(ConvNetwork):
                 yield _leaky_relu
             yield keras.layers.Flatten(dtype=dtype)
             if self.units:
-                yield _dense(self.units, layer_seed(seed, "hidden", component), dtype)
+                yield _dense(
+                    self.units, layer_seed(spec.seed, "hidden", component), dtype
+                )
                 yield _leaky_relu
 
         def head(component, dtype):
-            units = latent_dim * (1 + deviations) + int(scores)
-            return _dense(units, layer_seed(seed, "head", component), dtype)
+            units = spec.head_units
+            return _dense(units, layer_seed(spec.seed, "head", component), dtype)
 
-        side = [math.ceil(n / 2 ** len(self.filters)) for n in input_shape[:2]]
+        side = [math.ceil(n / 2 ** len(self.filters)) for n in spec.image_shape[:2]]
         flat = self.units or math.prod(side) * self.filters[-1]
         return ConvEncoder(
-            latent_dim,
+            spec.latent_dim,
             make_head=head,
-            head_units=flat + num_classes,
-            deviations=deviations,
+            head_units=flat + spec.num_classes,
+            deviations=spec.deviations,
             make_steps=lambda *args: list(steps(*args)),
-            input_shape=input_shape,
-            num_components=num_components,
-            **kwargs,
+            input_shape=spec.image_shape,
+            num_components=spec.sets,
+            **spec.layer,
         )
 
-    def sub_decoder(self, latent_dim, num_components, num_classes, seed, **kwargs):
-        """Sub-decoder layer."""
+    def sub_decoder(self, spec: NetworkSpec):
 
         def steps(component, dtype):
             return [
                 _dense(
                     math.prod(self.feature_map),
-                    layer_seed(seed, "sub_decoder", component),
+                    layer_seed(spec.seed, "sub_decoder", component),
                     dtype,
                 ),
                 keras.layers.Reshape(self.feature_map, dtype=dtype),
@@ -168,18 +158,19 @@ class Conv(ConvNetwork):
 
         return ConvSubDecoder(
             make_steps=steps,
-            input_shape=(latent_dim + num_classes,),
-            num_components=num_components,
-            **kwargs,
+            input_shape=(spec.latent_dim + spec.num_classes,),
+            num_components=spec.sets,
+            **spec.layer,
         )
 
-    def mix_decoder(self, output_shape, seed, num_components=None, **kwargs):
-        """Mix-decoder layer; `num_components=None` shares one among all components."""
+    def mix_decoder(self, spec: NetworkSpec):
         scale = math.prod(stride for _, stride in self.decoder) * self.output_stride
         # Beyond the image, at the bottom and at the right.
         excess = [
             (0, side * scale - wanted)
-            for side, wanted in zip(self.feature_map[:2], output_shape[:2], strict=True)
+            for side, wanted in zip(
+                self.feature_map[:2], spec.output_shape[:2], strict=True
+            )
         ]
 
         def deconv(channels, stride, component, i, dtype):
@@ -189,7 +180,7 @@ class Conv(ConvNetwork):
                 strides=stride,
                 padding="same",
                 kernel_initializer=keras.initializers.RandomNormal(
-                    stddev=0.02, seed=layer_seed(seed, "mix_decoder", component, i)
+                    stddev=0.02, seed=layer_seed(spec.seed, "mix_decoder", component, i)
                 ),
                 dtype=dtype,
                 name=f"deconv_{i}",
@@ -201,16 +192,18 @@ class Conv(ConvNetwork):
                 yield self._norm(dtype, i)
                 yield tf.nn.relu
             last = len(self.decoder)
-            yield deconv(output_shape[-1], self.output_stride, component, last, dtype)
+            yield deconv(
+                spec.output_shape[-1], self.output_stride, component, last, dtype
+            )
             if excess != [(0, 0), (0, 0)]:
                 yield keras.layers.Cropping2D(excess, dtype=dtype)
 
         return ConvMixDecoder(
-            shared=num_components is None,
+            shared=spec.shared,
             make_steps=lambda *args: list(steps(*args)),
             input_shape=self.feature_map,
-            num_components=num_components or 1,
-            **kwargs,
+            num_components=spec.sets,
+            **spec.layer,
         )
 
 

@@ -9,7 +9,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import layer_seed, register
+from mvae_tf.parts.networks.base import NetworkSpec, layer_seed, register
 from mvae_tf.parts.networks.branches import (
     BatchNormalization,
     Branch,
@@ -84,22 +84,11 @@ class DCGAN(ConvNetwork):
                 f"with {len(self.filters)} filters, got {tuple(image_shape)}."
             )
 
-    def encoder(
-        self,
-        input_shape,
-        latent_dim,
-        num_components,
-        num_classes,
-        scores,
-        seed,
-        deviations=True,
-        **kwargs,
-    ):
-        """Encoder layer, with heads of the mixing weights and of the deviations."""
+    def encoder(self, spec: NetworkSpec):
         activation = leaky_relu(self.slope)
 
         def steps(component, dtype):
-            place = (seed, "encoder", component)
+            place = (spec.seed, "encoder", component)
             for i, channels in enumerate(self.filters):
                 convolution = keras.layers.Conv2D(
                     channels,
@@ -117,26 +106,26 @@ class DCGAN(ConvNetwork):
                 yield activation
 
         def head(component, dtype):
-            units = latent_dim * (1 + deviations) + int(scores)
-            return _dense(units, dtype, seed, "head", component)
+            units = spec.head_units
+            return _dense(units, dtype, spec.seed, "head", component)
 
         return ConvEncoder(
-            latent_dim,
+            spec.latent_dim,
             make_head=head,
-            head_units=(self.units or math.prod(self._map_shape(-1))) + num_classes,
-            deviations=deviations,
+            head_units=(self.units or math.prod(self._map_shape(-1)))
+            + spec.num_classes,
+            deviations=spec.deviations,
             make_steps=steps,
-            input_shape=input_shape,
-            num_components=num_components,
-            **kwargs,
+            input_shape=spec.image_shape,
+            num_components=spec.sets,
+            **spec.layer,
         )
 
-    def sub_decoder(self, latent_dim, num_components, num_classes, seed, **kwargs):
-        """Sub-decoder layer."""
-        inputs = latent_dim + num_classes
+    def sub_decoder(self, spec: NetworkSpec):
+        inputs = spec.latent_dim + spec.num_classes
 
         def steps(component, dtype):
-            place = (seed, "sub_decoder", component)
+            place = (spec.seed, "sub_decoder", component)
             if self.units:
                 yield _dense(self.units, dtype, *place)
             else:
@@ -151,16 +140,15 @@ class DCGAN(ConvNetwork):
         return ConvSubDecoder(
             make_steps=steps,
             input_shape=(inputs,),
-            num_components=num_components,
-            **kwargs,
+            num_components=spec.sets,
+            **spec.layer,
         )
 
-    def mix_decoder(self, output_shape, seed, num_components=None, **kwargs):
-        """Mix-decoder layer; `num_components=None` shares one among all components."""
+    def mix_decoder(self, spec: NetworkSpec):
         first_map = self._map_shape(-1)
 
         def steps(component, dtype):
-            place = (seed, "mix_decoder", component)
+            place = (spec.seed, "mix_decoder", component)
             if self.units:
                 yield _dense(math.prod(first_map), dtype, *place, "map")
                 reshape = keras.layers.Reshape(first_map, dtype=dtype, name="map")
@@ -169,7 +157,7 @@ class DCGAN(ConvNetwork):
             for i in reversed(range(len(self.filters))):
                 yield from self._residuals(i, tf.nn.relu, dtype, *place)
                 deconvolution = keras.layers.Conv2DTranspose(
-                    self.filters[i - 1] if i else output_shape[-1],
+                    self.filters[i - 1] if i else spec.output_shape[-1],
                     self.kernel_size,
                     strides=2,
                     padding="same",
@@ -180,11 +168,11 @@ class DCGAN(ConvNetwork):
                     yield tf.nn.relu
 
         return ConvMixDecoder(
-            shared=num_components is None,
+            shared=spec.shared,
             make_steps=steps,
             input_shape=(self.units,) if self.units else first_map,
-            num_components=num_components or 1,
-            **kwargs,
+            num_components=spec.sets,
+            **spec.layer,
         )
 
     def _map_shape(self, index):

@@ -11,7 +11,13 @@ import math
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import ComponentNetwork, Network, layer_seed, register
+from mvae_tf.parts.networks.base import (
+    ComponentNetwork,
+    Network,
+    NetworkSpec,
+    layer_seed,
+    register,
+)
 from mvae_tf.parts.networks.dense import (
     DenseStack,
     Encoder,
@@ -187,57 +193,49 @@ class GatedMLP(Network):
         self.hidden = hidden
         self.initializer = choice(initializer, INITIALIZERS, "initializer")
 
-    def trunk(self, input_shape, **kwargs):
-        """Layer from images to features `[B, hidden]`."""
+    def trunk(self, spec: NetworkSpec):
+        """Make the layer from images to features `[B, hidden]`."""
         return GatedTrunk(
             num_components=1,
-            units=[math.prod(input_shape), self.hidden, self.hidden],
+            units=[math.prod(spec.image_shape), self.hidden, self.hidden],
             linear=False,
             initializer=self.initializer,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )
 
-    def encoder(
-        self,
-        input_shape,
-        latent_dim,
-        num_components,
-        num_classes,
-        scores,
-        deviations=True,
-        **kwargs,
-    ):
-        """Encoder layer, with heads of the mixing weights and of the deviations."""
-        pixels = math.prod(input_shape) + num_classes
-        head = latent_dim * (1 + deviations) + int(scores)
+    def encoder(self, spec: NetworkSpec):
+        pixels = math.prod(spec.image_shape) + spec.num_classes
+        head = spec.head_units
         return GatedEncoder(
-            latent_dim,
-            scores,
-            deviations,
-            num_components=num_components,
+            spec.latent_dim,
+            spec.scores,
+            spec.deviations,
+            num_components=spec.sets,
             units=[pixels, self.hidden, self.hidden, head],
             initializer=self.initializer,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )
 
-    def sub_decoder(self, latent_dim, num_components, num_classes, **kwargs):
-        """Sub-decoder layer."""
+    def sub_decoder(self, spec: NetworkSpec):
         return GatedSubDecoder(
-            num_components=num_components,
-            units=[latent_dim + num_classes, self.hidden],
+            num_components=spec.sets,
+            units=[spec.latent_dim + spec.num_classes, self.hidden],
             linear=False,
             initializer=self.initializer,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )
 
-    def mix_decoder(self, output_shape, num_components=None, **kwargs):
-        """Mix-decoder layer; `num_components=None` shares one among all components."""
+    def mix_decoder(self, spec: NetworkSpec):
         return GatedMixDecoder(
-            output_shape,
-            shared=num_components is None,
-            num_components=num_components or 1,
-            units=[self.hidden, self.hidden, math.prod(output_shape)],
+            spec.output_shape,
+            shared=spec.shared,
+            num_components=spec.sets,
+            units=[self.hidden, self.hidden, math.prod(spec.output_shape)],
             linear=True,
             initializer=self.initializer,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )

@@ -10,7 +10,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import layer_seed, register
+from mvae_tf.parts.networks.base import NetworkSpec, layer_seed, register
 from mvae_tf.parts.networks.branches import ConvEncoder, ConvMixDecoder, ConvNetwork
 from mvae_tf.parts.networks.gated import (
     INITIALIZERS,
@@ -118,18 +118,7 @@ class GatedEncoderNetwork(ConvNetwork):
         layers = [list(layer) for layer in self.encoder_layers]
         return super().get_config() | {"encoder_layers": layers}
 
-    def encoder(
-        self,
-        input_shape,
-        latent_dim,
-        num_components,
-        num_classes,
-        scores,
-        seed,
-        deviations=True,
-        **kwargs,
-    ):
-        """Encoder layer, with heads of the mixing weights and of the deviations."""
+    def encoder(self, spec: NetworkSpec):
 
         def steps(component, dtype):
             convolutions = [
@@ -138,7 +127,7 @@ class GatedEncoderNetwork(ConvNetwork):
                     kernel_size,
                     stride,
                     self.initializer,
-                    layer_seed(seed, "encoder", component, i),
+                    layer_seed(spec.seed, "encoder", component, i),
                     dtype=dtype,
                     name=f"conv_{i}",
                 )
@@ -149,23 +138,23 @@ class GatedEncoderNetwork(ConvNetwork):
         def head(component, dtype):
             make = INITIALIZERS[self.initializer]
             return keras.layers.Dense(
-                latent_dim * (1 + deviations) + int(scores),
-                kernel_initializer=make(seed=layer_seed(seed, "head", component)),
+                spec.head_units,
+                kernel_initializer=make(seed=layer_seed(spec.seed, "head", component)),
                 dtype=dtype,
             )
 
-        sides = list(input_shape[:2])
+        sides = list(spec.image_shape[:2])
         for _, _, stride in self.encoder_layers:
             sides = [math.ceil(side / stride) for side in sides]
         return GatedConvEncoder(
-            latent_dim,
+            spec.latent_dim,
             make_head=head,
-            head_units=math.prod(sides) * self.encoder_layers[-1][0] + num_classes,
-            deviations=deviations,
+            head_units=math.prod(sides) * self.encoder_layers[-1][0] + spec.num_classes,
+            deviations=spec.deviations,
             make_steps=steps,
-            input_shape=input_shape,
-            num_components=num_components,
-            **kwargs,
+            input_shape=spec.image_shape,
+            num_components=spec.sets,
+            **spec.layer,
         )
 
 
@@ -196,35 +185,34 @@ class GatedConv(GatedEncoderNetwork):
         self.hidden = hidden
         self.decoder_filters = tuple(decoder_filters)
 
-    def sub_decoder(self, latent_dim, num_components, num_classes, **kwargs):
-        """Sub-decoder layer."""
+    def sub_decoder(self, spec: NetworkSpec):
         return GatedSubDecoder(
-            num_components=num_components,
-            units=[latent_dim + num_classes, self.hidden],
+            num_components=spec.sets,
+            units=[spec.latent_dim + spec.num_classes, self.hidden],
             linear=False,
             initializer=self.initializer,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )
 
-    def mix_decoder(self, output_shape, seed, num_components=None, **kwargs):
-        """Mix-decoder layer; `num_components=None` shares one among all components."""
-        *sides, channels = output_shape
+    def mix_decoder(self, spec: NetworkSpec):
+        *sides, channels = spec.output_shape
         make = INITIALIZERS[self.initializer]
 
         def maps(dtype):
             return GatedStack(
-                num_components or 1,
+                spec.sets,
                 [self.hidden, math.prod(sides)],
                 linear=False,
                 initializer=self.initializer,
-                seed=seed,
+                seed=spec.seed,
                 dtype=dtype,
                 name="maps",
             )
 
         def steps(component, dtype):
             seeds = [
-                layer_seed(seed, "mix_decoder", component, i)
+                layer_seed(spec.seed, "mix_decoder", component, i)
                 for i in range(len(self.decoder_filters) + 1)
             ]
             gated = [
@@ -247,8 +235,8 @@ class GatedConv(GatedEncoderNetwork):
         return GatedConvMixDecoder(
             maps,
             map_shape=(*sides, 1),
-            shared=num_components is None,
+            shared=spec.shared,
             make_steps=steps,
-            num_components=num_components or 1,
-            **kwargs,
+            num_components=spec.sets,
+            **spec.layer,
         )

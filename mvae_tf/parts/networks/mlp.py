@@ -13,6 +13,7 @@ import tensorflow as tf
 from mvae_tf.parts.networks.base import (
     ComponentNetwork,
     Network,
+    NetworkSpec,
     gaussian_head,
     layer_seed,
     register,
@@ -146,62 +147,54 @@ class MLP(Network):
         self.hidden = hidden
         self.dropout = dropout
 
-    def trunk(self, input_shape, **kwargs):
-        """Layer from images to features `[B, hidden]`."""
+    def trunk(self, spec: NetworkSpec):
+        """Make the layer from images to features `[B, hidden]`."""
         return MLPTrunk(
             num_components=1,
-            units=[math.prod(input_shape), self.hidden, self.hidden],
+            units=[math.prod(spec.image_shape), self.hidden, self.hidden],
             activations=["elu", "tanh"],
             dropout=self.dropout,
             plain=0,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )
 
-    def encoder(
-        self,
-        input_shape,
-        latent_dim,
-        num_components,
-        num_classes,
-        scores,
-        deviations=True,
-        **kwargs,
-    ):
-        """Encoder layer, with heads of the mixing weights and of the deviations."""
-        pixels = math.prod(input_shape) + num_classes
-        head = latent_dim * (1 + deviations) + int(scores)
+    def encoder(self, spec: NetworkSpec):
+        pixels = math.prod(spec.image_shape) + spec.num_classes
+        head = spec.head_units
         return MLPEncoder(
-            latent_dim,
-            deviations,
-            num_components=num_components,
+            spec.latent_dim,
+            spec.deviations,
+            num_components=spec.sets,
             # The authors' conditional encoder widens its first layer by the labels.
-            units=[pixels, self.hidden + num_classes, self.hidden, head],
+            units=[pixels, self.hidden + spec.num_classes, self.hidden, head],
             activations=["elu", "tanh", None],
             dropout=self.dropout,
             plain=1,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )
 
-    def sub_decoder(self, latent_dim, num_components, num_classes, **kwargs):
-        """Sub-decoder layer."""
+    def sub_decoder(self, spec: NetworkSpec):
         return MLPSubDecoder(
-            num_components=num_components,
-            units=[latent_dim + num_classes, self.hidden],
+            num_components=spec.sets,
+            units=[spec.latent_dim + spec.num_classes, self.hidden],
             activations=["tanh"],
             dropout=self.dropout,
             plain=0,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )
 
-    def mix_decoder(self, output_shape, num_components=None, **kwargs):
-        """Mix-decoder layer; `num_components=None` shares one among all components."""
+    def mix_decoder(self, spec: NetworkSpec):
         return MLPMixDecoder(
-            output_shape,
-            shared=num_components is None,
-            num_components=num_components or 1,
-            units=[self.hidden, self.hidden, math.prod(output_shape)],
+            spec.output_shape,
+            shared=spec.shared,
+            num_components=spec.sets,
+            units=[self.hidden, self.hidden, math.prod(spec.output_shape)],
             activations=["elu", None],
             dropout=self.dropout,
             plain=1,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import layer_seed, register
+from mvae_tf.parts.networks.base import NetworkSpec, layer_seed, register
 from mvae_tf.parts.networks.branches import BatchNormalization, ConvMixDecoder
 from mvae_tf.parts.networks.gated import INITIALIZERS, GatedSubDecoder
 from mvae_tf.parts.networks.gated_conv import ENCODER_LAYERS, GatedEncoderNetwork
@@ -269,24 +269,23 @@ class Pixel(GatedEncoderNetwork):
                 f"got {tuple(image_shape)}."
             )
 
-    def sub_decoder(self, latent_dim, num_components, num_classes, **kwargs):
-        """Sub-decoder layer."""
+    def sub_decoder(self, spec: NetworkSpec):
         return GatedSubDecoder(
-            num_components=num_components,
-            units=[latent_dim + num_classes, math.prod(self.image_shape)],
+            num_components=spec.sets,
+            units=[spec.latent_dim + spec.num_classes, math.prod(self.image_shape)],
             linear=False,
             initializer=self.initializer,
-            **kwargs,
+            seed=spec.seed,
+            **spec.layer,
         )
 
-    def mix_decoder(self, output_shape, seed, num_components=None, **kwargs):
-        """Mix-decoder layer; `num_components=None` shares one among all components."""
-        *sides, channels = output_shape
+    def mix_decoder(self, spec: NetworkSpec):
+        *sides, channels = spec.output_shape
         make = INITIALIZERS[self.initializer]
 
         def steps(component, dtype):
             for i in range(self.depth):
-                drawn = layer_seed(seed, "mix_decoder", component, i)
+                drawn = layer_seed(spec.seed, "mix_decoder", component, i)
                 yield MaskedConv2D(
                     self.filters,
                     centre=i > 0,
@@ -297,7 +296,7 @@ class Pixel(GatedEncoderNetwork):
                 )
                 yield BatchNormalization(dtype=dtype, name=f"norm_{i}")
                 yield tf.nn.relu
-            drawn = layer_seed(seed, "mix_decoder", component, self.depth)
+            drawn = layer_seed(spec.seed, "mix_decoder", component, self.depth)
             yield keras.layers.Conv2D(
                 channels,
                 1,
@@ -309,9 +308,9 @@ class Pixel(GatedEncoderNetwork):
 
         return PixelMixDecoder(
             image_size=sides,
-            shared=num_components is None,
+            shared=spec.shared,
             make_steps=steps,
             input_shape=(*sides, 2),
-            num_components=num_components or 1,
-            **kwargs,
+            num_components=spec.sets,
+            **spec.layer,
         )

@@ -1,0 +1,287 @@
+"""Networks made of a user's own Keras models."""
+
+import contextlib
+import functools
+import math
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mvae_tf.parts.networks.base import (
+    ComponentNetwork,
+    Network,
+    NetworkSpec,
+    gaussian_head,
+    layer_seed,
+    register,
+)
+
+__all__ = ["FromKeras"]
+
+ModelFunction = Callable[[NetworkSpec], keras.Model]
+
+
+@register("from_keras")
+class FromKeras(Network):
+    """Networks from functions that return a functional or Sequential `keras.Model`.
+
+    Each function takes a `NetworkSpec` (`image_shape`, `latent_dim`, `num_classes`,
+    `output_shape`, ...) and returns the model of one component. It is registered with
+    `keras.saving.register_keras_serializable`, so that a file of the model can name it;
+    a process that loads the file has to import the module that registers it. Labels,
+    where there are any, are appended to the features of the encoder and to the latents.
+
+    Initializers without a seed follow the seed of the model. Layers that keep the state
+    of a random generator, such as `Dropout`, are refused: all noise of a model is a
+    function of its seed and of the step.
+
+    Args:
+        encoder: Function whose model maps images `[B, *image_shape]` to features of any
+            shape. Linear layers make mean, standard deviation and mixing weight from
+            the flattened features.
+        mix_decoder: Function whose model maps the features of the sub-decoder to
+            parameters of the likelihood, `[B, *output_shape]`.
+        sub_decoder: Function whose model maps latents and labels `[B, code_size]` to
+            features; None hands them to the mix-decoder as they are.
+        shared: Whether one encoder and one sub-decoder are called for all components,
+            which then differ by their linear layers alone, in place of one copy each.
+
+    Raises:
+        ValueError: A function is not registered.
+
+    Example:
+        >>> import keras, mvae_tf
+        >>> from mvae_tf.networks import FromKeras
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... def encoder(spec):
+        ...     return keras.Sequential(
+        ...         [keras.layers.Flatten(), keras.layers.Dense(16, "relu")]
+        ...     )
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... def decoder(spec):
+        ...     return keras.Sequential(
+        ...         [
+        ...             keras.layers.Dense(16, "relu"),
+        ...             keras.layers.Dense(math.prod(spec.output_shape)),
+        ...             keras.layers.Reshape(spec.output_shape),
+        ...         ]
+        ...     )
+        >>> network = FromKeras(encoder, mix_decoder=decoder)
+        >>> mvae = mvae_tf.create("mvae", (8, 8, 1), network=network)
+    """
+
+    def __init__(
+        self,
+        encoder: ModelFunction | str,
+        mix_decoder: ModelFunction | str,
+        sub_decoder: ModelFunction | str | None = None,
+        shared: bool = False,
+    ):
+        given = {"encoder": encoder, "mix_decoder": mix_decoder}
+        if sub_decoder is not None:
+            given["sub_decoder"] = sub_decoder
+        self.functions = {k: _registered(k, value) for k, value in given.items()}
+        self.shared = shared
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the registered names of the functions, and `shared`."""
+        names = {
+            key: keras.saving.get_registered_name(function)
+            for key, function in self.functions.items()
+        }
+        return {"name": self.name, **names, "shared": self.shared}
+
+    def encoder(self, spec: NetworkSpec) -> keras.layers.Layer:
+        return _Encoder(spec, self._models("encoder", spec, spec.image_shape))
+
+    def sub_decoder(self, spec: NetworkSpec) -> keras.layers.Layer:
+        if "sub_decoder" not in self.functions:
+            return _Decoder(spec, [])
+        return _Decoder(spec, self._models("sub_decoder", spec, (spec.code_size,)))
+
+    def mix_decoder(self, spec: NetworkSpec) -> keras.layers.Layer:
+        features = (spec.code_size,)
+        if "sub_decoder" in self.functions:
+            # Its model is made once more, to learn what it makes.
+            (model,) = self._models("sub_decoder", spec, features, copies=1)
+            features = model.output_shape[1:]
+        models = self._models("mix_decoder", spec, features)
+        made = models[0].output_shape[1:]
+        if made != spec.output_shape:
+            raise ValueError(
+                f"Expected a mix_decoder that makes {list(spec.output_shape)} of each "
+                f"image, got one that makes {list(made)}."
+            )
+        return _MixDecoder(spec, models)
+
+    def _models(self, key, spec, input_shape, copies=None):
+        """The models of the components, built; one where it is called for all."""
+        copies = copies or (1 if self.shared else spec.sets)
+        models = []
+        for component in range(copies):
+            seed = layer_seed(spec.seed, key, component)
+            with _construction(seed, spec.dtype):
+                model = self.functions[key](spec)
+                _check(key, model, input_shape)
+            models.append(model)
+        return models
+
+
+def _registered(key, function):
+    """The function itself, or that of a name, if a file can name it."""
+    if isinstance(function, str):
+        found = keras.saving.get_registered_object(function)
+        if found is None:
+            raise ValueError(
+                f"Expected a registered function as {key}, got {function!r}: import "
+                "the module that registers it."
+            )
+        return found
+    name = keras.saving.get_registered_name(function)
+    if keras.saving.get_registered_object(name) is not function:
+        raise ValueError(
+            f"Expected a function that is registered as {key}, got {function!r}: "
+            "decorate it with keras.saving.register_keras_serializable."
+        )
+    return function
+
+
+@contextlib.contextmanager
+def _construction(seed, dtype) -> Iterator[None]:
+    """Makes layers follow a seed and a dtype policy where they have none of their own.
+
+    Keras takes the seeds of initializers without one from Python's `random`.
+    """
+    state, policy = random.getstate(), keras.config.dtype_policy()
+    random.seed(seed)
+    keras.config.set_dtype_policy(dtype or policy)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        keras.config.set_dtype_policy(policy)
+
+
+def _check(key, model, input_shape):
+    """Builds a model, and refuses one that cannot stand in a VAE."""
+    if not isinstance(model, keras.Sequential | keras.Model):
+        raise ValueError(f"Expected {key} to return a keras.Model, got {model!r}.")
+    if not model.built:
+        model.build((None, *input_shape))
+    inputs = getattr(model, "inputs", None) or []
+    if len(inputs) != 1 or tuple(inputs[0].shape[1:]) != tuple(input_shape):
+        raise ValueError(
+            f"Expected {key} to return a functional or Sequential model of one input "
+            f"{list(input_shape)}, got inputs {[list(i.shape[1:]) for i in inputs]}."
+        )
+    if len(model.variables) != len(model.weights):
+        raise ValueError(
+            f"Expected {key} without layers that keep the state of a random generator, "
+            "such as Dropout: all noise of a model is a function of its seed."
+        )
+
+
+class _OfModels(ComponentNetwork):
+    """A layer that calls one Keras model per component, or one for all of them."""
+
+    def __init__(self, spec, models, **kwargs):
+        super().__init__(**spec.layer, **kwargs)
+        self.num_components = spec.sets
+        self.models = models
+        self.built = True
+
+    def run(self, inputs, training):
+        """`[K, B, ...]` -> `[K, B, ...]`, component by component."""
+        if len(self.models) == 1:
+            flat = tf.concat(tf.unstack(inputs, self.num_components), 0)
+            outputs = _on_rows(self.models[0], flat, training)
+            return tf.stack(tf.split(outputs, self.num_components))
+        rows = tf.unstack(inputs, self.num_components)
+        pairs = zip(self.models, rows, strict=True)
+        return tf.stack([_on_rows(model, x, training) for model, x in pairs])
+
+    def copy_components(self, source, kept):
+        if len(source.models) == 1:
+            kept = [0] * len(self.models)
+        for model, index in zip(self.models, kept, strict=False):
+            model.set_weights(source.models[index].get_weights())
+
+
+class _Encoder(_OfModels):
+    """Models from images to features, and a linear head per component."""
+
+    def __init__(self, spec, models):
+        super().__init__(spec, models)
+        self.latent_dim, self.deviations = spec.latent_dim, spec.deviations
+        units = math.prod(models[0].output_shape[1:]) + spec.num_classes
+        self.heads = []
+        for i in range(spec.sets):
+            head = keras.layers.Dense(
+                spec.head_units,
+                kernel_initializer=keras.initializers.GlorotUniform(
+                    layer_seed(spec.seed, "head", i)
+                ),
+                dtype=spec.dtype,
+            )
+            head.build((None, units))
+            self.heads.append(head)
+
+    def call(self, x, labels=None, noise=None, training=False):
+        """Mean and stddev `[B, K, Z]`, and scores `[B, K]` or None, of `x`."""
+        features = [_flat(_on_rows(model, x, training)) for model in self.models]
+        if labels is not None:
+            features = [tf.concat([f, tf.cast(labels, f.dtype)], -1) for f in features]
+        if len(features) == 1:
+            features *= len(self.heads)
+        pairs = zip(self.heads, features, strict=True)
+        outputs = tf.stack([head(f) for head, f in pairs], axis=1)
+        return gaussian_head(outputs, self.latent_dim, self.deviations)
+
+    def copy_components(self, source, kept):
+        super().copy_components(source, kept)
+        for head, index in zip(self.heads, kept, strict=True):
+            head.set_weights(source.heads[index].get_weights())
+
+
+class _Decoder(_OfModels):
+    """Sub-decoders; without models, the latents and labels themselves."""
+
+    def call(self, z, labels=None, noise=None, training=False):
+        """Features `[K, B, ...]` from z `[B, K, Z]`."""
+        codes = tf.transpose(z, [1, 0, 2])
+        if labels is not None:
+            labels = tf.cast(labels, codes.dtype)[tf.newaxis]
+            labels = tf.repeat(labels, self.num_components, axis=0)
+            codes = tf.concat([codes, labels], axis=-1)
+        return self.run(codes, training) if self.models else codes
+
+
+class _MixDecoder(_OfModels):
+    """The mix-decoder, shared or one per component."""
+
+    def __init__(self, spec, models):
+        super().__init__(spec, models)
+        self.shared = spec.shared
+
+    def call(self, features, noise=None, training=False):
+        """`[B, ...]` -> `[B, H, W, C]` if shared, else `[K, B, ...]` alike."""
+        if self.shared:
+            return _on_rows(self.models[0], features, training)
+        return self.run(features, training)
+
+
+def _on_rows(model, x, training):
+    """What a model makes of any number of rows; some layers refuse an empty batch."""
+    run = functools.partial(model, training=training)
+    if training and tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return run(x)
+    rows = tf.shape(x)[0]
+    paddings = [[0, tf.maximum(1 - rows, 0)]] + [[0, 0]] * (x.shape.rank - 1)
+    return run(tf.pad(x, paddings))[:rows]
+
+
+def _flat(x):
+    return tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
