@@ -139,12 +139,15 @@ def command(name: str, scale: str, rows: Iterable[Row]) -> str:
 
 
 def pictured(rows: Iterable[Row]) -> list[Row]:
-    """Records as `mvae_tf.figures.comparison` takes them: few panels, a line a run.
+    """Records as `mvae_tf.figures.comparison` takes them: few panels, one line per run.
 
-    Where there are more metrics than panels fit, those of one kind, such as accuracies,
-    share a panel, and lines are the rows of the paper.
+    Metrics of which the paper has no number are left out, if it has any. Where there
+    are more metrics than panels fit, those of one kind, such as accuracies, share a
+    panel, and lines are the rows of the paper.
     """
     rows = [row | {"run": _label(row)} for row in rows]
+    compared = {row["metric"] for row in rows if row.get("paper") is not None}
+    rows = [row for row in rows if not compared or row["metric"] in compared]
     if len({row["metric"] for row in rows}) > _PANELS:
         return [row | {"metric": row["metric"].split("_")[0]} for row in rows]
     found, seen = [], set()
