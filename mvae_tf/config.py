@@ -133,7 +133,9 @@ class RunConfig:
         data: arguments of `mvae_tf.data.load`, less `batch_size` and `seed`.
         training: settings of the training loop.
         seed: int that decides initial weights, noise and the order of the images.
-        devices: number of devices that train together.
+        devices: number of devices of each worker that train together.
+        workers: number of processes that train together; a run takes it from
+            `TF_CONFIG` (see `mvae_tf.runs.workers`).
         preset: name of the preset that the configuration comes from, or None.
         init_from: folder of the run, or `.keras` file, whose weights this run starts
             from; None for new weights.
@@ -149,6 +151,7 @@ class RunConfig:
     training: Training = field(default_factory=Training)
     seed: int = 0
     devices: int = 1
+    workers: int = 1
     preset: str | None = None
     init_from: str | None = None
     imports: list[str] = field(default_factory=list)
@@ -176,12 +179,13 @@ class RunConfig:
             raise ValueError(f"Expected data.source a text, got {source!r}.")
         _check_integer("seed", self.seed, 0)
         _check_integer("devices", self.devices, 1)
+        _check_integer("workers", self.workers, 1)
         for name, own in (("arguments", ["seed"]), ("data", ["batch_size", "seed"])):
             for key in own:
                 if key in getattr(self, name):
                     raise ValueError(f"Expected {key} outside `{name}`, got it there.")
 
-        if self.devices > 1 and self.training.steps_per_execution > 1:
+        if self.devices * self.workers > 1 and self.training.steps_per_execution > 1:
             # Keras' loop around several steps of several replicas fails in TensorFlow.
             raise ValueError(
                 "Expected steps_per_execution 1 with several devices, got "
@@ -253,6 +257,9 @@ def read_config(folder: str | Path) -> RunConfig:
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"expected a run in {folder}, found no config.json")
+    manifest = path.parent / storage.MANIFEST
+    if not manifest.is_file():
+        storage.warn(f"{manifest} is missing: damage to the run would not be noticed")
     values = storage.read_json(path)
     try:
         return RunConfig.from_dict(values)

@@ -6,27 +6,38 @@ bytes are on the disk. The folder's manifest, `checksums.sha256`, has the format
 
 A process may be killed at any instant. While a file is being replaced, the manifest
 lists the digests of its old and its new content: whichever of the two is found there
-verifies. Linux and macOS.
+verifies.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
+import socket
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError as error:
+    message = "mvae_tf runs on Linux and macOS, and on Windows inside WSL 2."
+    raise ImportError(message) from error
 
 __all__ = [
     "MANIFEST",
     "DamagedFile",
     "StorageError",
     "clean_temporaries",
+    "in_use",
     "read_json",
     "remove",
     "verify",
+    "verify_archive",
+    "warn",
     "write",
     "write_json",
     "write_text",
@@ -36,6 +47,9 @@ MANIFEST = "checksums.sha256"
 
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)\n")
 _TEMPORARY = re.compile(r"\.tmp-(\d{1,9})-.+")
+_LOCK = ".lock"
+# Archives of models and checkpoints are hardly compressed.
+_EXPANSION = 20
 
 StrPath = str | os.PathLike[str]
 
@@ -127,14 +141,21 @@ def verify(path: StrPath) -> bool:
         True for a file that matches its digest, False for one that is not listed.
 
     Raises:
-        DamagedFile: The file's digest is not the listed one.
+        DamagedFile: The file's digest is not the listed one, or the file is not listed
+            and a line that may be its own is damaged.
         FileNotFoundError: A listed file does not exist.
     """
     path = Path(path)
     if not (path.parent / MANIFEST).exists():
         return False
     with _locked(path.parent):
-        expected = _read_manifest(path.parent).get(path.name)
+        entries, damaged = _read_manifest(path.parent)
+        expected = entries.get(path.name)
+        if expected is None and damaged:
+            raise DamagedFile(
+                f"{path.parent / MANIFEST} is damaged: line {min(damaged)} is not a "
+                f"SHA-256 and a file name, and none lists {path.name}"
+            )
         if expected is None:
             return False
         actual = _digest(path)
@@ -146,14 +167,91 @@ def verify(path: StrPath) -> bool:
     return True
 
 
+def verify_archive(path: StrPath) -> None:
+    """Checks a `.npz` or `.keras` file by its digest, or else by its own checksums.
+
+    Such a file is a zip archive, which holds a CRC-32 of each member. Where all of them
+    agree, but the manifest does not list the file or lists another digest, it is the
+    manifest that is damaged: a warning on stderr says so, and the file is intact.
+
+    Raises:
+        DamagedFile: The file is damaged, or claims to unpack to many times its size.
+        FileNotFoundError: The file does not exist.
+    """
+    path = Path(path)
+    unlisted = f"{path} is not listed in {MANIFEST}"
+    try:
+        doubt = None if verify(path) else unlisted
+    except DamagedFile as error:
+        doubt = str(error)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.file_size > _EXPANSION * max(path.stat().st_size, 2**16):
+                    raise DamagedFile(
+                        f"{path} is refused: its {member.filename} claims to unpack to "
+                        f"{member.file_size} bytes"
+                    )
+            damaged = doubt and archive.testzip()
+    except (DamagedFile, FileNotFoundError):
+        raise
+    except Exception as error:  # A flipped bit asks for passwords, codecs and more.
+        unreadable = f"{path} is no {path.suffix} file: {error}"
+        known = doubt not in (None, unlisted)
+        raise DamagedFile(doubt if known else unreadable) from error
+    if damaged:
+        raise DamagedFile(f"{path} is damaged: {damaged} fails its checksum")
+    if doubt and (path.parent / MANIFEST).exists():
+        warn(f"{doubt}; its own checksums agree, so it is used")
+
+
+def warn(message: str) -> None:
+    """Prints a warning, in one line, on stderr."""
+    print(f"mvae-tf: warning: {message}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def in_use(folder: StrPath) -> Iterator[None]:
+    """Context of the one process that may write into a run folder.
+
+    The lock is the operating system's, on a file `.lock` in the folder, and ends with
+    the process, however it ends. Where a file system has no locks, there is none.
+
+    Args:
+        folder: Folder that exists.
+
+    Raises:
+        StorageError: Another process is using the folder.
+    """
+    descriptor = os.open(Path(folder) / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(descriptor, 200).decode(errors="replace")
+            raise StorageError(
+                f"{folder} is in use by {holder or 'another process'}: wait until it "
+                "has ended, or name another folder"
+            ) from error
+        except OSError:
+            pass  # A network file system that has no locks.
+        os.ftruncate(descriptor, 0)
+        os.write(
+            descriptor, f"process {os.getpid()} of {socket.gethostname()}".encode()
+        )
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def remove(path: StrPath) -> None:
     """Removal of a file, if it exists, and of its manifest line."""
     path = Path(path)
     with _locked(path.parent):
         path.unlink(missing_ok=True)
-        entries = _read_manifest(path.parent)
+        entries, damaged = _read_manifest(path.parent)
         if path.name in entries:
-            _write_manifest(path.parent, entries)
+            _write_manifest(path.parent, entries, damaged)
 
 
 def clean_temporaries(folder: StrPath) -> None:
@@ -168,42 +266,45 @@ def _publish(temporary, path):
     folder, name = path.parent, path.name
     new = _digest(temporary)
     with _locked(folder):
-        entries = _read_manifest(folder)
+        entries, damaged = _read_manifest(folder)
         old = entries.get(name) or ({_digest(path)} if path.exists() else set())
-        _write_manifest(folder, entries | {name: old | {new}}, keep=name)
+        _write_manifest(folder, entries | {name: old | {new}}, damaged, keep=name)
         _replace(temporary, path)
-        _write_manifest(folder, entries | {name: {new}})
+        _write_manifest(folder, entries | {name: {new}}, damaged)
 
 
 def _read_manifest(folder):
-    """Dict of name -> set of accepted digests."""
+    """Dict of name -> set of accepted digests, and dict of number -> damaged line."""
     path = folder / MANIFEST
-    if not path.exists():
-        return {}
-    entries = {}
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        for number, line in enumerate(file, start=1):
-            match = _LINE.fullmatch(line)
-            if not match:
-                raise DamagedFile(
-                    f"{path} is damaged: line {number} is not a SHA-256 and a file name"
-                )
-            entries.setdefault(match[2], set()).add(match[1])
-    return entries
+    entries, damaged = {}, {}
+    if path.exists():
+        with path.open(
+            encoding="utf-8", errors="surrogateescape", newline="\n"
+        ) as file:
+            for number, line in enumerate(file, start=1):
+                if match := _LINE.fullmatch(line):
+                    entries.setdefault(match[2], set()).add(match[1])
+                else:
+                    damaged[number] = line
+    return entries, damaged
 
 
-def _write_manifest(folder, entries, keep=None):
-    """Writes the entries of the files that exist, and of `keep`, which is to come."""
+def _write_manifest(folder, entries, damaged, keep=None):
+    """Writes the entries of the files that exist, and of `keep`, which is to come.
+
+    Damaged lines stay: what they may have listed is not to count as never listed.
+    """
     lines = [
         f"{digest}  {name}\n"
         for name in sorted(entries)
         if name == keep or (folder / name).exists()
         for digest in sorted(entries[name])
     ]
+    lines += [line.rstrip("\n") + "\n" for line in damaged.values()]
     path = folder / MANIFEST
     temporary = _temporary(path)
     try:
-        temporary.write_text("".join(lines), encoding="utf-8")
+        temporary.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
         _sync(temporary)
         _replace(temporary, path)
     finally:

@@ -217,9 +217,13 @@ def evaluate(options: argparse.Namespace) -> None:
 def _print_checks(checks: dict[str, Any]) -> None:
     for name, check in checks.items():
         verdict = "holds" if check["holds"] else f"FAILS ({check['failures']})"
+        value, limit, slack = (
+            "not finite" if check[key] is None else f"{check[key]:.5g}"
+            for key in ("value", "limit", "slack")
+        )
         print(
-            f"audit: {name} {check['value']:.5g} <= {check['limit']:.5g} "
-            f"(+ {check['slack']:.2g}), {check['num_images']} images: {verdict}"
+            f"audit: {name} {value} <= {limit} (+ {slack}), "
+            f"{check['num_images']} images: {verdict}"
         )
 
 

@@ -7,7 +7,7 @@ of a tensor of zeros: the sum is exact, has a gradient, and needs no shares of e
 size.
 
 Keras 3 supports neither shares of unequal size nor `MultiWorkerMirroredStrategy`.
-`Replicas` overrides the two methods of its TensorFlow trainer that stand in the way.
+`Replicas` overrides the methods of its TensorFlow trainer that stand in the way.
 """
 
 import itertools
@@ -98,6 +98,35 @@ def gather_rows(value: tf.Tensor) -> tf.Tensor:
 class Replicas:
     """What a Keras model needs to train under a `tf.distribute` strategy."""
 
+    def fit(self, x=None, y=None, batch_size=None, validation_data=None, **kwargs):
+        """Trains as `keras.Model.fit` does; several workers share each batch.
+
+        Every worker has to give the same data. Arrays are shuffled by the model's seed,
+        in the same order everywhere.
+        """
+        if is_multi_worker(self.distribute_strategy):
+            if kwargs.get("validation_split"):
+                raise ValueError(
+                    "Expected validation_data instead of validation_split with several "
+                    "workers."
+                )
+            if not isinstance(x, tf.data.Dataset):
+                x = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y))
+                if kwargs.pop("shuffle", True):
+                    x = x.shuffle(len(x), seed=self.seed)
+                x, y = x.batch(batch_size or 32), None
+                batch_size = None
+            x, validation_data = _shared_by_batch(x), _shared_by_batch(validation_data)
+        return super().fit(
+            x, y, batch_size=batch_size, validation_data=validation_data, **kwargs
+        )
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """Evaluates as `keras.Model.evaluate` does; workers share each batch."""
+        if is_multi_worker(self.distribute_strategy):
+            x = _shared_by_batch(x)
+        return super().evaluate(x, *args, **kwargs)
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Builds the optimiser, for the model was built by its constructor.
 
@@ -136,6 +165,16 @@ class Replicas:
         if not self.run_eagerly:
             step = tf.function(step, reduce_retracing=True)
         return lambda iterator: step(next(iterator))
+
+
+def _shared_by_batch(data):
+    """A data set of which workers take parts of each batch, and not whole files."""
+    if not isinstance(data, tf.data.Dataset):
+        return data
+    options = tf.data.Options()
+    policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = policy
+    return data.with_options(options)
 
 
 def is_multi_worker(strategy):

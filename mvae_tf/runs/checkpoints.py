@@ -7,15 +7,16 @@ it is all that a run needs to go on as if it had never stopped.
 """
 
 import json
-import sys
 import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mvae_tf import storage
 from mvae_tf.models.base import BaseVAE
+from mvae_tf.runs.workers import ALONE
 
 __all__ = ["Checkpoints", "load"]
 
@@ -29,14 +30,18 @@ class Checkpoints:
     Args:
         folder: folder of the checkpoints.
         model: compiled model whose state they hold, its optimiser built.
+        worker: `mvae_tf.runs.workers.Worker`, of which the chief alone writes.
     """
 
-    def __init__(self, folder, model):
+    def __init__(self, folder, model, worker=ALONE):
         self.folder = Path(folder)
         self.model = model
+        self.worker = worker
 
     def save(self, step, history, inside_epoch):
         """Writes a checkpoint and removes those that are too old.
+
+        Every worker has to call it: the metrics of an unfinished epoch are gathered.
 
         Args:
             step: int, training steps done.
@@ -48,8 +53,9 @@ class Checkpoints:
         """
         arrays = {key: variable.numpy() for key, variable in self._state().items()}
         if inside_epoch:
-            for key, variable in self._metrics().items():
-                arrays[key] = np.stack([part.numpy() for part in self._parts(variable)])
+            arrays |= self._gathered_metrics()
+        if not self.worker.is_chief:
+            return
         record = json.dumps({"step": step, "history": history})
         with storage.write(self.folder / f"step-{step:08d}.npz") as temporary:
             np.savez(temporary, record=np.array(record), **arrays)
@@ -74,7 +80,7 @@ class Checkpoints:
             try:
                 record, arrays = _read(path)
             except storage.DamagedFile as error:
-                print(f"mvae-tf: warning: {error}; passed over", file=sys.stderr)
+                storage.warn(f"{error}; passed over")
                 continue
             state = self._state()
             if {k: a.shape for k, a in arrays.items() if k in state} != {
@@ -95,6 +101,8 @@ class Checkpoints:
 
     def save_best(self):
         """Writes the weights of the model, beside the checkpoints, as the best."""
+        if not self.worker.is_chief:
+            return
         arrays = {k: v.numpy() for k, v in self._weights().items()}
         with storage.write(self.folder / _BEST) as temporary:
             np.savez(temporary, record=np.array("{}"), **arrays)
@@ -111,10 +119,25 @@ class Checkpoints:
 
     def restore_metrics(self, metrics):
         """Brings the metrics of an unfinished epoch back into the model."""
-        variables = self._metrics()
-        for key, values in metrics.items():
-            for part, value in zip(self._parts(variables[key]), values, strict=True):
+        for key, variable in self._metrics().items():
+            parts = self._parts(variable)
+            first = self.worker.index * len(parts)
+            own = metrics[key][first : first + len(parts)]
+            for part, value in zip(parts, own, strict=True):
                 part.assign(value)
+
+    def _gathered_metrics(self):
+        """The metrics of each replica of every worker, arrays `[replicas, ...]`."""
+        found = {
+            key: np.stack([part.numpy() for part in self._parts(variable)])
+            for key, variable in self._metrics().items()
+        }
+        if self.worker.count == 1:
+            return found
+        # One exchange for all of them: they are scalars.
+        own = tf.constant(np.stack(list(found.values()), axis=1))
+        rows = self.model.distribute_strategy.gather(own, axis=0).numpy()
+        return dict(zip(found, rows.T, strict=True))
 
     def _state(self):
         """Variables of the model and of its optimiser, each under its own key."""
@@ -147,11 +170,13 @@ def _numbered(groups):
 
 
 def _read(path):
-    if not storage.verify(path):
-        raise storage.DamagedFile(f"{path} is not listed in {storage.MANIFEST}")
-    with np.load(path) as file:
-        arrays = dict(file)
-    return json.loads(str(arrays.pop("record"))), arrays
+    storage.verify_archive(path)
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+        return json.loads(str(arrays.pop("record"))), arrays
+    except Exception as error:  # An archive can be intact and hold something else.
+        raise storage.DamagedFile(f"{path} is no checkpoint: {error}") from error
 
 
 def load(path):
@@ -181,21 +206,18 @@ def load(path):
         raise FileNotFoundError(f"expected a model at {file}, found none{hint}")
     if file.suffix != ".keras":
         raise ValueError(f"Expected a run folder or a .keras file, got {file}.")
-    storage.verify(file)
     _check_archive(file)
     return keras.saving.load_model(file)
 
 
 def _check_archive(file):
     """Refuses a damaged archive, and one that is no model of this library."""
+    storage.verify_archive(file)
     try:
         with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
             name = json.loads(archive.read("config.json"))["registered_name"]
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
-        raise storage.DamagedFile(f"{file} is no Keras file: {error}") from error
-    if damaged:
-        raise storage.DamagedFile(f"{file} is damaged: {damaged} fails its checksum")
-    known = keras.saving.get_registered_object(name)
+        known = keras.saving.get_registered_object(name)
+    except (KeyError, ValueError, TypeError) as error:
+        raise storage.DamagedFile(f"{file} is no .keras file: {error}") from error
     if not (isinstance(known, type) and issubclass(known, BaseVAE)):
         raise ValueError(f"Expected a model of mvae_tf in {file}, got {name!r}.")

@@ -12,6 +12,7 @@ A run folder holds:
 - `logs/`: for TensorBoard.
 """
 
+import contextlib
 import csv
 import dataclasses
 import importlib.metadata
@@ -30,12 +31,21 @@ from mvae_tf.evaluation import evaluate
 from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
 from mvae_tf.runs.checkpoints import Checkpoints, load
 from mvae_tf.runs.console import Console
+from mvae_tf.runs.interruption import Signals
 from mvae_tf.runs.warm_start import start_from
+from mvae_tf.runs.workers import (
+    Worker,
+    check_agreement,
+    make_strategy,
+    naming_lost_workers,
+    wait_for_all,
+)
 from mvae_tf.version import __version__
 
 __all__ = [
     "complete",
     "create",
+    "divergence",
     "evaluate_run",
     "load_data",
     "read_config",
@@ -47,6 +57,8 @@ __all__ = [
 
 _SHOWN = 256
 _LOOKED_AT_BATCHES = 10
+# Nats of loss for each value of an image, above which a run counts as diverged.
+_DIVERGED = 1e6
 
 
 def train(config, output, resume=False, verbose="auto", metrics=None, started=None):
@@ -55,6 +67,10 @@ def train(config, output, resume=False, verbose="auto", metrics=None, started=No
     TensorFlow's op determinism is switched on, which lasts until the process ends: the
     weights of a run that was killed and resumed are those of an undisturbed one, bit
     for bit, on the same machine and versions.
+
+    Where `TF_CONFIG` names several workers, each of them calls this function with the
+    same arguments. The chief alone writes, and its return means that the results are on
+    the disk; the others return at the same time, with the weights of the last step.
 
     Args:
         config: `RunConfig`.
@@ -75,16 +91,40 @@ def train(config, output, resume=False, verbose="auto", metrics=None, started=No
     Raises:
         FileExistsError: `output` holds a run and `resume` is False.
         FileNotFoundError: `resume` is True and there is no run, or data is missing.
-        OSError: the folder cannot be written.
+        ConnectionError: another worker has ended.
+        OSError: the folder cannot be written, or another process is training in it.
         ValueError: arguments that do not fit the model, the data or the run.
-        FloatingPointError: too many steps in a row had to be skipped.
+        FloatingPointError: too many steps in a row had to be skipped, or the run
+            diverged (see `divergence`); in the latter case its folder is complete.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came (see `mvae_tf.runs.interruption`),
+            after a checkpoint of the last step.
     """
     output = Path(output)
-    console = Console(verbose, started)
-    stored = _open_folder(output, resume)
+    worker = Worker.of_environment()
+    config = dataclasses.replace(config, workers=worker.count)
+    console = Console(verbose if worker.is_chief else 0, started)
+    with (
+        _opened(output, resume, worker) as stored,
+        naming_lost_workers(worker),
+        Signals() as signals,
+    ):
+        # Before anything that runs an operation.
+        strategy = make_strategy(config.devices, worker)
+        model = _train(
+            config, stored, output, console, metrics, strategy, worker, signals
+        )
+        if worker.count > 1:
+            wait_for_all(strategy)
+    diverged = divergence(read_history(output), model.input_shape)
+    if diverged:
+        raise FloatingPointError(f"{diverged}; what it left is in {output}")
+    return model
+
+
+def _train(config, stored, output, console, metrics, strategy, worker, signals):
+    """Trains into an opened folder."""
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
-    strategy = _strategy(config.devices)
     splits = load_data(config)
     with strategy.scope():
         model = create(config, splits)
@@ -93,16 +133,23 @@ def train(config, output, resume=False, verbose="auto", metrics=None, started=No
         stored.check_resumed_by(config)
     if config.training.patience and splits.validation is None:
         raise ValueError("Expected data with a validation part for training.patience.")
-    checkpoints = Checkpoints(output / "checkpoints", model)
+    checkpoints = Checkpoints(output / "checkpoints", model, worker)
     step, history, state = checkpoints.restore()
-    best_epoch, stopped = early_stopping(history, config.training)
+    if not step and (output / "history.csv").exists():
+        raise FileNotFoundError(
+            f"expected checkpoints in {output / 'checkpoints'}, found none, though "
+            "history.csv says that epochs are done: start again in another folder"
+        )
+    if worker.count > 1:
+        check_agreement(strategy, step)
+    best_epoch, stopped = early_stopping(history, config.training, model.input_shape)
     total = config.training.epochs * splits.steps_per_epoch
     if step > total:
         raise ValueError(
             f"Expected at least the {len(history)} epochs that the run in {output} has "
             f"done, got {config.training.epochs}."
         )
-    kept = best_epoch * splits.steps_per_epoch if config.training.patience else step
+    kept = best_epoch * splits.steps_per_epoch if best_epoch else step
     if (stopped or step == total) and _finished(output, kept):
         console.say(
             f"The run in {output} is finished: {len(history)} epochs, {step} steps."
@@ -113,25 +160,35 @@ def train(config, output, resume=False, verbose="auto", metrics=None, started=No
     if step == 0 and config.init_from is not None:
         start_from(model, config.init_from)
     console.banner(config, splits, model, output, step)
-    storage.write_json(output / "config.json", config.to_dict())
-    storage.remove(output / "report.html")
-    write_history(output, history)
-    progress = _Progress(
-        output,
-        checkpoints,
-        config.training,
-        splits.steps_per_epoch,
-        state=(step, history, state),
-    )
+    if worker.is_chief:
+        storage.write_json(output / "config.json", config.to_dict())
+        storage.remove(output / "report.html")
+        write_history(output, history)
     if not stopped:
+        progress = _Progress(
+            output,
+            checkpoints,
+            config.training,
+            splits.steps_per_epoch,
+            signals,
+            state=(step, history, state),
+        )
         _fit(model, config, splits, output, progress, console)
-    if config.training.patience:
+        best_epoch, _ = early_stopping(history, config.training, model.input_shape)
+    if not worker.is_chief:
+        return model
+    if worker.count > 1:
+        # What follows is the work of this process alone, with a model of its own.
+        model = create(config, splits)
+        checkpoints = Checkpoints(output / "checkpoints", model)
+        checkpoints.restore()
+    if best_epoch:
         checkpoints.restore_best()
     console.say("Training has ended; saving the model.")
     model.after_training(splits.train)
     with storage.write(output / "model.keras") as temporary:
         model.save(temporary)
-    shown = int(verbose in (1, "auto"))
+    shown = int(console.counts_steps)
     console.say(f"Evaluating the model on {splits.num_test:,} test images.")
     evaluate_run(output, model, config, splits, metrics, verbose=shown)
     console.say("Drawing the figures and writing the report.")
@@ -139,43 +196,88 @@ def train(config, output, resume=False, verbose="auto", metrics=None, started=No
     return model
 
 
-def early_stopping(history, settings):
+def early_stopping(history, settings, input_shape=()):
     """Best epoch so far, and whether training should stop.
 
     The rule of the VampPrior experiments, as a function of the history alone, so that a
-    resumed run stops where an undisturbed one does.
+    resumed run stops where an undisturbed one does. A run that has diverged stops, too.
 
     Args:
         history: rows of `history.csv`.
         settings: `mvae_tf.config.Training`, whose `patience` and `warmup_epochs` count.
+        input_shape: shape of an image, for `divergence`.
 
     Returns:
         `(best_epoch, stopped)`: the epoch, counted from 1, of the lowest validation
-        loss, 0 before the first; and whether more than `patience` epochs after the
-        warm-up have passed since.
+        loss, 0 before the first, without `patience`, and while none was a number; and
+        whether more than `patience` epochs after the warm-up have passed since.
     """
+    diverged = divergence(history, input_shape) is not None
     if not settings.patience or not history:
-        return 0, False
+        return 0, diverged
     losses = [row["val_loss"] for row in history]
+    losses = [math.inf if math.isnan(loss) else loss for loss in losses]
     best = min(range(len(losses)), key=losses.__getitem__)
     waited = len(losses) - max(best + 1, settings.warmup_epochs - 1)
-    return best + 1, waited > settings.patience
+    found = best + 1 if losses[best] < math.inf else 0
+    return found, diverged or waited > settings.patience
+
+
+def divergence(history, input_shape):
+    """What to say of a run that has diverged; None for one that has not.
+
+    A run has diverged when the training loss of an epoch is not finite, or above 10^6
+    nats for each value of an image, which no likelihood of this library gives to images
+    in its range. The rule looks at the history alone, as `early_stopping` does.
+
+    Args:
+        history: rows of `history.csv`.
+        input_shape: shape of an image.
+
+    Returns:
+        One line that names the first such epoch, or None.
+    """
+    limit = _DIVERGED * math.prod(input_shape)
+    for row in history:
+        loss = row.get("loss", 0.0)
+        if not abs(loss) <= limit:
+            return (
+                f"the run diverged in epoch {row['epoch']:g}: its loss is {loss:.3g} "
+                f"nats per image, which is beyond {limit:.1g}; a lower learning_rate "
+                "may help"
+            )
+    return None
 
 
 # === The folder ===
 
 
 def read_history(folder):
-    """Rows of `history.csv`, a list of dicts, one an epoch; empty if there is none."""
+    """Rows of `history.csv`, a list of dicts, one an epoch.
+
+    It is empty for a run that has not finished an epoch.
+
+    Raises:
+        FileNotFoundError: the file is missing, though the run has trained.
+        mvae_tf.storage.DamagedFile: the file is damaged.
+    """
     path = Path(folder) / "history.csv"
     if not path.is_file():
+        if (path.parent / "model.keras").is_file():
+            raise FileNotFoundError(
+                f"expected {path} beside the model of the run, found none: `train "
+                "--resume` writes it again from the checkpoints"
+            )
         return []
     storage.verify(path)
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            {key: float(value) for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                {key: float(value) for key, value in row.items()}
+                for row in csv.DictReader(file, strict=True)
+            ]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise storage.DamagedFile(f"{path} is no table of numbers: {error}") from error
 
 
 def load_data(config):
@@ -234,30 +336,39 @@ def evaluate_run(
     return values
 
 
-def _open_folder(output, resume):
-    """`RunConfig` of the run to resume, or None; makes the folder and tries to write.
+@contextlib.contextmanager
+def _opened(output, resume, worker):
+    """Context of the run folder, which gives the `RunConfig` to resume, or None.
 
-    Trying comes first, so that an hour of training does not end at a full disk.
+    The chief makes the folder, locks it and tries to write, so that an hour of training
+    does not end at a full disk. Other workers look only, before the chief can have
+    written, because it waits for them when it makes the strategy.
     """
-    if (output / "config.json").exists() and not resume:
-        raise FileExistsError(
-            f"{output} holds a run: continue it with --resume, or name another folder"
-        )
-    stored = read_config(output) if resume else None
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=output) as file:
-        file.write(bytes(2**16))
-    for folder in (output, output / "checkpoints"):
-        storage.clean_temporaries(folder)
-    return stored
+    if resume:
+        read_config(output)
+    with contextlib.ExitStack() as stack:
+        if worker.is_chief:
+            output.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(storage.in_use(output))
+        if (output / "config.json").exists() and not resume:
+            raise FileExistsError(
+                f"{output} holds a run: continue it with --resume, or name another "
+                "folder"
+            )
+        stored = read_config(output) if resume else None
+        if worker.is_chief:
+            with tempfile.TemporaryFile(dir=output) as file:
+                file.write(bytes(2**16))
+            for folder in (output, output / "checkpoints"):
+                storage.clean_temporaries(folder)
+        yield stored
 
 
 def _finished(output, step):
     """Whether the model of this step, its numbers and its report are there, intact."""
     try:
-        intact = all(
-            storage.verify(output / n) for n in ("model.keras", "metrics.json")
-        )
+        names = ("model.keras", "metrics.json", "history.csv")
+        intact = all(storage.verify(output / name) for name in names)
         evaluated = intact and storage.read_json(output / "metrics.json")["step"]
     except (storage.DamagedFile, FileNotFoundError):
         return False
@@ -294,25 +405,6 @@ def _finite(value):
 
 
 # === The model ===
-
-
-def _strategy(devices):
-    """Strategy over GPUs where there are any, else over logical CPUs."""
-    if devices == 1:
-        return tf.distribute.get_strategy()
-    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-    if kind == "CPU":
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        try:
-            tf.config.set_logical_device_configuration(
-                cpu, [tf.config.LogicalDeviceConfiguration()] * devices
-            )
-        except RuntimeError:
-            pass  # TensorFlow has started, with the devices counted below.
-    found = len(tf.config.list_logical_devices(kind))
-    if found < devices:
-        raise ValueError(f"Expected at most {found} devices ({kind}), got {devices}.")
-    return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(devices)])
 
 
 def create(config, splits):
@@ -384,16 +476,19 @@ def versions():
 class _Progress(keras.callbacks.Callback):
     """Counts steps, writes checkpoints and the history, and stops early."""
 
-    def __init__(self, output, checkpoints, settings, steps_per_epoch, state):
+    def __init__(self, output, checkpoints, settings, steps_per_epoch, signals, state):
         super().__init__()
         self.output = output
         self.checkpoints = checkpoints
         self.settings = settings
         self.steps_per_epoch = steps_per_epoch
+        self.signals = signals
         self.step, self.history, self.metrics = state
 
     def on_epoch_begin(self, epoch, logs=None):
         self.before = self.step
+        self.signals.wait = True
+        self.warned = False
         if self.metrics:
             self.checkpoints.restore_metrics(self.metrics)
             self.metrics = {}
@@ -402,24 +497,52 @@ class _Progress(keras.callbacks.Callback):
         last, self.step = self.step, self.before + batch + 1
         every = self.settings.checkpoint_every
         due = every and self.step // every > last // every
-        if due and self.step % self.steps_per_epoch:
+        inside = self.step % self.steps_per_epoch != 0
+        # Workers are not interrupted at the same step, and write together.
+        interrupted = self.signals.received is not None and inside
+        if inside and (due or interrupted and self.checkpoints.worker.count == 1):
             self.checkpoints.save(self.step, self.history, inside_epoch=True)
+        if interrupted:
+            self.signals.raise_received()
+        if logs and not self.warned:
+            row = {"epoch": len(self.history) + 1, "loss": float(logs["loss"])}
+            self.warned = self._warn(row)
 
     def on_epoch_end(self, epoch, logs=None):
         row = {key: float(value) for key, value in logs.items()}
         self.history.append({"epoch": epoch + 1} | row)
-        best, stopped = early_stopping(self.history, self.settings)
+        best, stopped = early_stopping(
+            self.history, self.settings, self.model.input_shape
+        )
         if best == epoch + 1:
             # Before the checkpoint, whose history may then speak of it.
             self.checkpoints.save_best()
         self.model.stop_training |= stopped
         self.checkpoints.save(self.step, self.history, inside_epoch=False)
-        write_history(self.output, self.history)
+        if self.checkpoints.worker.is_chief:
+            write_history(self.output, self.history)
+        if not self.warned:
+            self._warn(self.history[-1])
+        if not math.isfinite(row.get("val_loss", 0.0)):
+            storage.warn(f"the validation loss of epoch {epoch + 1} is not finite")
+        self.signals.raise_received()
+        self.signals.wait = False
+
+    def _warn(self, row):
+        """Says that the run diverges, if it does."""
+        diverged = divergence([row], self.model.input_shape)
+        if diverged:
+            storage.warn(f"{diverged}; training stops at the end of the epoch")
+        return diverged is not None
 
 
 def _fit(model, config, splits, output, progress, console):
     """The rest of an interrupted epoch, then the epochs that are left."""
-    shown = data.leading(splits.validation or splits.test, _SHOWN)
+    watching = [progress, console]
+    if progress.checkpoints.worker.is_chief:
+        shown = data.leading(splits.validation or splits.test, _SHOWN)
+        summaries = MixtureSummaries(output / "logs", *shown, config.to_dict())
+        watching = [summaries, progress, RunTimes(output / "times.json"), console]
 
     def fit(steps, first, last, *callbacks):
         model.fit(
@@ -428,13 +551,7 @@ def _fit(model, config, splits, output, progress, console):
             epochs=last,
             steps_per_epoch=steps,
             validation_data=splits.validation,
-            callbacks=[
-                *callbacks,
-                MixtureSummaries(output / "logs", *shown, config.to_dict()),
-                progress,
-                RunTimes(output / "times.json"),
-                console,
-            ],
+            callbacks=[*callbacks, *watching],
             verbose=0,
         )
 
@@ -448,7 +565,7 @@ def _fit(model, config, splits, output, progress, console):
         # The weights of the terms are those of the checkpoint.
         fit(steps - done, epoch, epoch + 1)
         epoch += 1
-    _, stopped = early_stopping(progress.history, config.training)
+    _, stopped = early_stopping(progress.history, config.training, model.input_shape)
     if epoch < epochs and not stopped:
         warmup = config.training.warmup_epochs
         fit(steps, epoch, epochs, *([KLWarmup(warmup)] if warmup else []))

@@ -55,6 +55,35 @@ def test_rule_is_that_of_a_counter(losses, warmup, patience):
     assert found[0] == best
 
 
+def test_a_loss_that_is_not_a_number_is_never_the_best():
+    nan = float("nan")
+    settings = Training(patience=2)
+    found = [
+        training.early_stopping(history(losses), settings)
+        for losses in ([nan], [nan, 2.0, 3.0], [nan, nan, nan, nan], [1.0, nan, 0.5])
+    ]
+    assert found == [(0, False), (2, False), (0, True), (3, False)]
+
+
+@pytest.mark.parametrize(
+    ("loss", "diverged"),
+    [
+        (float("nan"), True),
+        (float("inf"), True),
+        (7e24, True),
+        (-7e24, True),
+        (3.9e6, False),
+        (-3.0, False),
+    ],
+)
+def test_a_run_that_diverged_stops(loss, diverged):
+    rows = [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": loss}]
+    message = training.divergence(rows, (2, 2, 1))
+    assert (message is not None) == diverged
+    assert training.early_stopping(rows, Training(), (2, 2, 1)) == (0, diverged)
+    assert not diverged or message.startswith("the run diverged in epoch 2: its loss")
+
+
 def test_without_patience_nothing_stops():
     assert training.early_stopping(history([1.0, 2.0, 3.0]), Training()) == (0, False)
 

@@ -3,8 +3,12 @@
 import dataclasses
 import json
 import random
+import shutil
 import signal
+import subprocess
+import sys
 import time
+import zipfile
 
 import keras
 import killed_runs
@@ -17,11 +21,21 @@ from mvae_tf import storage
 from mvae_tf.config import RunConfig, Training
 from mvae_tf.runs import training
 from mvae_tf.runs.checkpoints import Checkpoints
+from mvae_tf.runs.interruption import Interrupted
 
 SMALL = {"latent_dim": 2, "network": {"name": "mlp", "hidden": 8}}
 SINGLE = RunConfig(
     "vae", SMALL, {"source": "digits", "limit": 64}, Training(epochs=2, batch_size=32)
 )
+
+
+# Loads the module alone, which needs no TensorFlow.
+STORAGE_ALONE = f"""
+import importlib.util
+spec = importlib.util.spec_from_file_location("storage", {storage.__file__!r})
+storage = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(storage)
+"""
 
 
 def end_state(folder):
@@ -184,6 +198,84 @@ def test_lost_result_is_written_again_without_training(tmp_path):
     flip_a_byte(tmp_path / "model.keras")
     training.train(SINGLE, tmp_path, resume=True, verbose=0)
     assert end_state(tmp_path) == before
+
+
+def test_missing_history_is_named_and_written_again(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = (run / "history.csv").read_bytes()
+    (run / "history.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"history.csv beside the model"):
+        training.read_history(run)
+    training.train(SINGLE, run, resume=True, verbose=0)
+    assert (run / "history.csv").read_bytes() == before
+
+
+def test_missing_checkpoints_are_named(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(FileNotFoundError, match="found none, though history.csv says"):
+        training.train(SINGLE, run, resume=True)
+
+
+def test_missing_checksums_are_named(finished, tmp_path, capsys):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / storage.MANIFEST).unlink()
+    training.read_config(run)
+    assert "checksums.sha256 is missing" in capsys.readouterr().err
+
+
+def test_second_process_leaves_the_folder_alone(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = end_state(run)
+    code = "import sys\n"
+    code += "with storage.in_use(sys.argv[1]): print('locked', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", STORAGE_ALONE + code, run],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout.readline() == b"locked\n"
+        longer = dataclasses.replace(SINGLE, training=Training(epochs=3, batch_size=32))
+        with pytest.raises(OSError, match=f"in use by process {other.pid} of"):
+            training.train(longer, run, resume=True)
+        assert end_state(run) == before
+        other.kill()
+    # The lock has died with its process.
+    with storage.in_use(run):
+        pass
+
+
+def test_a_signal_ends_a_run_after_a_checkpoint(finished, tmp_path, monkeypatch):
+    end_of_batch = training._Progress.on_train_batch_end
+
+    def interrupted(self, batch, logs=None):
+        if self.step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        end_of_batch(self, batch, logs)
+
+    monkeypatch.setattr(training._Progress, "on_train_batch_end", interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match="interrupted by SIGTERM") as caught:
+        training.train(SINGLE, tmp_path, verbose=0)
+    assert caught.value.signal == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+    (newest,) = sorted((tmp_path / "checkpoints").glob("step-*.npz"))[-1:]
+    assert newest.name == "step-00000003.npz"
+    monkeypatch.undo()
+    training.train(SINGLE, tmp_path, resume=True, verbose=0)
+    assert end_state(tmp_path) == end_state(finished)
+
+
+def test_a_diverged_run_says_so_and_stops(tmp_path, capsys):
+    settings = Training(epochs=3, batch_size=32, learning_rate=1e10)
+    config = dataclasses.replace(SINGLE, training=settings)
+    with pytest.raises(FloatingPointError, match="diverged in epoch 1: its loss is"):
+        training.train(config, tmp_path, verbose=0)
+    assert "warning: the run diverged in epoch 1" in capsys.readouterr().err
+    assert len(training.read_history(tmp_path)) == 1
+    assert (tmp_path / "report.html").exists()
+    with pytest.raises(FloatingPointError, match="diverged in epoch 1"):
+        training.train(config, tmp_path, resume=True, verbose=0)
 
 
 def test_resume_needs_a_run(tmp_path):
@@ -358,12 +450,31 @@ def test_damaged_checkpoint_is_passed_over(checkpoints, damage, capsys):
         checkpoints.restore()
 
 
-def test_checkpoint_without_a_checksum_is_passed_over(checkpoints, capsys):
-    checkpoints.save(1, [], inside_epoch=False)
-    (checkpoints.folder / storage.MANIFEST).unlink()
-    with pytest.raises(storage.DamagedFile):
-        checkpoints.restore()
-    assert "is not listed in checksums.sha256" in capsys.readouterr().err
+@pytest.mark.parametrize("line", range(2))
+def test_damaged_checksums_cost_no_checkpoint(checkpoints, line, capsys):
+    for step in (1, 2):
+        assign(checkpoints.model, step)
+        checkpoints.save(step, [], inside_epoch=False)
+    manifest = checkpoints.folder / storage.MANIFEST
+    content = manifest.read_bytes()
+    start = sum(map(len, content.splitlines(keepends=True)[:line]))
+    end = content.index(b"\n", start)
+    # A digit, the space and a letter of the name, each bit of the first.
+    for position, bit in [
+        *((start, i) for i in range(8)),
+        (start + 64, 0),
+        (end - 1, 2),
+    ]:
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << bit
+        manifest.write_bytes(damaged)
+        assert checkpoints.restore()[0] == 2
+    manifest.write_bytes(content)
+    flip_a_byte(checkpoints.folder / "step-00000002.npz")
+    manifest.unlink()
+    capsys.readouterr()
+    assert checkpoints.restore()[0] == 1
+    assert "passed over" in capsys.readouterr().err
 
 
 def test_checkpoint_of_another_model_is_refused(checkpoints):
@@ -387,6 +498,18 @@ def test_full_disk_leaves_the_last_checkpoint(checkpoints, monkeypatch):
         checkpoints.save(2, [], inside_epoch=False)
     assert checkpoints.restore()[0] == 1
     assert len(list(checkpoints.folder.iterdir())) == 2
+
+
+def test_checkpoint_that_claims_too_much_is_passed_over(checkpoints, capsys):
+    with zipfile.ZipFile(
+        checkpoints.folder.parent / "bomb", "w", zipfile.ZIP_DEFLATED
+    ) as archive:
+        archive.writestr("record.npy", bytes(10**7))
+    checkpoints.save(1, [], inside_epoch=False)
+    bomb = checkpoints.folder.parent / "bomb"
+    bomb.rename(checkpoints.folder / "step-00000002.npz")
+    assert checkpoints.restore()[0] == 1
+    assert "claims to unpack to 10000000 bytes" in capsys.readouterr().err
 
 
 # === Loading ===
@@ -420,7 +543,7 @@ def test_damaged_model_is_refused(finished, tmp_path):
     with pytest.raises(storage.DamagedFile, match="alone.keras is damaged"):
         mvae_tf.load(alone)
     alone.write_bytes(b"no archive")
-    with pytest.raises(storage.DamagedFile, match="is no Keras file"):
+    with pytest.raises(storage.DamagedFile, match="is no .keras file"):
         mvae_tf.load(alone)
 
 
