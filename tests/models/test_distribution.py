@@ -1,4 +1,4 @@
-"""Two replicas train as one device, for batches that do not divide.
+"""Two and four replicas train as one device, for batches that do not divide.
 
 Logical devices must be made before TensorFlow starts, so that all runs are made by one
 process of their own, this file run as a script; the tests look at what it wrote.
@@ -51,8 +51,9 @@ MODELS = {
 }
 EVALUATED = ("gaussian", "conv")
 BATCH = 16
-# The last batch of the first has one example: one replica gets none.
-SIZES = (33, 17)
+# The first batch of all, and the last one of the second, have one example: the other
+# replicas get none.
+SIZES = (1, 33, 17)
 
 
 def make(label, **compilation):
@@ -82,7 +83,7 @@ def train(model, label):
         history = model.fit(*examples(label, size), shuffle=False, **options).history
         logs.append({name: value for name, (value,) in history.items()})
     if label in EVALUATED:
-        x, y = examples(label, SIZES[0])
+        x, y = examples(label, SIZES[1])
         logs.append(model.evaluate(x, y, return_dict=True, **options))
     return logs
 
@@ -142,8 +143,10 @@ def overflow(strategy):
 def main(folder):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+        cpu, [tf.config.LogicalDeviceConfiguration()] * 4
     )
+    # Both groups of devices are made in one process, and used in turn.
+    four = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(4)])
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     report = {}
     for label in MODELS:
@@ -159,6 +162,10 @@ def main(folder):
         if label == "gumbel":
             report["refused"] = refuse(two)
     report["overflow"] = overflow(strategy)
+    with four.scope():
+        model = make("info_vae")
+    report["info_vae"]["four"] = train(model, "info_vae")
+    model.save(folder / "info_vae_four.keras")
     (folder / "report.json").write_text(json.dumps(report))
 
 
@@ -177,21 +184,24 @@ def runs(tmp_path_factory):
     return folder, json.loads((folder / "report.json").read_text())
 
 
-@pytest.mark.parametrize("label", MODELS)
-def test_logs_are_those_of_one_device(runs, label):
+EVERY = [*((label, "two") for label in MODELS), ("info_vae", "four")]
+
+
+@pytest.mark.parametrize(("label", "several"), EVERY)
+def test_logs_are_those_of_one_device(runs, label, several):
     _, report = runs
-    for one, two in zip(report[label]["one"], report[label]["two"], strict=True):
+    for one, two in zip(report[label]["one"], report[label][several], strict=True):
         assert two == pytest.approx(one, rel=2e-6, abs=2e-6)
 
 
-@pytest.mark.parametrize("label", MODELS)
-def test_weights_and_moments_are_those_of_one_device(runs, label):
+@pytest.mark.parametrize(("label", "several"), EVERY)
+def test_weights_and_moments_are_those_of_one_device(runs, label, several):
     folder, _ = runs
     one, two = (
         keras.saving.load_model(folder / f"{label}_{devices}.keras")
-        for devices in ("one", "two")
+        for devices in ("one", several)
     )
-    assert int(two.step.numpy()) == 5
+    assert int(two.step.numpy()) == 6
     for first, second in (
         (one.variables, two.variables),
         (one.optimizer.variables, two.optimizer.variables),
@@ -213,8 +223,8 @@ def test_replicas_refuse_a_bad_batch_together(runs):
     assert refused["unchanged"]
     assert refused["history"]["skipped_steps"] == [1]
     assert refused["history"]["loss"] == [0.0]
-    # Five steps of training, one with NaN, one out of range.
-    assert refused["counters"] == [7, 2]
+    # Six steps of training, one with NaN, one out of range.
+    assert refused["counters"] == [8, 2]
     assert "got [0.0" in refused["message"]
     assert "255] in batch 1 of epoch 1" in refused["message"]
 
