@@ -149,7 +149,6 @@ def test_run_folder_holds_what_the_documentation_says(finished):
         assert storage.verify(finished / name)
     checkpoints = sorted(path.name for path in finished.glob("checkpoints/*.npz"))
     assert checkpoints == ["step-00000002.npz", "step-00000004.npz"]
-    assert list((finished / "logs" / "train").iterdir())
     history = training.read_history(finished)
     assert [row["epoch"] for row in history] == [1, 2]
     assert {"loss", "kl", "reconstruction", "val_loss", "val_kl"} <= set(history[0])
