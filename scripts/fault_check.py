@@ -38,7 +38,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["mvae_tf", "mvae_tf.cli", "sklearn.datasets"])
 
-MODEL = ["--model", "vae", "--set", "latent_dim=2", "--set", "network.name=mlp"]
+MODEL = ["--model", "vae", "--set", "latent_dim=2"]
 MODEL += ["--set", "network.hidden=8", "--set", "checkpoint_every=3"]
 SIZE = ["--limit", "100", "--batch-size", "33", "--epochs", "3"]
 SETTINGS = {
@@ -283,7 +283,8 @@ def signals(folder, tries):
         status = command.wait()
         if status != 0:  # It may have been done just before.
             assert status == 128 + which, f"status {status}"
-            assert f"interrupted by {which.name}; continue" in command.lines[-1]
+            name = "Ctrl-C" if which == signal.SIGINT else which.name
+            assert f"stopped by {name}; continue" in command.lines[-1]
         end(training("plain", run, resume=True))
         assert state(run) == expected
         yield

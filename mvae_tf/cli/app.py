@@ -7,7 +7,6 @@ one line and status 128 + its number.
 """
 
 import argparse
-import contextlib
 import importlib
 import os
 import re
@@ -15,15 +14,15 @@ import shlex
 import signal
 import sys
 import textwrap
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mvae_tf.cli import parser
+from mvae_tf.runs.interruption import Signals
 
 __all__ = ["PROGRAM", "STARTED", "main"]
 
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser.parse(arguments)
     module, function = options.command
-    with warnings.catch_warnings(), _stopping_by_signal():
+    with warnings.catch_warnings(), Signals():
         warnings.showwarning = _show_warning
         try:
             commands = importlib.import_module(f"mvae_tf.cli.{module}")
@@ -59,41 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # when it flushes stdout at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
-        except KeyboardInterrupt:
-            return _stopped(options, signal.SIGINT)
-        except _Stopped as error:
-            return _stopped(options, error.args[0])
+        except KeyboardInterrupt as error:
+            return _stopped(options, getattr(error, "signal", signal.SIGINT))
         except (ValueError, OSError, FloatingPointError) as error:
             return _fail(options, error, 2)
         except Exception as error:
             return _fail(options, error, 1)
     return 0
-
-
-class _Stopped(BaseException):
-    """Raised where a signal asks the process to end."""
-
-
-@contextlib.contextmanager
-def _stopping_by_signal() -> Iterator[None]:
-    """Context in which SIGTERM and SIGHUP end the command as Ctrl-C does."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise _Stopped(number)
-
-    # Python accepts handlers in the main thread alone.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        number: signal.signal(number, stop)
-        for number in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _stopped(options: argparse.Namespace, number: int) -> int:
