@@ -26,12 +26,13 @@ from mvae_tf.figures.images import (
     traversal,
 )
 from mvae_tf.figures.plots import curves, dependence, latents, latents_by_component
-from mvae_tf.figures.run import CAPTIONS, draw_run
+from mvae_tf.figures.run import CAPTIONS, DESCRIPTIONS, draw_run
 from mvae_tf.figures.style import save
 from mvae_tf.figures.tiles import save_grid
 
 __all__ = [
     "CAPTIONS",
+    "DESCRIPTIONS",
     "category_posteriors",
     "comparison",
     "curves",

@@ -1,6 +1,12 @@
 """Figures of numbers: latents, dependence between components, and curves."""
 
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from sklearn.decomposition import PCA
@@ -19,13 +25,9 @@ from mvae_tf.figures.style import (
 
 __all__ = ["curves", "dependence", "latents", "latents_by_component"]
 
+_NATS = "nats per image"
 _PANEL = 340
 _NAMED = 10
-_CURVES = {
-    "objective": ("loss", "val_loss"),
-    "dropout rate p": ("dropout_rate", None),
-    "selected components": ("selected_components", None),
-}
 
 
 def latents(model, x, y=None):
@@ -141,44 +143,65 @@ def dependence(matrix):
     return figure
 
 
-def curves(history):
-    """Objective, dropout rate and number of selected components (Fig 14-16).
+def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draws objective, KL terms, dropout rate and more over epochs (Fig 14-16).
 
     Args:
-        history: sequence of dicts, one an epoch, with "epoch", "loss" and, where there
-            are any, "val_loss", "dropout_rate" and "selected_components". Values are
-            numbers or their texts; a missing one leaves a gap.
+        history: Sequence of dicts, one for each epoch, with "epoch", "loss" and, where
+            there are any, "reconstruction", names that end in "kl", "dropout_rate" and
+            "selected_components"; with the prefix "val_", the values of validation.
+            Values are numbers or their texts; a missing one leaves a gap.
 
     Returns:
         `matplotlib.figure.Figure` with a panel for each quantity that is there.
 
     Raises:
-        ValueError: on a history without an epoch.
+        ValueError: The history has no epoch.
     """
     if not history:
         raise ValueError("Expected a history of at least one epoch, got none.")
     epochs = _column(history, "epoch")
-    found = {
-        title: names
-        for title, names in _CURVES.items()
-        if np.isfinite(_column(history, names[0])).any()
+    kl_names = [name for name in history[0] if name.endswith("kl")]
+    panels_of = {
+        "objective": (["loss"], _NATS),
+        "reconstruction": (["reconstruction"], _NATS),
+        "KL": ([n for n in kl_names if not n.startswith("val_")], _NATS),
+        "dropout rate p": (["dropout_rate"], None),
+        "selected components": (["selected_components"], "components"),
     }
+    found = {}
+    for title, (names, unit) in panels_of.items():
+        names = [n for n in names if np.isfinite(_column(history, n)).any()]
+        if names:
+            found[title] = names, unit
+    columns = min(3, max(1, len(found)))
+    rows = max(1, math.ceil(len(found) / columns))
     figure, panels = new_plot(
-        max(600, 420 * len(found)),
-        330,
+        max(600, 420 * columns),
+        330 * rows,
         "Training",
-        "Mean over each epoch. The objective is in nats an image.",
-        columns=max(1, len(found)),
+        "Mean over each epoch; dashed lines are of the validation part.",
+        rows,
+        columns,
     )
     style = {"linewidth": 1.6, "marker": "o" if len(epochs) < 3 else None}
-    for axes, (title, (train, validation)) in zip(panels, found.items(), strict=False):
-        axes.plot(epochs, _column(history, train), color=COLOURS[0], **style)
-        values = _column(history, validation)
-        if np.isfinite(values).any():
-            axes.plot(epochs, values, color=COLOURS[6], label="validation", **style)
-            axes.lines[0].set_label("training")
+    for axes in panels[len(found) :]:
+        axes.set_axis_off()
+    for axes, (title, (names, unit)) in zip(panels, found.items(), strict=False):
+        for name, colour in zip(names, itertools.cycle(COLOURS)):
+            label = "training" if len(names) == 1 else name.replace("_", " ")
+            values = _column(history, name)
+            axes.plot(epochs, values, color=colour, label=label, **style)
+            values = _column(history, f"val_{name}")
+            if np.isfinite(values).any():
+                # With one quantity, a colour of its own tells validation apart, too.
+                colour, label = (
+                    (COLOURS[6], "validation") if len(names) == 1 else (colour, None)
+                )
+                axes.plot(epochs, values, "--", color=colour, label=label, **style)
+        if len(axes.lines) > 1:
             axes.legend(frameon=False, fontsize=SMALL_SIZE, labelcolor=INK)
-        name_panel(axes, title, "epoch")
+        name_panel(axes, title, "epoch", unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         level_lines(axes)
     return figure

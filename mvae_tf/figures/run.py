@@ -2,39 +2,73 @@
 
 import itertools
 import math
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
-from mvae_tf.data import leading
+from mvae_tf import storage
+from mvae_tf.data import Splits, leading
 from mvae_tf.figures import images, plots
 from mvae_tf.figures.style import save
 
-__all__ = ["CAPTIONS", "draw_run"]
+__all__ = ["CAPTIONS", "DESCRIPTIONS", "draw_run"]
 
-# How to read each figure; what it shows stands in its heading.
+# How to read each figure. Figure numbers are those of TNNLS 2022.
 CAPTIONS = {
-    "reconstructions": "As Fig 2. Components whose rows are alike have learned the "
-    "same; a component with a small mixing weight may be blurred.",
+    "reconstructions": "Compare Fig 2. Components whose rows are alike have learned "
+    "the same; a component with a small mixing weight may be blurred.",
     "samples": "What the model makes of its prior, without any image to start from.",
-    "samples_by_component": "As Fig 17. A column has equal images where components "
-    "have learned the same code.",
+    "samples_by_component": "Compare Fig 17. The images of a column are equal where "
+    "components have learned the same code.",
     "samples_by_category": "The most frequent categories. Rows that look alike share "
-    "their images; blank ones are not used.",
-    "interpolation": "As Fig 6. Frames should change gradually and look like images of "
-    "the data set.",
-    "interpolation_mismatched": "As Fig 7. Frames look wrong where encoders and "
+    "their images; blank rows are not used.",
+    "interpolation": "Compare Fig 6. Frames should change gradually and look like "
+    "images of the data set.",
+    "interpolation_mismatched": "Compare Fig 7. Frames look wrong where encoders and "
     "sub-decoders of different components do not share a code.",
-    "mismatch": "As Fig 3. Errors off the diagonal are greater than on it where each "
-    "pair has a code of its own.",
-    "traversal": "As Fig 8-10. The dimension is the first of a conditional model, and "
-    "else the one that varies most over test images.",
-    "latents": "As Fig 11. Points of one colour lie together where a component tells "
-    "classes apart.",
-    "latents_by_component": "As Fig 13. Clusters of their own mean that encoders use "
+    "mismatch": "Compare Fig 3. Errors off the diagonal are greater than on it where "
+    "each encoder and its sub-decoder have a code of their own.",
+    "traversal": "Compare Fig 8-10. A conditional model moves its first dimension, any "
+    "other model the dimension that varies most over test images.",
+    "latents": "Compare Fig 11. Points of one colour lie together where a component "
+    "tells classes apart.",
+    "latents_by_component": "Compare Fig 13. Separate clusters mean that encoders use "
     "different regions of the latent space.",
-    "dependence": "As Fig 12. The smaller, the more independent two components are.",
-    "curves": "As Fig 14-16.",
+    "dependence": "Compare Fig 12. The smaller the value, the more independent two "
+    "components are.",
+    "curves": "Compare Fig 14-16. Validation far above training means overfitting.",
+}
+
+# What is seen in each figure, for readers who cannot see it.
+DESCRIPTIONS = {
+    "reconstructions": "A table of images. The top row has test images, the rows below "
+    "their reconstructions, by the whole model and, in a mixture, by each component.",
+    "samples": "A table of images that the model drew from its prior.",
+    "samples_by_component": "A table of generated images with a row for each component "
+    "and a column for each draw of the latents.",
+    "samples_by_category": "A table of generated images with a row for each category.",
+    "interpolation": "Rows of images that change from a test image at the left, step "
+    "by step, to another one at the right.",
+    "interpolation_mismatched": "The rows of the interpolation again, decoded with the "
+    "latent of each encoder handed to the sub-decoder of another component.",
+    "mismatch": "At the left, a table of test images over images that each sub-decoder "
+    "makes of another encoder's latents; at the right, a square of numbers, the error "
+    "of each pair of encoder and decoder.",
+    "traversal": "Rows of images of which each moves one latent dimension in equal "
+    "steps from left to right.",
+    "latents": "A scatter plot for each component of the posterior means of test "
+    "images, coloured by class where there are labels.",
+    "latents_by_component": "One scatter plot of the posterior means of all "
+    "components, coloured by component.",
+    "dependence": "A square of numbers, the dependence of each pair of components.",
+    "curves": "Line plots over the epochs: the objective, reconstruction and KL terms "
+    "in nats per image and, where there is a mask, dropout rate and number of selected "
+    "components.",
 }
 
 _SHOWN = 12
@@ -43,74 +77,94 @@ _MEASURED_PIXELS = 80_000
 _SCATTERED = 1000
 
 
-def draw_run(model, splits, history, folder):
+def draw_run(
+    model: keras.Model,
+    splits: Splits,
+    history: Sequence[Mapping[str, Any]],
+    folder: str | Path,
+) -> dict[str, Path]:
     """Draws every figure that applies to a model.
 
-    Figures of images need images, figures of components K > 1, latents Z > 1. Images
-    are the first of the test part, and all noise has a fixed seed.
+    Figures of images need grey or colour images, figures of components K > 1 and
+    figures of latents Z > 1. They show the first images of the test part, and all
+    noise has a fixed seed. A figure that cannot be drawn, such as one of a diverged
+    model, is left out with a warning; its old file is removed.
 
     Args:
-        model: a trained model of this library.
-        splits: data with a `test` part (`mvae_tf.data.load`).
-        history: sequence of dicts, one an epoch, see `curves`.
-        folder: where the PNG files go; it is made if it is missing.
+        model: Trained model of this library.
+        splits: Data with a `test` part (`mvae_tf.data.load`).
+        history: Sequence of dicts, one for each epoch, see `curves`.
+        folder: Where the PNG files go; it is made if it is missing.
 
     Returns:
-        dict from the name of a figure, a key of `CAPTIONS`, to its `Path`.
+        Dict from the name of a figure, a key of `CAPTIONS`, to its path.
 
     Raises:
-        ValueError: on a test part without an image.
+        ValueError: The test part has no image.
+        mvae_tf.storage.StorageError: A file cannot be written.
     """
     x, y = leading(splits.test, _SCATTERED)
-    drawn = itertools.chain(
+    folder = Path(folder)
+    drawn = {}
+    for name, draw in itertools.chain(
         _of_images(model, x, y), _of_numbers(model, x, y), _of_training(history)
-    )
-    return {
-        name: Path(save(figure, Path(folder) / f"{name}.png")) for name, figure in drawn
-    }
+    ):
+        path = folder / f"{name}.png"
+        try:
+            drawn[name] = save(draw(), path)
+        except storage.StorageError:
+            raise
+        except Exception as error:
+            # A picture is not worth the numbers of a run, which are written after it.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            warnings.warn(f"Figure {name} was not drawn: {reason}", stacklevel=2)
+            if path.exists():
+                storage.remove(path)
+    return drawn
 
 
 def _of_images(model, x, y):
-    """Names and figures, drawn one after the other as they are asked for."""
+    """Yields names of figures and functions that draw them."""
     if len(model.input_shape) != 3 or model.input_shape[-1] not in (1, 3):
         return
     mixture = model.num_components > 1 and hasattr(model, "cross_reconstruct")
     few = _leading(x, y, _SHOWN)
-    yield "reconstructions", images.reconstructions(model, *few)
-    yield "samples", images.samples(model)
+    yield "reconstructions", partial(images.reconstructions, model, *few)
+    yield "samples", partial(images.samples, model)
     if mixture:
-        yield "samples_by_component", images.samples_by_component(model)
+        yield "samples_by_component", partial(images.samples_by_component, model)
     elif model.num_components > 1:
-        yield "samples_by_category", images.samples_by_category(model)
+        yield "samples_by_category", partial(images.samples_by_category, model)
     first, last = _pairs(x, y if model.num_classes else None)
     if len(first):
         pairs = x[first], x[last], None if y is None else y[first]
-        yield "interpolation", images.interpolation(model, *pairs)
+        draw = partial(images.interpolation, model, *pairs)
+        yield "interpolation", draw
         if mixture:
-            figure = images.interpolation(model, *pairs, shift=1)
-            yield "interpolation_mismatched", figure
+            yield "interpolation_mismatched", partial(draw, shift=1)
     if mixture:
         # K x K decoders of large images take long: fewer of them will do.
         num = max(_SHOWN, min(100, _MEASURED_PIXELS // math.prod(model.input_shape)))
-        yield "mismatch", images.mismatch(model, *_leading(x, y, num))
-    yield "traversal", _traversal(model, x)
+        yield "mismatch", partial(images.mismatch, model, *_leading(x, y, num))
+    yield "traversal", partial(_traversal, model, x)
 
 
 def _of_numbers(model, x, y):
+    """As `_of_images`, of the figures of latents and dependence."""
     mixture = model.num_components > 1 and hasattr(model, "dependence_matrix")
     if model.latent_dim > 1 and len(x) > 2:
-        yield "latents", plots.latents(model, x, y)
+        yield "latents", partial(plots.latents, model, x, y)
         if mixture:
             label = None if y is None else np.unique(y)[:2][-1]
-            figure = plots.latents_by_component(model, x, y, label)
-            yield "latents_by_component", figure
+            draw = partial(plots.latents_by_component, model, x, y, label)
+            yield "latents_by_component", draw
     if mixture and len(x) > 1:
-        yield "dependence", plots.dependence(model.dependence_matrix(x, y))
+        yield "dependence", lambda: plots.dependence(model.dependence_matrix(x, y))
 
 
 def _of_training(history):
     if history:
-        yield "curves", plots.curves(history)
+        yield "curves", partial(plots.curves, history)
 
 
 def _traversal(model, x):

@@ -4,6 +4,8 @@ Every figure is an object of its own with an Agg canvas. Nothing touches `pyplot
 global settings of Matplotlib, so figures can be drawn in threads and need no display.
 """
 
+from pathlib import Path
+
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -204,16 +206,16 @@ def _wrap(text, width):
     return lines
 
 
-def save(figure, path):
-    """Image file of a figure, in the format of its suffix, whole or not at all.
+def save(figure: Figure, path: str | Path) -> Path:
+    """Writes a figure to an image file, whole or not at all.
 
     Args:
         figure: `matplotlib.figure.Figure`.
-        path: file to make or to replace.
+        path: File to make or to replace; its suffix is the format.
 
     Returns:
-        The path.
+        The path of the file.
     """
     with storage.write(path) as temporary:
         figure.savefig(temporary, dpi="figure")
-    return path
+    return Path(path)

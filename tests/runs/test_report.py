@@ -1,16 +1,19 @@
 """The page about a run: what it holds, and that it needs nothing else."""
 
 import base64
+import dataclasses
 import html.parser
 import re
 import shlex
+import warnings
 
+import numpy as np
 import pytest
 
 import mvae_tf
-from mvae_tf import figures, storage
+from mvae_tf import figures, presets, storage
 from mvae_tf.config import RunConfig, Training
-from mvae_tf.runs import training
+from mvae_tf.runs import caveats, training
 from mvae_tf.runs.report import write_report
 
 VOID = {"meta", "img"}
@@ -22,7 +25,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.open, self.tags, self.images, self.texts = [], set(), {}, []
-        self.rows, self.blocks = [], {}
+        self.rows, self.blocks, self.links, self.ids = [], {}, [], set()
         self.figure = None
         self.feed(path.read_text(encoding="utf-8"))
         self.close()
@@ -31,6 +34,9 @@ class Page(html.parser.HTMLParser):
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.tags.add(tag)
+        self.ids.update({attributes["id"]} if "id" in attributes else ())
+        if tag == "a":
+            self.links.append(attributes["href"])
         if tag not in VOID:
             self.open.append(tag)
         if tag == "figure":
@@ -111,6 +117,13 @@ def make_model(seed=0):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "first"
     make_run(folder, make_model())
+    times = {
+        "started": "2026-11-20T10:30:00+00:00",
+        "updated": "2026-11-20T11:32:10+00:00",
+        "training_seconds": 3730.4,
+        "device": "CPU, 2 cores",
+    }
+    storage.write_json(folder / "times.json", times)
     path = write_report(folder)
     assert path == folder / "report.html"
     return folder
@@ -119,11 +132,41 @@ def run(tmp_path_factory):
 def test_page_is_whole_and_on_its_own(run):
     assert storage.verify(run / "report.html")
     page = Page(run / "report.html")
-    assert page.tags.isdisjoint({"script", "link", "iframe", "object", "base", "a"})
+    assert page.tags.isdisjoint({"script", "link", "iframe", "object", "base"})
     text = (run / "report.html").read_text(encoding="utf-8")
     without_images = re.sub('src="data:image/png;base64,[A-Za-z0-9+/=]+"', "", text)
-    for outside in ("http", "src=", "href", "url(", "@import", "//"):
+    for outside in ("http", "src=", "url(", "@import", "//"):
         assert outside not in without_images
+
+
+def test_links_lead_to_sections_and_to_files_of_the_run(run):
+    page = Page(run / "report.html")
+    anchors = [link[1:] for link in page.links if link.startswith("#")]
+    assert set(anchors) <= page.ids
+    assert {"test-numbers", "figures", "to-repeat-the-run"} <= set(anchors)
+    files = [link for link in page.links if not link.startswith("#")]
+    assert {"config.json", "metrics.json", "model.keras", "figures/"} <= set(files)
+    for file in files:
+        assert (run / file).exists()
+
+
+def test_lines_that_load_the_run(run, monkeypatch):
+    monkeypatch.chdir(run.parent)
+    names = {}
+    exec(Page(run / "report.html").blocks["code"], names)
+    assert names["images"].shape == (16, 8, 8, 1)
+
+
+def test_facts_of_the_run(run):
+    page = Page(run / "report.html")
+    (count,) = page.row("parameters")
+    model = mvae_tf.load(run)
+    sizes = [np.size(variable) for variable in model.trainable_variables]
+    assert count == f"{sum(sizes):,}"
+    assert page.row("images") == ["20 for training, 20 for validation, 20 for the test"]
+    assert page.row("trained on") == ["2026-11-20 10:30:00 UTC"]
+    assert page.row("training time") == ["1 h 2 min"]
+    assert page.row("device") == ["CPU, 2 cores"]
 
 
 def test_numbers_that_fail_the_audit_are_marked(tmp_path):
@@ -139,6 +182,73 @@ def test_numbers_that_fail_the_audit_are_marked(tmp_path):
     assert "(!)" not in Page(write_report(tmp_path)).text
 
 
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [("nan", "loss of epoch 1 is nan"), ("7.2e24", "is 7.2e+24"), ("inf", "is inf")],
+)
+def test_a_diverged_run_says_so(tmp_path, loss, said):
+    check = {"value": None, "limit": -1.0, "slack": None, "failures": 0}
+    audit = {"elbo": check | {"num_images": 6, "holds": False}}
+    test = {"elbo": None, "sse": 1.5, "dhsic": [[1.0, None], [None, 1.0]]}
+    history = f"epoch,loss,kl,val_loss,val_kl\n1,{loss},nan,{loss},inf\n"
+    model = make_model()
+    kernel = model.encoder.trainable_variables[0]
+    kernel.assign(np.full(kernel.shape, np.nan))
+    metrics = {"test": test | {"audit": audit}, "step": 3}
+    make_run(tmp_path, model, history, metrics, preset="mvae-gs-mnist")
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        page = Page(write_report(tmp_path))
+    assert "This run diverged: the loss of epoch 1" in page.text
+    assert said in page.text
+    assert "1.5 (!) the run diverged" in page.text
+    assert "not finite (!) the run diverged" in page.text
+    assert "-1 + not finite" in page.text
+    # What cannot be drawn is left out, and said.
+    assert any("was not drawn" in str(warning.message) for warning in found)
+    assert "latents" not in page.images
+    assert "curves" in page.images
+
+
+def test_a_low_effective_sample_size_is_marked(tmp_path):
+    test = {"log_likelihood": -90.5, "log_likelihood_ess": 1.62, "sse": 1.5}
+    make_run(tmp_path, metrics={"test": test, "step": 3})
+    text = Page(write_report(tmp_path)).text
+    assert "-90.5 (!) effective sample size of 1.6: likely too low" in text
+    assert "1.5 (!)" not in text
+    test["log_likelihood_ess"] = 37.0
+    make_run(tmp_path, metrics={"test": test, "step": 3})
+    assert "(!)" not in Page(write_report(tmp_path)).text
+
+
+def test_what_must_not_be_compared_is_marked_beside_the_papers_number(tmp_path):
+    make_run(tmp_path, preset="mvae-gs-k4-mnist")
+    text = Page(write_report(tmp_path)).text
+    assert text.count("(!) not comparable, see below") == 2
+    for difference in (
+        "2 epochs in place of 100",
+        "data digits in place of mnist",
+        "the first 20 images",
+        "num_components 2 in place of 4",
+        "batch_size 8 in place of 128",
+    ):
+        assert difference in text
+
+
+def test_a_run_of_a_preset_in_full_is_compared(tmp_path):
+    config = presets.get("mvae-gs-k4-mnist").config()
+    data = config.data | {"source": "npz:/nowhere/mnist.npz", "limit": None}
+    arguments = config.arguments | {"network": {"name": "mlp", "hidden": 500}}
+    arguments |= {"input_shape": [28, 28, 1], "seed_of_nothing": 1}
+    config = dataclasses.replace(config, data=data, arguments=arguments)
+    assert caveats.of_comparison(config, 60_000) == []
+    assert caveats.of_comparison(config) == []
+    fewer = ["9,000 training images in place of 60,000"]
+    assert caveats.of_comparison(config, 9_000) == fewer
+    for name in presets.names():
+        assert caveats.of_comparison(presets.get(name).config()) == []
+
+
 def test_every_figure_is_embedded_with_its_caption(run):
     page = Page(run / "report.html")
     of_mixtures = [n for n in figures.CAPTIONS if n != "samples_by_category"]
@@ -148,7 +258,7 @@ def test_every_figure_is_embedded_with_its_caption(run):
         assert kind == "data:image/png;base64"
         path = run / "figures" / f"{name}.png"
         assert base64.b64decode(data, validate=True) == path.read_bytes()
-        assert attributes["alt"] == figures.CAPTIONS[name]
+        assert attributes["alt"] == figures.DESCRIPTIONS[name]
         assert figures.CAPTIONS[name] in page.text
 
 
