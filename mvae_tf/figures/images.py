@@ -171,7 +171,8 @@ def _shifted_frames(model, x0, x1, y, num_frames, shift):
     for a in np.linspace(0.0, 1.0, num_frames, dtype=np.float32):
         z = (1.0 - a) * first["mean"] + a * last["mean"]
         weights = (1.0 - a) * first["weights"] + a * last["weights"]
-        frames.append(model.decode(np.roll(z, -shift, axis=1), weights, y))
+        labels = y if model.conditional else None
+        frames.append(model.decode(np.roll(z, -shift, axis=1), weights, labels))
     return np.stack(frames, axis=1)
 
 

@@ -211,7 +211,7 @@ class MixtureSummaries(keras.callbacks.Callback):
 
         model, x, y = self.model, self.x[:_SHOWN], self._labels(_SHOWN)
         rows = named_reconstructions(model, x, y)
-        labels = y if model.num_classes is not None else None
+        labels = y if model.conditional else None
         rows["samples"] = model.generate(len(x), y=labels, seed=0)
         tiles = np.stack([np.asarray(row) for row in rows.values()])
         tiles = scaled(tiles, model.likelihood.low, model.likelihood.high)
