@@ -21,9 +21,11 @@
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from IPython.display import display
+from keras import layers
 from tensorflow_probability import distributions as tfd
 
 import mvae_tf
@@ -142,6 +144,43 @@ train(mvae_tf.create("vae", likelihood={"name": "laplace", "scale": 0.1}, **argu
 # %% [markdown]
 # The loss is negative, because the density of a pixel can exceed 1. Losses under
 # different likelihoods cannot be compared.
+
+# %% [markdown]
+# ## Network
+#
+# Functions that return Keras models, one for the encoder and one for the decoder. They
+# are registered with Keras, because a saved model names them.
+
+# %%
+register = keras.saving.register_keras_serializable("your_own")
+
+
+@register
+def encoder(spec):
+    """Returns a model from images to features."""
+    return keras.Sequential(
+        [
+            layers.Conv2D(16, 3, strides=2, padding="same", activation="silu"),
+            layers.Flatten(),
+            layers.Dense(64, activation="silu"),
+        ]
+    )
+
+
+@register
+def decoder(spec):
+    """Returns a model from latents to the outputs of the likelihood."""
+    return keras.Sequential(
+        [
+            layers.Dense(64, activation="silu"),
+            layers.Dense(np.prod(spec.output_shape)),
+            layers.Reshape(spec.output_shape),
+        ]
+    )
+
+
+network = mvae_tf.networks.FromKeras(encoder, mix_decoder=decoder)
+train(mvae_tf.create("vae", network=network, **arguments))
 
 # %% [markdown]
 # ## Model

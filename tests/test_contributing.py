@@ -82,6 +82,20 @@ def test_the_likelihood_has_the_density_of_scipy_and_is_saved(example, tmp_path)
     np.testing.assert_array_equal(twin.reconstruct(X), model.reconstruct(X))
 
 
+def test_the_network_trains_and_is_saved(example, tmp_path):
+    functions = example("convolutions")
+    network = mvae_tf.networks.FromKeras(
+        functions.encoder, functions.mix_decoder, functions.sub_decoder
+    )
+    model = small("mvae", network=network, num_components=2)
+    model.compile(optimizer=FusedAdam(1e-3))
+    model.fit(X, verbose=0)
+    assert model.encode(X)["mean"].shape == (8, 2, 2)
+    model.save(tmp_path / "convolutions.keras")
+    twin = mvae_tf.load(tmp_path / "convolutions.keras")
+    np.testing.assert_array_equal(twin.reconstruct(X), model.reconstruct(X))
+
+
 def test_the_data_source_is_loaded_by_its_name(example):
     example("moons")
     moons = mvae_tf.data.load("moons")
@@ -95,4 +109,4 @@ def test_the_data_source_is_loaded_by_its_name(example):
 
 
 def test_every_example_is_tested():
-    assert {*FILES} == {"free_bits_vae", "laplace", "moons"}
+    assert {*FILES} == {"convolutions", "free_bits_vae", "laplace", "moons"}
