@@ -17,6 +17,7 @@ from mvae_tf.models import distribution
 from mvae_tf.models.distribution import Replicas
 from mvae_tf.models.guard import StepGuard, StopOnBadSteps
 from mvae_tf.models.hooks import Hooks
+from mvae_tf.models.term_means import TermMeans
 from mvae_tf.noise import BatchNoise, RowNoise, content_seeds, step_seed
 from mvae_tf.parts.terms import Term, check_terms, checked_weights
 
@@ -65,11 +66,7 @@ class TrainingStep(Replicas, Hooks):
         self.step = self._scalar("step", 0, "int64")
         self.guard = StepGuard(self, self.input_checks)
         diagnostics = [key for key in terms if key not in self.final_weights]
-        self._loss_metric = keras.metrics.Mean(name="loss")
-        self._term_metrics = {
-            key: keras.metrics.Mean(name=key)
-            for key in (*self.final_weights, *diagnostics)
-        }
+        self.term_means = TermMeans([*self.final_weights, *diagnostics])
 
     def _scalar(self, name, value, dtype="float32"):
         return self.add_weight(
@@ -89,7 +86,7 @@ class TrainingStep(Replicas, Hooks):
     @property
     def metrics(self):
         """All metrics, so that Keras resets them."""
-        return [self._loss_metric, *self._term_metrics.values()]
+        return [self.term_means, *self.term_means.terms]
 
     # === What users call ===
 
@@ -255,7 +252,7 @@ class TrainingStep(Replicas, Hooks):
             variable.assign(tf.where(healthy, variable, value))
         self.step.assign_add(1)
         self.guard.count(healthy)
-        return self._logs(values, objective, x, healthy)
+        return self._logs(values, objective, healthy)
 
     def test_step(self, data):
         """Compute the terms under noise that depends on the examples alone."""
@@ -264,7 +261,7 @@ class TrainingStep(Replicas, Hooks):
         noise = RowNoise(content_seeds(x, self.seed))
         values = self.loss_terms(x, y, noise, training=False)
         objective = self.objective(values, self.final_weights, x)
-        return self._logs(values, objective, x, tf.constant(True))
+        return self._logs(values, objective, tf.constant(True))
 
     def predict_step(self, data):
         """Reconstruct a batch of `x` or `(x, y)`; images out of range become NaN."""
@@ -320,18 +317,9 @@ class TrainingStep(Replicas, Hooks):
             apply_everywhere, args=(gradients, healthy)
         )
 
-    def _logs(self, values, objective, x, healthy):
-        ones = tf.ones(tf.shape(x)[:1])
-        counted = ones * tf.cast(healthy, tf.float32)
-
-        def update(metric, value):
-            value = tf.where(healthy, ones * tf.cast(value, tf.float32), 0.0)
-            metric.update_state(value, sample_weight=counted)
-
-        update(self._loss_metric, objective)
-        for name, value in values.items():
-            update(self._term_metrics[name], value)
-        return {metric.name: metric.result() for metric in self.metrics}
+    def _logs(self, values, objective, healthy):
+        self.term_means.update_state(objective, values, healthy)
+        return self.term_means.logs()
 
 
 def _refuse_weights(**kwargs):

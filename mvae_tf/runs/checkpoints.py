@@ -119,25 +119,23 @@ class Checkpoints:
 
     def restore_metrics(self, metrics):
         """Brings the metrics of an unfinished epoch back into the model."""
-        for key, variable in self._metrics().items():
-            parts = self._parts(variable)
-            first = self.worker.index * len(parts)
-            own = metrics[key][first : first + len(parts)]
-            for part, value in zip(parts, own, strict=True):
-                part.assign(value)
+        parts = self._metrics()
+        first = self.worker.index * len(parts)
+        own = _metrics_of(metrics)[first : first + len(parts)]
+        for part, value in zip(parts, own, strict=True):
+            part.assign(value)
 
     def _gathered_metrics(self):
-        """The metrics of each replica of every worker, arrays `[replicas, ...]`."""
-        found = {
-            key: np.stack([part.numpy() for part in self._parts(variable)])
-            for key, variable in self._metrics().items()
-        }
-        if self.worker.count == 1:
-            return found
-        # One exchange for all of them: they are scalars.
-        own = tf.constant(np.stack(list(found.values()), axis=1))
-        rows = self.model.distribute_strategy.gather(own, axis=0).numpy()
-        return dict(zip(found, rows.T, strict=True))
+        """The metrics of each replica of every worker, `[replicas, number]`."""
+        own = tf.stack([part.numpy() for part in self._metrics()])
+        if self.worker.count > 1:
+            own = self.model.distribute_strategy.gather(own, axis=0)
+        return {"metrics": own.numpy()}
+
+    def _metrics(self):
+        """The variable of each replica; metrics differ between them."""
+        strategy = self.model.distribute_strategy
+        return strategy.experimental_local_results(self.model.term_means.sums.value)
 
     def _state(self):
         """Variables of the model and of its optimiser, each under its own key."""
@@ -147,17 +145,20 @@ class Checkpoints:
     def _weights(self):
         return _numbered({"weights": self.model.weights})
 
-    def _metrics(self):
-        return _numbered({"metrics": self.model.metrics_variables})
-
-    def _parts(self, variable):
-        """The variable of each replica; metrics differ between them."""
-        strategy = self.model.distribute_strategy
-        return strategy.experimental_local_results(variable.value)
-
     def _paths(self):
         """Checkpoints, the oldest first."""
         return sorted(self.folder.glob("step-*.npz"))
+
+
+def _metrics_of(arrays):
+    """Metrics `[replicas, number]` of a checkpoint.
+
+    Version 0.1 wrote a sum and a number of examples for each metric.
+    """
+    if "metrics" in arrays:
+        return arrays["metrics"]
+    old = [arrays[key] for key in sorted(arrays) if key.startswith("metrics/")]
+    return np.stack([*old[0::2], old[1]], axis=1)
 
 
 def _numbered(groups):

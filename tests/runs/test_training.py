@@ -19,6 +19,7 @@ import tensorflow as tf
 import mvae_tf
 from mvae_tf import storage
 from mvae_tf.config import RunConfig, Training
+from mvae_tf.runs import checkpoints as checkpoints_module
 from mvae_tf.runs import training
 from mvae_tf.runs.checkpoints import Checkpoints
 from mvae_tf.runs.interruption import Interrupted
@@ -551,3 +552,17 @@ def test_model_of_somebody_else_is_refused(tmp_path):
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
     with pytest.raises(ValueError, match="Expected a model of mvae_tf"):
         mvae_tf.load(path)
+
+
+def test_metrics_of_version_0_1_are_read_from_its_checkpoints():
+    """It kept a sum and a number of examples for the loss and for each term."""
+    old = {
+        "metrics/0000": np.array([30.0, 12.0]),
+        "metrics/0001": np.array([3.0, 2.0]),
+        "metrics/0002": np.array([24.0, 8.0]),
+        "metrics/0003": np.array([3.0, 2.0]),
+    }
+    expected = [[30.0, 24.0, 3.0], [12.0, 8.0, 2.0]]
+    np.testing.assert_array_equal(checkpoints_module._metrics_of(old), expected)
+    new = {"metrics": np.array(expected)}
+    np.testing.assert_array_equal(checkpoints_module._metrics_of(new), expected)

@@ -1,0 +1,74 @@
+"""The means of the objective and of its terms that training and evaluation log."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+__all__ = ["TermMeans"]
+
+
+class TermMeans(keras.metrics.Metric):
+    """Means per example of the loss and of all terms, kept in one vector.
+
+    Keras' own `Mean` takes some twenty operations for each metric and step; here, a
+    step adds one vector to another. As a Keras metric it is the mean of the loss, the
+    first of the vector; `terms` are metrics that show the others.
+
+    Args:
+        names: names of the terms.
+
+    Attributes:
+        terms: list of metrics without variables, one for each name.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        super().__init__(name="loss", dtype="float32")
+        # The sums over examples, and the number of these.
+        self.sums = self.add_variable((len(names) + 2,), "zeros", name="sums")
+        self.terms = [_TermMean(self, i, name) for i, name in enumerate(names, 1)]
+
+    def update_state(
+        self, loss: tf.Tensor, values: Mapping[str, tf.Tensor], counted: tf.Tensor
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            loss: `[B]`.
+            values: for each name `[B]`, or a scalar that counts for each example.
+            counted: bool scalar, whether the batch counts; its values may be NaN else.
+        """
+        ones = tf.ones_like(loss)
+        ordered = [loss, *(values[term.name] for term in self.terms), ones]
+        sums = [tf.reduce_sum(ones * tf.cast(value, tf.float32)) for value in ordered]
+        self.sums.assign_add(tf.where(counted, tf.stack(sums), 0.0))
+
+    def mean(self, place: int) -> tf.Tensor:
+        """Return one mean, a scalar; 0 before the first batch."""
+        return tf.math.divide_no_nan(self.sums[place], self.sums[-1])
+
+    def result(self):
+        """Return the mean of the loss."""
+        return self.mean(0)
+
+    def logs(self) -> dict[str, tf.Tensor]:
+        """Return all means by name, the loss first."""
+        sums = tf.convert_to_tensor(self.sums)
+        means = tf.unstack(tf.math.divide_no_nan(sums[:-1], sums[-1]))
+        names = [self.name, *(term.name for term in self.terms)]
+        return dict(zip(names, means, strict=True))
+
+
+class _TermMean(keras.metrics.Metric):
+    """One of the means that `TermMeans` keeps, under its own name."""
+
+    def __init__(self, means, place, name):
+        super().__init__(name=name, dtype="float32")
+        self._show = lambda: means.mean(place)
+
+    def update_state(self, *args, **kwargs):
+        """Do nothing: `TermMeans` is updated for all."""
+
+    def result(self):
+        """Return the mean."""
+        return self._show()
