@@ -16,7 +16,7 @@ from mvae_tf.reproduce.records import file_name
 from mvae_tf.runs import training
 from mvae_tf.runs.checkpoints import Checkpoints
 
-__all__ = ["Elsewhere", "copy"]
+__all__ = ["Elsewhere", "NoRun", "copy"]
 
 # Settings that say where and how fast a run is computed, and leave its numbers alone.
 # The number of epochs is not part of a run's identity: it is written beside it.
@@ -28,6 +28,10 @@ _FREE_TRAINING = {
     "jit_compile": False,
 }
 _ATTEMPTS = 3
+
+
+class NoRun(LookupError):
+    """A run that is in none of the folders."""
 
 
 class Elsewhere:
@@ -45,7 +49,7 @@ class Elsewhere:
         self.configs = {}
         for folder in self.folders:
             if not folder.is_dir():
-                raise FileNotFoundError(f"expected runs in {folder}, found no folder")
+                raise FileNotFoundError(f"expected a folder at {folder}, found none")
             for pattern in "config.json", "*/config.json":
                 for path in sorted(folder.glob(pattern)):
                     self._read(path.parent)
@@ -66,7 +70,7 @@ class Elsewhere:
             any_source: whether the name of its data does not matter either.
 
         Raises:
-            LookupError: there is none. The message names the setting in which a run of
+            NoRun: there is none. The message names the setting in which a run of
                 the same preset and seed differs, if there is one.
         """
         found, reason = [], ""
@@ -89,7 +93,7 @@ class Elsewhere:
                 reason = f"; {folder.name} has {len(history)} epochs"
         if not found:
             places = ", ".join(str(folder) for folder in self.folders)
-            raise LookupError(f"no such run in {places}{reason}")
+            raise NoRun(f"no such run in {places}{reason}")
         _, folder = max(found)
         _compare_versions(folder, self.configs[folder])
         return folder

@@ -10,7 +10,7 @@ import keras
 
 from mvae_tf import evaluation, figures
 from mvae_tf.reproduce.base import Figure, Paper, Table, Trained
-from mvae_tf.reproduce.elsewhere import Elsewhere, copy
+from mvae_tf.reproduce.elsewhere import Elsewhere, NoRun, copy
 from mvae_tf.reproduce.records import (
     circumstances,
     pictured,
@@ -102,8 +102,8 @@ def reproduce(
                 folder = output / "copies" / name
                 copy(elsewhere.find(run, config, source is None), folder, source)
             trained = Trained(run, changes, folder, source, config.training.epochs)
-        except (LookupError, *_ERRORS) as error:
-            fail(name, error, show=not isinstance(error, LookupError))
+        except (NoRun, *_ERRORS) as error:
+            fail(name, error, show=not isinstance(error, NoRun))
             continue
         for group in _unmeasured(experiment, trained):
             try:

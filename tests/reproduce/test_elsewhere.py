@@ -11,7 +11,7 @@ import mvae_tf
 from mvae_tf import models, reproduce, storage
 from mvae_tf.cli import main
 from mvae_tf.reproduce import Run
-from mvae_tf.reproduce.elsewhere import Elsewhere
+from mvae_tf.reproduce.elsewhere import Elsewhere, NoRun
 from mvae_tf.runs import training
 
 SHAPE = (8, 8, 1)
@@ -65,7 +65,7 @@ def test_a_run_is_found_by_what_decides_its_numbers(tmp_path):
 )
 def test_another_run_is_named_with_what_differs(settings, differs, tmp_path):
     stored(tmp_path, **settings)
-    with pytest.raises(LookupError, match="no such run in") as error:
+    with pytest.raises(NoRun, match="no such run in") as error:
         Elsewhere([tmp_path]).find(*wanted())
     assert differs in str(error.value)
 
@@ -95,7 +95,7 @@ def test_a_missing_folder_costs_one_line(tmp_path, capsys):
     command = ["reproduce", "mvae-table-6", "--runs", str(tmp_path / "gone")]
     assert main([*command, "--output", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "expected runs in" in line
+    assert line.endswith(f"expected a folder at {tmp_path / 'gone'}, found none")
     assert not (tmp_path / "out").exists()
 
 
