@@ -28,11 +28,12 @@ from mvae_tf.cli import listing
 from mvae_tf.cli.app import PROGRAM, STARTED
 from mvae_tf.config import RunConfig, read_config
 from mvae_tf.data import Splits
+from mvae_tf.evaluation import samplers
 from mvae_tf.evaluation.audit import audit as run_audit
-from mvae_tf.evaluation.audit import averaged_sample_bound, suspects
+from mvae_tf.evaluation.audit import averaged_sample_bound
 from mvae_tf.models.base import BaseVAE
 from mvae_tf.parts.part import choice
-from mvae_tf.runs import overrides, training
+from mvae_tf.runs import caveats, overrides, training
 
 __all__ = [
     "audit",
@@ -157,12 +158,12 @@ def _print_summary(run: Path) -> None:
     ]
     if not names:
         return
-    doubtful = suspects(values)
+    doubtful = caveats.of_numbers(values)
     print("\nOn the test images (`list metrics` says what the numbers mean)")
     for name in names:
         text = f"  {name:20} {values[name]:<10.5g}"
         text += f" paper: {paper[name].value:g}" if name in paper else ""
-        text += "  (!) fails the audit: do not trust it" if name in doubtful else ""
+        text += f"  (!) {doubtful[name]}" if name in doubtful else ""
         print(text.rstrip())
     if paper and listing.differences(config):
         print(
@@ -201,14 +202,20 @@ def evaluate(options: argparse.Namespace) -> None:
     )
     results = values["test"]
     checks = results.pop("audit", {})
-    doubtful = suspects({"audit": checks})
+    diverged = caveats.divergence(
+        training.read_history(options.run), results, model.input_shape
+    )
+    if diverged:
+        print(f"(!) {diverged}")
+    doubtful = caveats.of_numbers(results | {"audit": checks}, diverged)
     for name, value in results.items():
-        mark = "  (!) fails the audit: do not trust it" if name in doubtful else ""
+        mark = f"  (!) {doubtful[name]}" if name in doubtful else ""
         if isinstance(value, list):
             value = np.array2string(np.array(value), precision=4, separator=" ")
             print(f"{name}:\n{value}")
         else:
-            text = f"{value:.6g}" if isinstance(value, int | float) else value or "none"
+            text = f"{value:.6g}" if isinstance(value, int | float) else value
+            text = "not finite" if text is None else text
             print(f"{name}: {text}{mark}")
     _print_checks(checks)
     print(f"Written: {options.run / 'metrics.json'}")
@@ -235,6 +242,11 @@ def audit(options: argparse.Namespace) -> None:
     x, y = _test_images(splits, range(min(options.num_images, splits.num_test)))
     checks = run_audit(model, x, y, options.num_samples, config.seed)
     records = {check.name: check.to_dict() for check in checks}
+    diverged = caveats.divergence(
+        training.read_history(options.run), {}, model.input_shape
+    )
+    if diverged:
+        print(f"(!) {diverged}")
     _print_checks(records)
     if hasattr(model, "component_elbo") and model.num_components > 1:
         likelihood = records["elbo"]["limit"]
@@ -246,7 +258,7 @@ def audit(options: argparse.Namespace) -> None:
         found = {"claimed": claimed, "log_likelihood": likelihood}
         records["averaged_sample"] = found
     path = options.run / "audit.json"
-    storage.write_json(path, records)
+    storage.write_json(path, training.finite(records))
     print(f"Written: {path}")
 
 
@@ -256,7 +268,11 @@ def generate(options: argparse.Namespace) -> None:
     if options.label is not None and model.num_classes is None:
         raise ValueError("Expected --label only for a model conditioned on labels.")
     images = model.generate(
-        options.num, component=options.component, y=options.label, seed=options.seed
+        options.num,
+        component=options.component,
+        y=options.label,
+        seed=options.seed,
+        sampler=_sampler(options, model),
     )
     _write_images(options.to, model, images=images)
 
@@ -287,7 +303,27 @@ def interpolate(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     """A new version for TensorFlow Serving."""
     model = _load(options)
-    print(f"Exported: {mvae_tf.export(model, options.to, options.version)}")
+    sampler = _sampler(options, model)
+    folder = mvae_tf.export(model, options.to, options.version, sampler=sampler)
+    print(f"Exported: {folder}")
+
+
+def _sampler(options: argparse.Namespace, model: BaseVAE) -> samplers.Sampler | None:
+    """Sampler that the options name, fitted to the run's training images if need be."""
+    name = options.sampler
+    if name is None:
+        return None
+    if name not in samplers.KINDS:
+        if not name.endswith(".npz"):
+            choice(name, samplers.KINDS, "kind of sampler")
+        return samplers.load(Path(name).expanduser())
+    config = read_config(options.run)
+    x, y = data.leading(training.load_data(config).train, samplers.FITTED_IMAGES)
+    y = y if model.conditional else None
+    sampler = samplers.KINDS[name].fit(model, x, y, seed=config.seed)
+    path = sampler.save(options.run / "samplers" / f"{name}.npz")
+    print(f"Fitted: {path}")
+    return sampler
 
 
 def report(options: argparse.Namespace) -> None:

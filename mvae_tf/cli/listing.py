@@ -77,22 +77,8 @@ def reported(config: RunConfig) -> Sequence[presets.Reported]:
 
 def differences(config: RunConfig) -> list[str]:
     """Settings that change the numbers, and in which a run differs from its preset."""
-    preset = presets.get(config.preset).config() if config.preset else config
-    free = ("checkpoint_every", "steps_per_execution", "jit_compile")
-    theirs = {
-        f"training.{k}": v
-        for k, v in flat(dataclasses.asdict(preset.training)).items()
-        if k not in free
-    }
-    ours = flat(config.to_dict())
-    theirs |= flat({"arguments": preset.arguments, "data": preset.data})
-    theirs.setdefault("data.limit", None)
-    return [
-        f"{key.removeprefix('training.')} ({_value(ours.get(key))}, preset: "
-        f"{_value(value)})"
-        for key, value in theirs.items()
-        if _value(ours.get(key)) != _value(value)
-    ]
+    known = config.preset in presets.names()
+    return presets.get(config.preset).differences(config) if known else []
 
 
 # === list ===

@@ -306,6 +306,8 @@ def _add_generate(subparsers: Any) -> None:
         examples="""
             mvae-tf generate runs/digits --num 64 --to samples.png
             mvae-tf generate runs/digits --num 1000 --seed 0 --to samples.npz
+            mvae-tf generate runs/digits --num 64 --sampler gaussian_mixture \\
+                --to better.png
         """,
     )
     parser.add_argument(
@@ -321,6 +323,7 @@ def _add_generate(subparsers: Any) -> None:
         type=int,
         help="the same N draws the same images (default: different ones each time)",
     )
+    _add_sampler(parser)
     _add_file(parser)
 
 
@@ -395,6 +398,7 @@ def _add_export(subparsers: Any) -> None:
         type=int,
         help="number of the version (default: one more than the highest)",
     )
+    _add_sampler(parser)
 
 
 def _add_report(subparsers: Any) -> None:
@@ -515,6 +519,16 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="Python file to run first, which registers models or parts of your own; "
         "may be given again",
+    )
+
+
+def _add_sampler(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="draw latents from a sampler in place of the prior: gaussian_mixture or "
+        "vamp_prior, fitted to the training images and kept in RUN/samplers, or the "
+        "path of such a file",
     )
 
 

@@ -39,10 +39,10 @@ from mvae_tf.parts import gaussian
 from mvae_tf.parts.part import choice
 from mvae_tf.parts.priors import draw_index
 
-__all__ = ["KINDS", "GaussianMixture", "Sampler", "VampPrior", "load"]
+__all__ = ["FITTED_IMAGES", "KINDS", "GaussianMixture", "Sampler", "VampPrior", "load"]
 
 _ROWS = 256
-_FITTED_IMAGES = 10_000
+FITTED_IMAGES = 10_000
 # Up to this size of all latents together, covariances are full matrices.
 _FULL_SIZE = 512
 
@@ -150,7 +150,7 @@ class GaussianMixture(Sampler):
         """
         from sklearn import mixture
 
-        x, y = _chosen(x, y, _FITTED_IMAGES, seed)
+        x, y = _chosen(x, y, FITTED_IMAGES, seed)
         if not 1 <= num_components <= len(x):
             raise ValueError(
                 f"Expected num_components in 1..{len(x)}, the number of images, got "

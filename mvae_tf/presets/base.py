@@ -1,7 +1,9 @@
 """What a preset is."""
 
 import copy
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mvae_tf.config import RunConfig, Training
@@ -62,6 +64,75 @@ class Preset:
             self.training,
             preset=self.name,
         )
+
+    def differences(self, config: RunConfig, num_train: int | None = None) -> list[str]:
+        """Lists how a run departs from this preset in what its numbers depend on.
+
+        Args:
+            config: Configuration of the run, complete or as it was written.
+            num_train: Number of training images of the run, if it is known.
+
+        Returns:
+            Texts such as "epochs (3, preset: 100)"; empty where the numbers of the run
+            may be compared with the paper's.
+        """
+        planned, actual = self.config().to_dict(), config.to_dict()
+        planned["data"].setdefault("limit", None)
+        found = []
+        for group in ("training", "data", "arguments"):
+            prefix = "" if group == "training" else f"{group}."
+            for key, value in planned[group].items():
+                given = actual[group].get(key)
+                if key == "source":
+                    given, value = given.rpartition("/")[2], self.dataset
+                    agrees = self._is_of_dataset(given)
+                else:
+                    agrees = key in _FREE or _agrees(value, given)
+                if not agrees:
+                    texts = map(_text, (given, value))
+                    found.append("{}{} ({}, preset: {})".format(prefix, key, *texts))
+        images = _TRAINING_IMAGES.get(self.dataset, 0)
+        images -= self.data.get("validation_size") or 0
+        if num_train is not None and num_train < images and not found:
+            found.append(f"training images ({num_train:,}, preset: {images:,})")
+        return found
+
+    def _is_of_dataset(self, source):
+        kind, _, path = source.partition(":")
+        return self.dataset in (kind, Path(path or kind).stem)
+
+
+# Settings that change how fast a run is, or where its files are, and no number.
+_FREE = (
+    "checkpoint_every",
+    "steps_per_execution",
+    "jit_compile",
+    "data_dir",
+    "download",
+)
+_TRAINING_IMAGES = {
+    "mnist": 60_000,
+    "fashion_mnist": 60_000,
+    "cifar10": 50_000,
+    "cifar100": 50_000,
+    "celeb_a": 162_770,
+    "imagenet64": 1_281_149,
+}
+
+
+def _agrees(planned: Any, actual: Any) -> bool:
+    """Whether a complete setting is that of a preset, which may abbreviate."""
+    if isinstance(actual, dict) and isinstance(planned, str):
+        return actual.get("name") == planned
+    if isinstance(actual, dict) and isinstance(planned, dict):
+        return all(_agrees(value, actual.get(key)) for key, value in planned.items())
+    if isinstance(planned, list | tuple) and isinstance(actual, list | tuple):
+        return list(planned) == list(actual)
+    return bool(planned == actual)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @dataclass(frozen=True)

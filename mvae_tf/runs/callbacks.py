@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from mvae_tf import storage
+from mvae_tf.config import flat
 from mvae_tf.evaluation.task import integer_labels, latent_means
 
 __all__ = ["KLWarmup", "MixtureSummaries", "RunTimes"]
@@ -125,7 +126,7 @@ class MixtureSummaries(keras.callbacks.Callback):
         self.log_dir = Path(log_dir)
         self.x = np.asarray(x)
         self.y = y
-        self.settings = {} if settings is None else _flat(settings)
+        self.settings = flat(settings or {})
 
     def on_train_begin(self, logs=None):
         """Opens the event file and writes the settings."""
@@ -160,7 +161,7 @@ class MixtureSummaries(keras.callbacks.Callback):
         tf.summary.text("settings", table, step=0)
         hparams.hparams(
             {
-                key: value if isinstance(value, bool | int | float | str) else "-"
+                key: json.dumps(value) if isinstance(value, list) else value
                 for key, value in self.settings.items()
                 if value not in (None, "")
             }
@@ -273,15 +274,3 @@ def _device(strategy):
         return f"{count} x {details.get('device_name', 'GPU')}"
     cores = f"{os.cpu_count()} cores of {platform.machine()}"
     return f"CPU, {cores}" + (f", as {count} devices" if count > 1 else "")
-
-
-def _flat(values, prefix=""):
-    """Turns nested dicts into one dict with dotted keys and JSON texts for lists."""
-    flat = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            is_list = isinstance(value, list | tuple)
-            flat[prefix + key] = json.dumps(value) if is_list else value
-    return flat

@@ -37,7 +37,7 @@ h2 { font-size: 1.2rem; margin: 2.75rem 0 .75rem; }
 p { margin: .5rem 0; max-width: 46rem; }
 a { color: var(--link); }
 nav ul, .files { list-style: none; margin: 1rem 0; padding: 0; display: flex;
-  flex-wrap: wrap; gap: .25rem 1.25rem; }
+  flex-wrap: wrap; align-items: baseline; gap: .25rem 1.25rem; }
 nav a, .files a { display: inline-block; padding: .25rem 0; }
 .quiet, figcaption { color: var(--quiet); font-size: .9rem; }
 .note { border-left: 3px solid var(--mark); padding-left: .75rem; }
@@ -46,7 +46,7 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .9rem .35rem 0;
   border-bottom: 1px solid var(--line); white-space: pre-line; }
 th { font-weight: 600; }
-td:first-child { min-width: 9.5rem; }
+table + table { margin-top: 1.5rem; }
 figure { margin: 0 0 2rem; }
 figure img { max-width: 100%; height: auto; display: block; background: #fff;
   border-radius: 6px; }
@@ -55,6 +55,7 @@ details { margin: .75rem 0; }
 summary { cursor: pointer; padding: .25rem 0; }
 pre { background: var(--box); padding: .8rem 1rem; border-radius: 6px;
   white-space: pre-wrap; font-size: .85rem; }
+@media (min-width: 40.01rem) { .wide td:first-child { min-width: 15rem; } }
 @media (max-width: 40rem) {
   body { padding: 1.25rem 1rem 3rem; }
   table.wide, .wide tbody, .wide tr, .wide td { display: block; }
@@ -85,8 +86,8 @@ class _Run(NamedTuple):
     @property
     def diverged(self):
         """How the run diverged, or an empty text."""
-        num_values = math.prod(self.config.arguments.get("input_shape", ()))
-        return caveats.divergence(self.history, self.results, num_values)
+        shape = self.config.arguments.get("input_shape", ())
+        return caveats.divergence(self.history, self.results, shape)
 
 
 def write_report(run_folder: str | Path) -> Path:
@@ -171,8 +172,8 @@ def _heading(run):
     if run.diverged:
         parts.append(
             _note(
-                f"This run diverged: {run.diverged}. No number of it says anything "
-                "about the method; try a smaller learning rate."
+                f"Careful: {run.diverged}. No number of it says anything about the "
+                "method."
             )
         )
     parts.append(_table(None, _facts(run)))
@@ -218,7 +219,7 @@ def _files(folder):
         if path.exists():
             shown = f"{name}/" if path.is_dir() else name
             items.append(f'<li><a href="{shown}">{shown}</a></li>')
-    return f'<ul class="files">{"".join(items)}</ul>'
+    return f'<ul class="files"><li class="quiet">Files:</li>{"".join(items)}</ul>'
 
 
 def _contents(sections):
@@ -226,7 +227,8 @@ def _contents(sections):
         f'<li><a href="#{_anchor(title)}">{_escape(title)}</a></li>'
         for title in sections
     ]
-    return f'<nav aria-label="Contents"><ul>{"".join(items)}</ul></nav>'
+    title = '<li class="quiet">Contents:</li>'
+    return f'<nav aria-label="Contents"><ul>{title}{"".join(items)}</ul></nav>'
 
 
 def _numbers(run):
@@ -237,9 +239,10 @@ def _numbers(run):
     values = {name: v for name, v in run.results.items() if name != "audit"}
     reasons = caveats.of_numbers(run.results, run.diverged)
     num_train = None if run.splits is None else run.splits.num_train
-    differences = caveats.of_comparison(run.config, num_train)
-    if run.diverged:
-        differences.insert(0, "the run diverged")
+    differences = ["the run diverged"] if run.diverged else []
+    if reported:
+        preset = presets.get(run.config.preset)
+        differences += preset.differences(run.config, num_train)
     rows = []
     for name, value in values.items():
         number = _format(value)
@@ -470,10 +473,16 @@ def _format(value):
     if isinstance(value, list):
         if value and isinstance(value[0], list):
             return _format_matrix(value)
-        return "  ".join("?" if v is None else f"{v:.3f}" for v in value)
+        return "  ".join(map(_format_entry, value))
     if isinstance(value, float):
         return f"{value:.5g}"
     return str(value)
+
+
+def _format_entry(value):
+    if value is None:
+        return "?"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 def _format_matrix(rows):

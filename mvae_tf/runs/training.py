@@ -47,6 +47,7 @@ __all__ = [
     "create",
     "divergence",
     "evaluate_run",
+    "finite",
     "load_data",
     "read_config",
     "read_history",
@@ -331,7 +332,7 @@ def evaluate_run(
     known = storage.read_json(path) if path.exists() else {}
     if known.get("step") == step:
         results = known["test"] | results
-    values = {"test": _finite(results), "step": step}
+    values = {"test": finite(results), "step": step}
     storage.write_json(path, values)
     return values
 
@@ -395,12 +396,12 @@ def _write_report(output):
     write_report(output)
 
 
-def _finite(value):
+def finite(value):
     """The value with NaN and infinity, which JSON does not have, as None."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value if isinstance(value, str) or math.isfinite(value) else None
 
 
