@@ -5,7 +5,7 @@ Learning of Multimodal Data" (Entropy 2020).
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -28,14 +28,16 @@ class CategoryTable(NamedTuple):
 
     Attributes:
         rows: dict from label to a list of pairs (category, probability), the mean of
-            q(c given x) over the images of the label, the greatest first.
+            q(c | x) over the images of the label, the greatest first.
     """
 
-    rows: dict
+    rows: dict[int, list[tuple[int, float]]]
 
     @classmethod
-    def of(cls, probabilities, labels, top=5):
-        """Table of images of known q(c given x).
+    def of(
+        cls, probabilities: np.ndarray, labels: np.ndarray, top: int = 5
+    ) -> "CategoryTable":
+        """Make the table of images of known q(c | x).
 
         Args:
             probabilities: `[B, K]`.
@@ -50,12 +52,12 @@ class CategoryTable(NamedTuple):
         return cls(rows)
 
     @property
-    def distinct(self):
+    def distinct(self) -> int:
         """Number of categories in the table."""
         return len(self._uses())
 
     @property
-    def reused(self):
+    def reused(self) -> dict[int, int]:
         """Dict from each category of more than one label to its number of labels."""
         return {category: n for category, n in self._uses().items() if n > 1}
 
@@ -94,7 +96,7 @@ class AnnealedTemperature(Part):
         self.least = least
 
     def at(self, epoch: int) -> float:
-        """Temperature of an epoch, counted from 1; 0 is before the first."""
+        """Compute the temperature of an epoch, counted from 1; 0 is before training."""
         exponent = -self.rate * epoch * (epoch + 1) / 2
         return max(self.start * math.exp(exponent), self.least)
 
@@ -103,20 +105,20 @@ class _Annealing(keras.callbacks.Callback):
     """Sets the temperature of each epoch, a function of the epoch's number alone."""
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Sets the temperature for the epoch."""
+        """Set the temperature for the epoch."""
         model = self.model
         model.current_temperature.assign(model.temperature.at(epoch + 1))
 
 
 class CategoricalVAE(BaseVAE):
-    """A category c and a Gaussian latent z: p(c) p(z given c) p(x given z, c).
+    """A category c and a Gaussian latent z: p(c) p(z | c) p(x | z, c).
 
-    q(z, c given x) = Cat(c; pi(x)) N(z; mean_c(x), stddev_c(x)^2), p(c) = 1/K, and the
+    q(z, c | x) = Cat(c; pi(x)) N(z; mean_c(x), stddev_c(x)^2), p(c) = 1/K, and the
     objective (Eq 11-13) is the sum of
 
-        reconstruction   -log p(x given z, c) at one draw of c and z,
-        kl               sum_k pi_k(x) KL(q(z given x, k) || p(z given k)),
-        category_kl      KL(q(c given x) || p(c)) = log K - H(pi(x)).
+        reconstruction   -log p(x | z, c) at one draw of c and z,
+        kl               sum_k pi_k(x) KL(q(z | x, k) || p(z | k)),
+        category_kl      KL(q(c | x) || p(c)) = log K - H(pi(x)).
 
     How c is drawn in training is chosen by `relaxation`. With "straight_through" the
     draw is one-hot, so that the objective is a bound of the discrete model, and its
@@ -137,34 +139,33 @@ class CategoricalVAE(BaseVAE):
     `fit_aggregate` makes it the q(c) of the training images (Eq 18).
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        num_components: K, number of categories.
-        latent_dim: Z.
-        network: "gated_mlp" or another network with a trunk (`mvae_tf.networks`).
-        likelihood: name or configuration of p(x given z, c) (`mvae_tf.likelihoods`).
+        *args, **kwargs: shared arguments, see `BaseVAE`; the network must have a trunk.
+            The likelihood is that of p(x | z, c).
+        num_components: int, K, number of categories.
         temperature: of the relaxed draw of c: a float (0.67; the paper gives none), or
             "annealed", or the configuration of an `AnnealedTemperature`, which `fit`
             then applies in each epoch.
-        decoder_uses_c: whether the decoder takes c beside z.
+        decoder_uses_c: bool, whether the decoder takes c beside z.
         relaxation: "straight_through" or "relaxed".
         logits: "linear" for the logits of q(c | x) as the paper has them; "elu" applies
             an ELU to them, as the authors' code does, which keeps them above -1;
             "zero" holds them at 0, a control in which c says nothing about the image.
-        extra_layer: whether a gated layer stands before the mean and the variance of
-            q(z | x, c), as in the paper; the authors' code has none.
-        train_prior: whether p(z | c) is trained. The authors' code does not give its
-            parameters to the optimiser, so that they stay where they started.
+        extra_layer: bool, whether a gated layer stands before the mean and the variance
+            of q(z | x, c), as in the paper; the authors' code has none.
+        train_prior: bool, whether p(z | c) is trained. The authors' code does not give
+            its parameters to the optimiser, so that they stay where they started.
         prior_init: "normal" starts the means of p(z | c) at N(0, 0.1^2) and the
             variances at 1; "uniform" is the start of the authors' code, see
             `mvae_tf.priors.MixtureOfGaussians`.
-        seed: int that decides initial weights and all noise.
         z_condition: what the posterior of z takes beside the image, see `CPVAE`; None
             where it takes nothing.
-        **kwargs: `name` and `dtype` of `keras.Model`.
+
+    Raises:
+        ValueError: on an argument out of its range.
 
     Attributes:
-        posterior_uses_c: whether q(z given x, c) depends on c.
-        prior_uses_c: whether p(z given c) does; otherwise it is N(0, I).
+        posterior_uses_c: whether q(z | x, c) depends on c.
+        prior_uses_c: whether p(z | c) does; otherwise it is N(0, I).
         aggregate: variable `[K]`, the proportions of the categories in `generate`.
         current_temperature: the temperature in use, a float, or a variable that is
             saved with the model where it is annealed.
@@ -177,36 +178,31 @@ class CategoricalVAE(BaseVAE):
 
     def __init__(
         self,
-        input_shape=(28, 28, 1),
-        num_components=10,
-        latent_dim=40,
-        network="gated_mlp",
-        likelihood="bernoulli",
-        temperature=0.67,
-        decoder_uses_c=True,
-        relaxation="straight_through",
-        logits="linear",
-        extra_layer=True,
-        train_prior=True,
-        prior_init="normal",
-        seed=0,
-        *,
-        z_condition=None,
-        **kwargs,
+        *args: Any,
+        num_components: int = 10,
+        latent_dim: int = 40,
+        network: str | dict | Part = "gated_mlp",
+        temperature: float | str | dict | Part = 0.67,
+        decoder_uses_c: bool = True,
+        relaxation: str = "straight_through",
+        logits: str = "linear",
+        extra_layer: bool = True,
+        train_prior: bool = True,
+        prior_init: str = "normal",
+        z_condition: str | None = None,
+        **kwargs: Any,
     ):
         super().__init__(
-            input_shape=input_shape,
-            latent_dim=latent_dim,
+            *args,
             num_components=num_components,
+            latent_dim=latent_dim,
             num_classes=None,
             network=network,
-            likelihood=likelihood,
             terms={
                 "reconstruction": Term(),
                 "kl": Term(warmup=True),
                 "category_kl": Term(warmup=True),
             },
-            seed=seed,
             **kwargs,
         )
         if not hasattr(self.network, "trunk"):
@@ -241,7 +237,7 @@ class CategoricalVAE(BaseVAE):
             self.prior = priors.ConditionalGaussian(
                 num_components,
                 latent_dim,
-                seed,
+                self.seed,
                 spread=0.1,
                 init=prior_init,
                 trainable=train_prior,
@@ -298,7 +294,7 @@ class CategoricalVAE(BaseVAE):
             dtype=self.dtype_policy,
         )
 
-    # === Hooks of BaseVAE ===
+    # === Posterior q(z, c | x) ===
 
     def infer(self, x, y=None, noise=None, training=False):
         """As in `BaseVAE`, with `mean` and `stddev` `[B, 1, Z]` where all c share them.
@@ -319,7 +315,7 @@ class CategoricalVAE(BaseVAE):
         }
 
     def _category_logits(self, features):
-        """Logits of q(c | x), float32 `[B, K]`."""
+        """Compute the logits of q(c | x), float32 `[B, K]`."""
         if self.logits == "zero":
             return tf.zeros([tf.shape(features)[0], self.num_components])
         logits = tf.squeeze(self.category_head(features), axis=0)
@@ -327,7 +323,15 @@ class CategoricalVAE(BaseVAE):
         return tf.nn.elu(logits) if self.logits == "elu" else logits
 
     def _gaussians(self, features, c=None):
-        """Means and stddevs of z, `[B, 1, Z]` given c `[B, K]`, `[B, K, Z]` of all."""
+        """Compute mean and stddev of q(z | x, c).
+
+        Args:
+            features: `[B, H]` of the image.
+            c: `[B, K]`, one-hot, relaxed or probabilities; None for every category.
+
+        Returns:
+            two tensors `[B, 1, Z]`, or `[B, K, Z]` for every category.
+        """
         first = self.gate if self.extra_layer else self.gaussian_head
         if self.posterior_uses_c:
             outputs = first(features, c)
@@ -340,15 +344,17 @@ class CategoricalVAE(BaseVAE):
         return clipped_head(outputs, self.latent_dim)[:2]
 
     def _gaussian_given(self, posterior, c):
-        """Mean and stddev of q(z given x, c) at a one-hot c `[B, K]`, `[B, 1, Z]`."""
+        """Return mean and stddev `[B, 1, Z]` of q(z | x, c) at a one-hot c `[B, K]`."""
         if self.z_condition == "sample":
             return self._gaussians(posterior["features"], c)
         if self.z_condition == "enumerate":
             return _pick(posterior["mean"], c), _pick(posterior["stddev"], c)
         return posterior["mean"], posterior["stddev"]
 
+    # === Draws (15) ===
+
     def draw(self, posterior, noise, category=None):
-        """As in `BaseVAE`, with one z `[B, 1, Z]`, from the drawn or given category."""
+        """As in `BaseVAE`, with one z `[B, 1, Z]`, of `category` where it is given."""
         if category is None:
             c = self._draw_category(posterior["log_weights"], noise)
         else:
@@ -365,7 +371,7 @@ class CategoricalVAE(BaseVAE):
         return tf.nn.softmax((log_weights + gumbels) / self.current_temperature)
 
     def draw_relaxed(self, posterior, noise):
-        """Latents as those of `draw`, with relaxed categories in place of one-hot ones.
+        """Draw latents, as `draw`, with relaxed categories in place of one-hot ones.
 
         The posterior of z, where it depends on c, gets a relaxed draw of its own.
         """
@@ -383,21 +389,65 @@ class CategoricalVAE(BaseVAE):
         z = mean + stddev * gaussian.draw_standard(like, self.latent_dim, noise)
         return {"z": z, "weights": self._draw_category(log_weights, noise)}
 
-    def prior_moments(self):
-        """Mean and stddev of p(z given c), each broadcasting to `[K, Z]`."""
+    def prior_moments(self) -> tuple[Any, Any]:
+        """Return mean and stddev of p(z | c), each broadcasting to `[K, Z]`."""
         return self.prior.components()[:2] if self.prior_uses_c else (0.0, 1.0)
 
-    def gaussian_kl(self, distribution):
-        """Sum over k of weights_k KL(N(mean_k, stddev_k^2) || p(z | k)), `[B]`."""
+    # === Decoder ===
+
+    def decode_outputs(self, z, weights, y=None, noise=None, training=False):
+        c = _harden(weights)
+        z = z if z.shape[1] == 1 else _pick(z, c)
+        return self.outputs_of(z, c, noise, training)
+
+    def outputs_of(self, z, c, noise=None, training=False):
+        """Compute outputs of the likelihood from z `[B, 1, Z]` and c `[B, K]` as is."""
+        labels = c if self.decoder_uses_c else None
+        features = self.sub_decoder(z, labels, noise=noise, training=training)
+        features = tf.squeeze(features, axis=0)
+        features = self.mix_decoder(features, noise=noise, training=training)
+        return self.likelihood.link(features)
+
+    def log_prob_given(self, x, latents, y=None, noise=None, training=False):
+        outputs = self.outputs_of(latents["z"], latents["weights"], noise, training)
+        return self.likelihood.log_prob(x, outputs)
+
+    # === Objective (11-13) ===
+
+    def loss_terms(self, x, y, noise, training):
+        q = self.infer(x, y, noise, training)
+        if self.relaxed:
+            draw = self.draw_relaxed(q, noise)
+            charged = draw | {"weights": q["weights"]}
+        else:
+            draw = self.draw(q, noise)
+            # One posterior of z, that of the drawn c, estimates the sum over all.
+            sampled = training and self.z_condition == "sample"
+            charged = draw if sampled else q
+        return {
+            "reconstruction": self.reconstruction_error(x, draw, y, noise, training),
+            "kl": self.gaussian_kl(charged),  # (12)
+            "category_kl": self.category_kl(q),  # (13)
+        }
+
+    def gaussian_kl(self, distribution) -> tf.Tensor:
+        """Compute sum_k weights_k KL(N(mean_k, stddev_k^2) || p(z | k)) in nats, `[B]`.
+
+        Args:
+            distribution: dict with `weights` `[B, K]`, and `mean` and `stddev`
+                `[B, K, Z]`, or `[B, 1, Z]` where all categories share them.
+        """
         kl = divergences.gaussian_kl(
             distribution["mean"], distribution["stddev"], *self.prior_moments()
         )
         return tf.reduce_sum(distribution["weights"] * kl, axis=-1)
 
-    def category_kl(self, posterior):
-        """KL(q(c given x) || p(c)) in nats, `[B]` (Eq 13)."""
+    def category_kl(self, posterior) -> tf.Tensor:
+        """Compute KL(q(c | x) || p(c)) in nats, `[B]` (Eq 13)."""
         negative_entropy = posterior["weights"] * posterior["log_weights"]
         return math.log(self.num_components) + tf.reduce_sum(negative_entropy, axis=-1)
+
+    # === Evidence ===
 
     def kl_nats(self, posterior, latents):
         return self.gaussian_kl(posterior) + self.category_kl(posterior)
@@ -412,44 +462,11 @@ class CategoricalVAE(BaseVAE):
         log_q = tf.reduce_sum(c * posterior["log_weights"], axis=-1)
         return ratio - math.log(self.num_components) - log_q
 
-    def decode_outputs(self, z, weights, y=None, noise=None, training=False):
-        c = _harden(weights)
-        z = z if z.shape[1] == 1 else _pick(z, c)
-        return self.outputs_of(z, c, noise, training)
-
-    def outputs_of(self, z, c, noise=None, training=False):
-        """Outputs of the likelihood from z `[B, 1, Z]` and c `[B, K]` as it is."""
-        labels = c if self.decoder_uses_c else None
-        features = self.sub_decoder(z, labels, noise=noise, training=training)
-        features = tf.squeeze(features, axis=0)
-        features = self.mix_decoder(features, noise=noise, training=training)
-        return self.likelihood.link(features)
-
-    def loss_terms(self, x, y, noise, training):
-        posterior = self.infer(x, y, noise, training)
-        if self.relaxed:
-            latents = self.draw_relaxed(posterior, noise)
-            drawn = {key: latents[key] for key in ("mean", "stddev")}
-            kl = self.gaussian_kl(drawn | {"weights": posterior["weights"]})
-            outputs = self.outputs_of(latents["z"], latents["weights"], noise, training)
-            log_prob = self.likelihood.log_prob(x, outputs)
-            error = -log_prob - self.likelihood.constant(math.prod(self.input_shape))
-        else:
-            latents = self.draw(posterior, noise)
-            sampled = training and self.z_condition == "sample"
-            error = self.reconstruction_error(x, latents, y, noise, training)
-            kl = self.gaussian_kl(latents if sampled else posterior)
-        return {
-            "reconstruction": error,
-            "kl": kl,
-            "category_kl": self.category_kl(posterior),
-        }
-
-    def elbo_relaxed(self, x, seed=None):
-        """What the objective of a relaxed c says in place of `elbo`; it is no bound.
+    def elbo_relaxed(self, x: Any, seed: int | None = None) -> tf.Tensor:
+        """Compute what the objective of a relaxed c has in place of `elbo`: no bound.
 
         It is the number that the authors' code of CP-VAE reports: all KL terms in full,
-        and the likelihood of the image given relaxed draws of c, which carry more than
+        and log p(x | z, c) at relaxed draws of c, which tell the decoder more than
         `category_kl` charges for. Compare it with numbers of that code alone.
 
         Args:
@@ -493,8 +510,8 @@ class CategoricalVAE(BaseVAE):
 
     # === Inspection ===
 
-    def category_probabilities(self, x):
-        """q(c given x), `[B, K]`, the `weights` of `encode` without the rest.
+    def category_probabilities(self, x: Any) -> tf.Tensor:
+        """Compute q(c | x), `[B, K]`, the `weights` of `encode` without the rest.
 
         Args:
             x: `[B, ...]` images.
@@ -504,8 +521,8 @@ class CategoricalVAE(BaseVAE):
     def _probabilities_batch(self, x, y):
         return self.infer(x, y)["weights"]
 
-    def fit_aggregate(self, x):
-        """Sets `aggregate` to q(c), the mean of q(c given x) (Eq 18).
+    def fit_aggregate(self, x: Any) -> np.ndarray:
+        """Set `aggregate` to q(c), the mean of q(c | x) over images (Eq 18).
 
         From then on `generate` draws categories in these proportions; the variable is
         saved with the model. `aggregate.assign` sets others, such as 1/K again.
@@ -534,11 +551,11 @@ class CategoricalVAE(BaseVAE):
         return self.aggregate.numpy()
 
     def after_training(self, dataset):
-        """Aggregate of the training images of a run."""
+        """Fit the aggregate to the training images of a run."""
         self.fit_aggregate(dataset)
 
-    def category_table(self, x, labels, top=5):
-        """The most probable categories of each label (Tables 2 and A1).
+    def category_table(self, x: Any, labels: Any, top: int = 5) -> CategoryTable:
+        """List the most probable categories of each label (Tables 2 and A1).
 
         Args:
             x: `[B, ...]` images.
@@ -567,7 +584,7 @@ class CategoryLinear(ComponentLinear):
     """
 
     def call(self, features, c=None):
-        """`[B, 1, O]` given c `[B, K]`; `[B, K, O]` of every one-hot c without it."""
+        """Compute `[B, 1, O]` at c `[B, K]`, or `[B, K, O]` at every one-hot c."""
         kernel = tf.cast(self.kernel, self.compute_dtype)[0]
         bias = tf.cast(self.bias, self.compute_dtype)[0]
         of_features, of_categories = tf.split(
@@ -582,7 +599,7 @@ class CategoryLinear(ComponentLinear):
 
 
 def _harden(weights):
-    """One-hot rows of the greatest weights, with the gradient of the weights."""
+    """Return one-hot rows of the greatest weights, with the gradient of the weights."""
 
     def one_hot(weights):
         # Of equal weights, top_k is documented to find the first.
@@ -593,5 +610,5 @@ def _harden(weights):
 
 
 def _pick(values, c):
-    """Rows `[B, 1, Z]` of `[B, K, Z]` at a one-hot c `[B, K]`, exact in any mode."""
+    """Pick rows `[B, 1, Z]` of `[B, K, Z]` at a one-hot c `[B, K]`, exactly."""
     return tf.reduce_sum(values * c[..., tf.newaxis], axis=1, keepdims=True)

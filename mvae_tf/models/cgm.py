@@ -5,6 +5,7 @@ Prior", IEEE Transactions on Multimedia, 2020.
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,8 +33,8 @@ _KEPT = {"learnable": None, "batch_mean": 0.0, "ema": 0.99}
 class CGM(BaseVAE):
     """Conditional generative model with K prototypes g_k: CGM1, and CGM2 with labels.
 
-    The encoder gives a code r, to which noise of one fixed variance s^2 is added: q(z
-    given x) = N(r(x), s^2 I) and p(z) = (1/K) sum_k N(g_k, s^2 I). Each image belongs
+    The encoder gives a code r, to which noise of one fixed variance s^2 is added:
+    q(z | x) = N(r(x), s^2 I) and p(z) = (1/K) sum_k N(g_k, s^2 I). Each image belongs
     to one category k(x), the label (CGM2) or the nearest prototype (CGM1). The decoder
     sees z alone. The objective (Eq 6) is
 
@@ -58,20 +59,20 @@ class CGM(BaseVAE):
     to `generate` is the category to draw from.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        latent_dim: Z.
-        num_components: K, number of prototypes; CGM2: of classes.
-        supervised: False is CGM1, True is CGM2.
-        variance: s^2.
-        information_rate: bits an image that decide s^2 = 4^(-rate / Z) instead, or
-            None.
-        mmd_weight, prototype_weight: weights of the terms, lambda and beta.
-        margin: squared distance from which prototypes of other categories repel.
+        *args, **kwargs: shared arguments, see `BaseVAE`.
+        latent_dim: int, Z.
+        num_components: int, K, number of prototypes; CGM2: of classes.
+        supervised: bool; False is CGM1, True is CGM2.
+        variance: float, s^2.
+        information_rate: float, bits per image that decide s^2 = 4^(-rate / Z)
+            instead, or None.
+        mmd_weight, prototype_weight: floats, weights of the terms, lambda and beta.
+        margin: float, squared distance from which prototypes of other categories repel.
         granularity: "category" compares the z of each category in the batch with as
             many draws around its prototype, and averages these by size, leaving out
             categories of one image; "joint" compares all z with all draws.
-        unbiased: whether the MMD leaves out the diagonals. Eq 5 has them; but in the
-            handful of images of a category, they draw z to the prototype.
+        unbiased: bool, whether the MMD leaves out the diagonals. Eq 5 has them; but in
+            a category of few images, they draw z to the prototype.
         prototype_update: "learnable" trains the prototypes by all terms; "batch_mean"
             replaces each by the mean of its codes in the batch, "ema" by the running
             mean with a decay of 0.99, before the terms are computed.
@@ -79,12 +80,8 @@ class CGM(BaseVAE):
             "codes" places them by `initialize_prototypes`, "normal" leaves them at
             draws from N(0, I), and None is "codes" for CGM1 and "normal" for CGM2,
             whose labels pull at all of them.
-        input_noise: stddev of the normal noise on the images that the encoder sees in
-            training, for a denoising model (Sec IV-D).
-        network: name or configuration of the networks (`mvae_tf.networks`).
-        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
-        seed: int that decides initial weights and all noise.
-        **kwargs: `name` and `dtype` of `keras.Model`.
+        input_noise: float, stddev of the normal noise on the images that the encoder
+            sees in training, for a denoising model (Sec IV-D).
 
     Example:
         >>> import mvae_tf
@@ -99,32 +96,27 @@ class CGM(BaseVAE):
 
     def __init__(
         self,
-        input_shape=(28, 28, 1),
-        latent_dim=10,
-        num_components=10,
-        supervised=False,
-        variance=0.02,
-        information_rate=None,
-        mmd_weight=1000.0,
-        prototype_weight=1.0,
-        margin=1.0,
-        granularity="category",
-        unbiased=True,
-        prototype_update="learnable",
-        prototype_init=None,
-        input_noise=0.0,
-        network="mlp",
-        likelihood="bernoulli",
-        seed=0,
-        **kwargs,
+        *args: Any,
+        latent_dim: int = 10,
+        num_components: int = 10,
+        supervised: bool = False,
+        variance: float = 0.02,
+        information_rate: float | None = None,
+        mmd_weight: float = 1000.0,
+        prototype_weight: float = 1.0,
+        margin: float = 1.0,
+        granularity: str = "category",
+        unbiased: bool = True,
+        prototype_update: str = "learnable",
+        prototype_init: str | None = None,
+        input_noise: float = 0.0,
+        **kwargs: Any,
     ):
         super().__init__(
-            input_shape=input_shape,
+            *args,
             latent_dim=latent_dim,
             num_components=num_components,
             num_classes=num_components if supervised else None,
-            network=network,
-            likelihood=likelihood,
             terms={
                 "reconstruction": Term(),
                 "mmd": Term(mmd_weight, per="batch"),
@@ -132,7 +124,6 @@ class CGM(BaseVAE):
                 "used_prototypes": Term(weight=None),
             },
             labels="training" if supervised else None,
-            seed=seed,
             **kwargs,
         )
         for key, value in {
@@ -200,7 +191,7 @@ class CGM(BaseVAE):
         }
 
     def draw_proposal(self, posterior, noise):
-        """Latents from half q(z | x), half p(z), which covers the true posterior."""
+        """Draw from half q(z | x), half p(z), which covers the true posterior."""
         codes = posterior["mean"][:, 0]
         prototypes, _, equal = self.prior.components()
         drawn = priors.draw_index("category", equal, codes[:, 0], noise)
@@ -212,7 +203,7 @@ class CGM(BaseVAE):
         return {"z": z, "weights": posterior["weights"]}
 
     def log_importance_weight(self, x, posterior, latents, y=None):
-        """Log of p(x, z) / (q(z | x) / 2 + p(z) / 2) in nats, `[B]`."""
+        """Compute the log of p(x, z) / (q(z | x) / 2 + p(z) / 2) in nats, `[B]`."""
         # With r = p(z) / q(z | x), p / (q / 2 + p / 2) is 2 r / (1 + r).
         ratio = self.log_density_ratio(posterior, latents)
         weight = math.log(2.0) + tf.math.log_sigmoid(ratio)
@@ -275,7 +266,7 @@ class CGM(BaseVAE):
         return x + self.input_noise * noise.standard_normal("input_noise", x)
 
     def _update_prototypes(self, codes, weights):
-        """Moves prototypes to the means of their codes, if they have any."""
+        """Move prototypes to the means of their codes, if they have any."""
         counts = tf.reduce_sum(weights, axis=0)[:, tf.newaxis]
         sums = tf.matmul(weights, codes, transpose_a=True)
         means = tf.math.divide_no_nan(sums, counts)
@@ -285,8 +276,10 @@ class CGM(BaseVAE):
 
     # === Prototypes ===
 
-    def initialize_prototypes(self, x, y=None, seed=None):
-        """Puts the prototypes where the codes of some images are.
+    def initialize_prototypes(
+        self, x: Any, y: Any = None, seed: int | None = None
+    ) -> None:
+        """Put the prototypes where the codes of some images are.
 
         CGM1: the centres that k-means finds, started by k-means++; CGM2: class means.
         Prototypes start from N(0, I), where most are nearest to no code, and nothing in
@@ -295,7 +288,7 @@ class CGM(BaseVAE):
         10 without this call and 10 with it.
 
         Args:
-            x: `[B, ...]` images, at least one a category.
+            x: `[B, ...]` images, at least one per category.
             y: labels, for CGM2.
             seed: int of k-means; None is the model's own seed.
 
@@ -325,7 +318,7 @@ class CGM(BaseVAE):
         self.prior.means.assign(centers)
 
     def before_training(self, dataset):
-        """Places the prototypes as `prototype_init` says."""
+        """Place the prototypes as `prototype_init` says."""
         init = self.prototype_init or ("normal" if self.supervised else "codes")
         if init == "codes":
             batches = [keras.utils.unpack_x_y_sample_weight(b)[:2] for b in dataset]
@@ -333,18 +326,20 @@ class CGM(BaseVAE):
             y = tf.concat(y, 0) if self.supervised else None
             self.initialize_prototypes(tf.concat(x, 0), y)
 
-    def codes(self, x):
-        """Codes r of images, `[B, Z]`."""
+    def codes(self, x: Any) -> tf.Tensor:
+        """Compute the codes r of images, `[B, Z]`."""
         return self.encode(x)["mean"][:, 0]
 
-    def predict_category(self, x):
-        """Index of the prototype nearest to the code of each image, int64 `[B]`."""
+    def predict_category(self, x: Any) -> tf.Tensor:
+        """Return the index of the prototype nearest to each code, int64 `[B]`."""
         return tf.argmax(self.encode(x)["weights"], axis=1)
 
     # === Measurements ===
 
-    def classification_error(self, train_x, train_y, test_x, test_y):
-        """Percent of test labels that a classifier of codes gets wrong (Table I).
+    def classification_error(
+        self, train_x: Any, train_y: Any, test_x: Any, test_y: Any
+    ) -> float:
+        """Measure the percent of labels that a classifier of codes misses (Table I).
 
         The classifier, one layer of 128 ReLU and a softmax under Adam, is trained on
         the codes of a trained model; the paper does not describe its own.
@@ -363,8 +358,8 @@ class CGM(BaseVAE):
         right = classifier.score(self.codes(test_x).numpy(), np.asarray(test_y))
         return 100.0 * (1.0 - right)
 
-    def denoise(self, x, seed=None):
-        """Images under the noise of `input_noise`, and what becomes of them (Fig 6).
+    def denoise(self, x: Any, seed: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Add the noise of `input_noise` to images and reconstruct them (Fig 6).
 
         Args:
             x: `[B, ...]` clean images.
@@ -382,8 +377,8 @@ class CGM(BaseVAE):
         return noisy, self.reconstruct_batch(noisy, None)
 
 
-def rate_variance(bits, latent_dim):
-    """Variance 4^(-bits / latent_dim) of an information rate (Sec IV-B).
+def rate_variance(bits: float, latent_dim: int) -> float:
+    """Compute the variance 4^(-bits / latent_dim) of an information rate (Sec IV-B).
 
     It holds where z has a variance of 1 in all: z is then noise of this variance on
     a code of the rest.

@@ -1,15 +1,17 @@
 """CP-VAE and the three variants that assume z and c independent (Table 1).
 
 Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervised
-Learning of Multimodal Data" (Entropy 2020):
+Learning of Multimodal Data" (Entropy 2020). The objective (Eq 8-13) is in
+`categorical.py`; the classes differ in what their two distributions see of c:
 
-| class      | q(z, c given x)                | p(z, c)           |
-|------------|--------------------------------|-------------------|
-| `CPVAE`    | q(z given x, c) q(c given x)   | p(z given c) p(c) |
-| `INDqVAE`  | q(z given x) q(c given x)      | p(z given c) p(c) |
-| `INDpVAE`  | q(z given x, c) q(c given x)   | p(z) p(c)         |
-| `INDqpVAE` | q(z given x) q(c given x)      | p(z) p(c)         |
+    class      q(z, c | x)              p(z, c)
+    CPVAE      q(z | x, c) q(c | x)     p(z | c) p(c)
+    INDqVAE    q(z | x) q(c | x)        p(z | c) p(c)
+    INDpVAE    q(z | x, c) q(c | x)     p(z) p(c)
+    INDqpVAE   q(z | x) q(c | x)        p(z) p(c)
 """
+
+from typing import Any
 
 from mvae_tf.models.categorical import CategoricalVAE
 from mvae_tf.models.registry import register
@@ -19,29 +21,24 @@ __all__ = ["CPVAE", "INDpVAE", "INDqVAE", "INDqpVAE"]
 
 @register("cp_vae")
 class CPVAE(CategoricalVAE):
-    """VAE with conditional priors: p(z given c) = N(mu_c, sigma_c^2), trained.
+    """VAE with conditional priors: p(z | c) = N(mu_c, sigma_c^2), trained.
 
-    Minimises, for an image x and categories of probability pi(x) (Eq 11-13),
+    It minimises, for an image x and categories of probability pi(x) (Eq 11-13),
 
-        -log p(x given z, c) + sum_k pi_k KL(q(z given x, k) || p(z given k))
-                             + log K - H(pi).
+        -log p(x | z, c) + sum_k pi_k KL(q(z | x, k) || p(z | k)) + log K - H(pi).
 
-    The paper writes q(z given x, c) but feeds the encoder pi(x), a function of x, in
-    place of c; its posterior is then one of `INDqVAE`, wired otherwise. `z_condition`
-    chooses:
-
-    - "enumerate": the encoder sees each one-hot c in turn and the objective is exact.
-      For K up to about 150: an activation of [B, K, hidden] is trained through.
-    - "sample": it sees the drawn c alone, and `kl` is that of the draw, unbiased but
-      noisy. For K = 500. Evaluation enumerates.
-    - "pi": the paper to the letter, which leaves z and c independent given x.
+    The paper writes q(z | x, c), but its text feeds the encoder pi(x), a function of x,
+    in place of c; its posterior is then one of `INDqVAE`, with other layers. The
+    authors' code feeds it a draw of c.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        z_condition: "enumerate", "sample" or "pi".
-        **kwargs: `num_components`, `latent_dim`, `network`, `likelihood`,
-            `temperature`, `decoder_uses_c` and `seed` of `CategoricalVAE`; `name` and
-            `dtype` of `keras.Model`.
+        *args, **kwargs: arguments of `CategoricalVAE` and `BaseVAE`.
+        z_condition: what the posterior of z sees of c. "enumerate": each one-hot c in
+            turn, which makes the objective exact; it takes memory for activations
+            `[B, K, hidden]`, and suits K up to about 150. "sample": the drawn c alone;
+            `kl` is then that of the draw, unbiased but noisy, and evaluation
+            enumerates. "pi": the probabilities, as in the paper's text, so that z and c
+            are independent under q.
 
     Example:
         >>> import mvae_tf
@@ -53,21 +50,20 @@ class CPVAE(CategoricalVAE):
     posterior_uses_c = True
     prior_uses_c = True
 
-    def __init__(self, input_shape=(28, 28, 1), z_condition="enumerate", **kwargs):
-        super().__init__(input_shape, z_condition=z_condition, **kwargs)
+    def __init__(self, *args: Any, z_condition: str = "enumerate", **kwargs: Any):
+        super().__init__(*args, z_condition=z_condition, **kwargs)
 
 
 @register("indq_vae")
 class INDqVAE(CategoricalVAE):
-    """CP-VAE whose posterior is independent, q(z given x) q(c given x).
+    """CP-VAE whose posterior is independent, q(z | x) q(c | x).
 
-    Minimises -log p(x given z, c) + sum_k pi_k KL(q(z given x) || p(z given k))
-    + log K - H(pi). A gated layer without c keeps the depth of `CPVAE`. The paper names
-    VaDE as an instance, which does not learn q(c given x) and trains otherwise.
+    It minimises -log p(x | z, c) + sum_k pi_k KL(q(z | x) || p(z | k)) + log K - H(pi).
+    A gated layer without c keeps the depth of `CPVAE`. The paper names VaDE as an
+    instance, which does not learn q(c | x) and trains otherwise.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        **kwargs: arguments of `CategoricalVAE`.
+        *args, **kwargs: arguments of `CategoricalVAE` and `BaseVAE`.
 
     Example:
         >>> import mvae_tf
@@ -78,21 +74,16 @@ class INDqVAE(CategoricalVAE):
 
     prior_uses_c = True
 
-    def __init__(self, input_shape=(28, 28, 1), **kwargs):
-        super().__init__(input_shape, **kwargs)
-
 
 @register("indp_vae")
 class INDpVAE(CPVAE):
-    """CP-VAE whose prior is independent, p(z given c) = N(0, I).
+    """CP-VAE whose prior is independent, p(z | c) = N(0, I).
 
-    Minimises -log p(x given z, c) + sum_k pi_k KL(q(z given x, k) || N(0, I))
-    + log K - H(pi). The paper names the unsupervised M2 model as an instance.
+    It minimises -log p(x | z, c) + sum_k pi_k KL(q(z | x, k) || N(0, I)) + log K -
+    H(pi). The paper names the unsupervised M2 model as an instance.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        z_condition: see `CPVAE`.
-        **kwargs: arguments of `CategoricalVAE`.
+        *args, **kwargs: arguments of `CPVAE`, `CategoricalVAE` and `BaseVAE`.
 
     Example:
         >>> import mvae_tf
@@ -108,12 +99,11 @@ class INDpVAE(CPVAE):
 class INDqpVAE(INDqVAE):
     """CP-VAE whose posterior and prior are independent.
 
-    Minimises -log p(x given z, c) + KL(q(z given x) || N(0, I)) + log K - H(pi). The
-    paper names JointVAE as an instance, which adds capacities to both KL terms.
+    It minimises -log p(x | z, c) + KL(q(z | x) || N(0, I)) + log K - H(pi). The paper
+    names JointVAE as an instance, which adds capacities to both KL terms.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        **kwargs: arguments of `CategoricalVAE`.
+        *args, **kwargs: arguments of `CategoricalVAE` and `BaseVAE`.
 
     Example:
         >>> import mvae_tf

@@ -21,6 +21,8 @@ Guo et al., "Variational autoencoder with optimizing Gaussian mixture model prio
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -30,7 +32,7 @@ from mvae_tf.models.registry import register
 from mvae_tf.noise import Noise, RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.networks.pixel import PartialImages
-from mvae_tf.parts.part import choice
+from mvae_tf.parts.part import Part, choice
 from mvae_tf.parts.terms import Term
 
 __all__ = ["GMMpVAE"]
@@ -43,13 +45,13 @@ _BOUNDS = ("paper_avg", "soft_k", "min_k", "lse_component", "variational")
 class GMMpVAE(BaseVAE):
     """VAE whose posterior is a mixture of M Gaussians, as its prior is one of K M.
 
-    q(z given x) = sum_m pi_m N(z; mean_m(x), stddev_m(x)^2) with fixed pi (Eq 14, 19),
-    p(z) = (1/K) sum_k q(z given a_k) of trained pseudo-inputs a_k (Eq 15-17), and the
+    q(z | x) = sum_m pi_m N(z; mean_m(x), stddev_m(x)^2) with fixed pi (Eq 14, 19),
+    p(z) = (1/K) sum_k q(z | a_k) of trained pseudo-inputs a_k (Eq 15-17), and the
     objective to minimise is (Eq 23)
 
-        sum_m pi_m E[-log p(x given z_m)] + U(x),   z_m ~ N(mean_m(x), stddev_m(x)^2),
+        sum_m pi_m E[-log p(x | z_m)] + U(x),   z_m ~ N(mean_m(x), stddev_m(x)^2),
 
-    with an upper bound U of KL(q(z given x) || p(z)), or its estimate. `elbo` and
+    with an upper bound U of KL(q(z | x) || p(z)), or its estimate. `elbo` and
     `log_likelihood` take the estimate, whatever the objective takes.
 
     The paper's own U, "paper_avg" (Eq 22), prefers K equal pseudo-posteriors, which
@@ -57,13 +59,12 @@ class GMMpVAE(BaseVAE):
     module's docstring gives.
 
     Args:
-        input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        num_components: M.
-        num_pseudo_inputs: K.
-        latent_dim: Z.
+        *args, **kwargs: shared arguments, see `BaseVAE`.
+        num_components: int, M. (K is the number of pseudo-inputs in this file.)
+        num_pseudo_inputs: int, K.
         component_weights: M positive numbers pi that sum to 1; None is 1/M each.
         kl_form: U, one of the bounds of `mvae_tf.divergences.mixture_kl_bound`, or
-            "mc": sum_m pi_m (log q(z_m given x) - log p(z_m)), which has no bias.
+            "mc": sum_m pi_m (log q(z_m | x) - log p(z_m)), which has no bias.
         matching: "greedy" (Eq 13) or "optimal", for the bounds that match components.
         z_sampling: "stratified" decodes a draw of each component in training,
             "categorical" one draw from the mixture. Evaluation is stratified.
@@ -71,12 +72,8 @@ class GMMpVAE(BaseVAE):
             paper does not say.
         prior: "vamp", or "standard" for p(z) = N(0, I), where U is sum_m pi_m KL(q_m ||
             p), whatever the bound.
-        network: name or configuration of the networks (`mvae_tf.networks`).
-        likelihood: name or configuration of p(x given z) (`mvae_tf.likelihoods`).
         pseudo_mean, pseudo_stddev: moments of the pixels that pseudo-inputs start from
             (see `VampVAE`).
-        seed: int that decides initial weights and all noise.
-        **kwargs: `name` and `dtype` of `keras.Model`.
 
     Example:
         >>> import mvae_tf
@@ -90,32 +87,28 @@ class GMMpVAE(BaseVAE):
 
     def __init__(
         self,
-        input_shape=(28, 28, 1),
-        num_components=2,
-        num_pseudo_inputs=500,
-        latent_dim=40,
-        component_weights=None,
-        kl_form="soft_k",
-        matching="greedy",
-        z_sampling="stratified",
-        component_encoder="separate",
-        prior="vamp",
-        network=_NETWORK,
-        likelihood="bernoulli",
-        pseudo_mean=0.05,
-        pseudo_stddev=0.01,
-        seed=0,
-        **kwargs,
+        *args: Any,
+        num_components: int = 2,
+        num_pseudo_inputs: int = 500,
+        latent_dim: int = 40,
+        component_weights: Sequence[float] | None = None,
+        kl_form: str = "soft_k",
+        matching: str = "greedy",
+        z_sampling: str = "stratified",
+        component_encoder: str = "separate",
+        prior: str = "vamp",
+        network: str | dict | Part = _NETWORK,
+        pseudo_mean: float = 0.05,
+        pseudo_stddev: float = 0.01,
+        **kwargs: Any,
     ):
         super().__init__(
-            input_shape=input_shape,
-            latent_dim=latent_dim,
+            *args,
             num_components=num_components,
+            latent_dim=latent_dim,
             num_classes=None,
             network=network,
-            likelihood=likelihood,
             terms={"reconstruction": Term(), "kl": Term(warmup=True)},
-            seed=seed,
             **kwargs,
         )
         self.num_pseudo_inputs = num_pseudo_inputs
@@ -146,17 +139,17 @@ class GMMpVAE(BaseVAE):
             return priors.StandardNormal(self.latent_dim)
         return priors.VampPrior.of(self)
 
-    def mixing_weights(self):
-        """The fixed weights pi of the components, `[M]`."""
+    def mixing_weights(self) -> tf.Tensor:
+        """Return the fixed weights pi of the components, `[M]`."""
         num = self.num_components
         return tf.constant(self.component_weights or [1.0 / num] * num, tf.float32)
 
-    def encode_pseudo_inputs(self, images):
-        """Means and stddevs `[K, M, Z]` and weights `[M]` of q(z given a_k)."""
+    def encode_pseudo_inputs(self, images: tf.Tensor):
+        """Compute means and stddevs `[K, M, Z]` and weights `[M]` of q(z | a_k)."""
         posterior = self.infer(images)
         return posterior["mean"], posterior["stddev"], self.mixing_weights()
 
-    # === Hooks of BaseVAE ===
+    # === Posterior q(z | x) (14, 19) and prior p(z) (15-17) ===
 
     def infer(self, x, y=None, noise=None, training=False):
         mean, stddev, _ = self.encoder(x, noise=noise, training=training)
@@ -167,14 +160,14 @@ class GMMpVAE(BaseVAE):
         return {"mean": mean, "stddev": stddev, "weights": weights}
 
     def draw(self, posterior, noise):
-        """Latents of the stratified estimate: one of each component, and pi."""
+        """Draw one latent of each component, whose weights are pi."""
         return {
             "z": gaussian.draw(posterior, noise),
             "weights": posterior["weights"],
         }
 
     def draw_prior(self, like, noise):
-        """Latents of each component of a random pseudo-input; one has the weight 1."""
+        """Draw latents of the components of a random pseudo-input; one has weight 1."""
         rows = like[:, 0]
         chosen = priors.draw_index("component", self.mixing_weights(), rows, noise)
         if self.prior == "standard":
@@ -183,8 +176,10 @@ class GMMpVAE(BaseVAE):
             z = self.latent_prior.sample_mixture(rows, noise)
         return {"z": z, "weights": tf.one_hot(chosen, self.num_components)}
 
-    def component_log_ratios(self, posterior, z):
-        """Log p(z_m) - log q(z_m given x) of the mixtures in nats, `[B, M]`."""
+    # === Evidence ===
+
+    def component_log_ratios(self, posterior, z: tf.Tensor) -> tf.Tensor:
+        """Compute log p(z_m) - log q(z_m | x) of the mixtures in nats, `[B, M]`."""
         means, stddevs = posterior["mean"], posterior["stddev"]
         log_q = gaussian.log_prob(
             means[:, tf.newaxis], stddevs[:, tf.newaxis], z[:, :, tf.newaxis]
@@ -200,8 +195,10 @@ class GMMpVAE(BaseVAE):
     def kl_nats(self, posterior, latents):
         return -self.log_density_ratio(posterior, latents)
 
+    # === Decoder ===
+
     def component_outputs(self, z, noise=None, training=False, x=None):
-        """Outputs `[M, B, ...]` of the likelihood, one for each component's z."""
+        """Compute outputs `[M, B, ...]` of the likelihood at each component's z."""
         num, latent_dim = z.shape[1:]
         # One decoder for all components, to which they are so many more images.
         z = tf.reshape(tf.transpose(z, [1, 0, 2]), [-1, 1, latent_dim])
@@ -219,7 +216,7 @@ class GMMpVAE(BaseVAE):
         return self.likelihood.mix(outputs, log_weights)
 
     def component_log_probs(self, x, z, noise=None, training=False):
-        """Log p(x given z_m) in nats, `[B, M]`."""
+        """Compute log p(x | z_m) in nats, `[B, M]`."""
         outputs = self.component_outputs(z, noise, training, x)
         num, shape = outputs.shape[0], outputs.shape[2:]
         log_probs = self.likelihood.log_prob(
@@ -232,12 +229,14 @@ class GMMpVAE(BaseVAE):
         return tf.reduce_sum(latents["weights"] * log_probs, axis=1)
 
     def log_importance_weight(self, x, posterior, latents, y=None):
-        """Log of sum_m pi_m p(x, z_m) / q(z_m given x) in nats, `[B]`."""
+        """Compute the log of sum_m pi_m p(x, z_m) / q(z_m | x) in nats, `[B]`."""
         z = latents["z"]
         log_weights = self.component_log_probs(x, z)
         log_weights += self.component_log_ratios(posterior, z)
         log_weights += tf.math.log(posterior["weights"])
         return tf.reduce_logsumexp(log_weights, axis=1)
+
+    # === Objective (23) ===
 
     def loss_terms(self, x, y, noise, training):
         posterior = self.infer(x, y, noise, training)
@@ -252,15 +251,15 @@ class GMMpVAE(BaseVAE):
         return {"reconstruction": error, "kl": kl}
 
     def _one_of(self, latents, noise):
-        """One draw of the mixture, as latents of a single component."""
+        """Draw from the mixture once, as latents of a single component."""
         z = latents["z"]
         pi = self.mixing_weights()
         index = priors.draw_index("component", pi, z[:, 0, 0], noise)
         z = tf.gather(z, index[:, tf.newaxis], axis=1, batch_dims=1)
         return {"z": z, "weights": tf.ones_like(z[..., 0])}
 
-    def kl_upper_bound(self, posterior, form):
-        """Upper bound of KL(q(z given x) || p(z)) in nats, `[B]`."""
+    def kl_upper_bound(self, posterior, form: str) -> tf.Tensor:
+        """Bound KL(q(z | x) || p(z)) from above in nats, `[B]` (13, 21, 22)."""
         mean, stddev = posterior["mean"], posterior["stddev"]
         pi = self.mixing_weights()
         if self.prior == "standard":
@@ -276,8 +275,8 @@ class GMMpVAE(BaseVAE):
 
     # === Inspection ===
 
-    def kl_bound(self, x, form=None):
-        """Upper bound U of KL(q(z given x) || p(z)), which holds for each image.
+    def kl_bound(self, x: Any, form: str | None = None) -> tf.Tensor:
+        """Compute an upper bound U of KL(q(z | x) || p(z)) for each image.
 
         Args:
             x: `[B, ...]` images.
@@ -297,8 +296,10 @@ class GMMpVAE(BaseVAE):
     def _kl_bound_batch(self, x, form):
         return self.kl_upper_bound(self.infer(x), form)
 
-    def component_elbo(self, x, component, seed=None):
-        """Evidence lower bound with one component in place of the mixture q.
+    def component_elbo(
+        self, x: Any, component: int, seed: int | None = None
+    ) -> tf.Tensor:
+        """Compute the evidence lower bound with one component in place of q.
 
         Args:
             x: `[B, ...]` images.
@@ -346,7 +347,7 @@ def _repeat(images, num):
 
 
 class _Unfolded(Noise):
-    """Noise for rows `[M B, ...]`, drawn as that of B rows with an axis of M."""
+    """Return noise for rows `[M B, ...]`, drawn as for B rows with an axis of M."""
 
     def __init__(self, noise, num):
         super().__init__()

@@ -9,28 +9,39 @@ import tensorflow as tf
 __all__ = ["mmd_within_categories", "prototype_loss", "squared_distances"]
 
 
-def squared_distances(a, b):
-    """||a_i - b_j||^2, `[n, m]`, of `[n, D]` and `[m, D]`."""
+def squared_distances(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Compute ||a_i - b_j||^2, `[n, m]`, of `[n, D]` and `[m, D]`."""
     # From differences: products lose the digits that MMD weights of 1000 bring out.
     return tf.reduce_sum(tf.math.squared_difference(a[:, tf.newaxis], b), axis=-1)
 
 
-def prototype_loss(codes, prototypes, weights, margin):
-    """Attraction to the own prototype, repulsion from the others (Eq 8), `[B]`.
+def prototype_loss(
+    codes: tf.Tensor, prototypes: tf.Tensor, weights: tf.Tensor, margin: float
+) -> tf.Tensor:
+    """Compute attraction to the own prototype and repulsion from the others (Eq 8).
 
     Args:
         codes: `[B, Z]`.
         prototypes: `[K, Z]`.
         weights: one-hot categories `[B, K]`.
-        margin: squared distance.
+        margin: float, squared distance.
+
+    Returns:
+        `[B]`.
     """
     distances = squared_distances(codes, prototypes)
     repulsion = tf.nn.relu(margin - distances)
     return tf.reduce_sum(weights * distances + (1.0 - weights) * repulsion, axis=1)
 
 
-def mmd_within_categories(x, y, membership, bandwidth, unbiased):
-    """Squared MMD between the x and the y of each category, averaged by size.
+def mmd_within_categories(
+    x: tf.Tensor,
+    y: tf.Tensor,
+    membership: tf.Tensor,
+    bandwidth: float,
+    unbiased: bool,
+) -> tf.Tensor:
+    """Compute the squared MMD of x and y within each category, averaged by size.
 
     The sum over categories k of n_k / n times `divergences.mmd` of their n_k rows, from
     whole kernel matrices, so that categories may have any size; those of one row or
@@ -40,8 +51,8 @@ def mmd_within_categories(x, y, membership, bandwidth, unbiased):
         x: `[n, D]`.
         y: `[n, D]`; row i belongs to the category of row i of x.
         membership: one-hot categories `[n, K]`.
-        bandwidth: of the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
-        unbiased: see `divergences.mmd`.
+        bandwidth: float, of the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
+        unbiased: bool, see `divergences.mmd`.
 
     Returns:
         Scalar.
