@@ -7,9 +7,13 @@ Importing the package registers every model and layer with Keras, so that
 import importlib
 import sys
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from mvae_tf import quiet
 from mvae_tf.version import __version__
+
+if TYPE_CHECKING:
+    from mvae_tf import figures, reproduce
 
 __all__ = [
     "__version__",

@@ -217,7 +217,8 @@ class RunConfig:
         known = [item.name for item in dataclasses.fields(Training)]
         for key in settings:
             choice(key, known, "training setting")
-        return cls(**values | {"training": Training(**settings)})
+        values["training"] = Training(**settings)
+        return cls(**values)
 
     def check_resumed_by(self, other: "RunConfig") -> None:
         """Checks that `other` continues this run: the same, but for more epochs.

@@ -403,7 +403,8 @@ def _load(options: argparse.Namespace) -> BaseVAE:
     if (options.run / "config.json").is_file():
         command = options.parser.prog.split()[-1]
         _check_imports(read_config(options.run), options, command, options.run)
-    return mvae_tf.load(options.run)
+    model: Any = mvae_tf.load(options.run)
+    return model
 
 
 def _check_imports(
@@ -437,7 +438,7 @@ def _test_images(
 
 def _write_images(path: Path, model: BaseVAE, **images: Any) -> None:
     """Arrays of images as one `.npz`, or side by side in one `.png`."""
-    arrays = {name: np.asarray(values) for name, values in images.items()}
+    arrays: dict[str, Any] = {name: np.asarray(x) for name, x in images.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     # The file appears whole or not at all. It is the user's own, beside which no list
     # of checksums belongs.

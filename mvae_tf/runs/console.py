@@ -100,8 +100,9 @@ class Console(keras.callbacks.Callback):
             self.say(f"First step after {_duration(now - self._started)}.")
         if self.counts_steps and now - self._last_refresh > _REFRESH:
             self._last_refresh = now
-            steps, epochs = self.params["steps"], self.params["epochs"]
-            text = f"epoch {self._epoch + 1}/{epochs}: step {batch + 1}/{steps}"
+            params = self.params or {}
+            text = f"epoch {self._epoch + 1}/{params['epochs']}"
+            text += f": step {batch + 1}/{params['steps']}"
             print(f"\r{text}", end="\033[K", flush=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -110,7 +111,7 @@ class Console(keras.callbacks.Callback):
             return
         self._epochs_seen += 1
         seconds = time.monotonic() - self._epoch_started
-        epochs = self.params["epochs"]
+        epochs = (self.params or {})["epochs"]
         text = f"epoch {epoch + 1:{len(str(epochs))}}/{epochs}"
         for name, title in (("loss", "loss"), ("val_loss", "validation")):
             if name in (logs or {}):

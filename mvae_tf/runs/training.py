@@ -20,13 +20,14 @@ import inspect
 import io
 import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from mvae_tf import data, models, optimizers, storage
-from mvae_tf.config import read_config
+from mvae_tf.config import RunConfig, read_config
 from mvae_tf.evaluation import evaluate
 from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
 from mvae_tf.runs.checkpoints import Checkpoints, load
@@ -62,7 +63,14 @@ _LOOKED_AT_BATCHES = 10
 _DIVERGED = 1e6
 
 
-def train(config, output, resume=False, verbose="auto", metrics=None, started=None):
+def train(
+    config: RunConfig,
+    output: str | Path,
+    resume: bool = False,
+    verbose: int | str = "auto",
+    metrics: Sequence[str] | None = None,
+    started: float | None = None,
+) -> keras.Model:
     """Trains a model into a run folder, evaluates it and writes its report.
 
     TensorFlow's op determinism is switched on, which lasts until the process ends: the

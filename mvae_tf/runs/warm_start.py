@@ -23,7 +23,7 @@ def start_from(model: BaseVAE, source: str | Path) -> None:
         ValueError: the weights do not fit; the message names the arguments in which the
             two models differ.
     """
-    trained = load(source)
+    trained: Any = load(source)
     old, new = _weights(trained), _weights(model)
     same = type(trained) is type(model) and [v.shape for v in old] == [
         v.shape for v in new

@@ -117,6 +117,17 @@ def test_generate_is_decided_by_its_seed(run, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_generate_from_a_sampler(run, tmp_path):
+    command = ["generate", str(run), "--num=3", "--seed=1", f"--to={tmp_path}/a.npz"]
+    images = []
+    for sampler in ([], ["--sampler=gaussian_mixture"], ["--sampler=vamp_prior"]):
+        assert cli.main([*command, *sampler]) == 0
+        images.append(np.load(tmp_path / "a.npz")["images"])
+    assert (images[0] != images[1]).any()
+    assert (images[1] != images[2]).any()
+    assert set(mvae_tf.samplers.KINDS) == {"gaussian_mixture", "vamp_prior"}
+
+
 def test_reconstruct_and_interpolate(run, tmp_path):
     model = mvae_tf.load(run)
     file = tmp_path / "reconstructions.npz"
@@ -156,10 +167,10 @@ COMMANDS = (
         "--resume --devices --init-from --import",
     ),
     ("evaluate", "--metrics --num-samples --import"),
-    ("generate", "--num --component --label --seed --to --import"),
+    ("generate", "--num --component --label --seed --sampler --to --import"),
     ("reconstruct", "--num --component --seed --to"),
     ("interpolate", "--steps --first --second --to"),
-    ("export", "--to --version"),
+    ("export", "--to --version --sampler"),
     ("report", "RUN"),
     ("reproduce", "smoke reduced full --data --output"),
 )
@@ -209,7 +220,10 @@ def test_help_names_every_option(command, options, capsys):
         (["train", "--model=va", "--output=RUN"], "Unknown model 'va'"),
         (["train", "--model=vae", "--preset=x", "--output=RUN"], "not allowed with"),
         (["train", "--preset=mvae-gs-digit", "--output=RUN"], "Did you mean 'mvae-gs-"),
-        (["train", "--model=vae", "--data=mnst", "--output=RUN"], "did you mean mnist"),
+        (
+            ["train", "--model=vae", "--data=mnst", "--output=RUN"],
+            "Did you mean 'mnist'",
+        ),
         (
             ["train", "--model=vae", "--epochs=0", "--output=RUN"],
             "Expected --epochs an integer",
