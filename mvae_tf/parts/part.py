@@ -135,6 +135,9 @@ class Kinds:
         known = inspect.signature(kind).parameters
         for key in arguments:
             choice(key, known, f"argument of {self.what} {kind.name!r},")
+        for key, parameter in known.items():
+            if parameter.default is parameter.empty and key not in arguments:
+                raise ValueError(f"Expected {key} for {self.what} {kind.name!r}.")
         return kind(**arguments)
 
     def _checked(self, part):
