@@ -229,7 +229,7 @@ def test_help_names_every_option(command, options, capsys):
             "Expected --epochs an integer",
         ),
         (["train", "--model=vae", "--epochs=x", "--output=RUN"], "invalid int value"),
-        (["train", "--model=vae", "--data=npz:no", "--output=RUN"], "expected a file"),
+        (["train", "--model=vae", "--data=npz:no", "--output=RUN"], "Expected a file"),
         (
             ["train", "--model=mvae", "--set=num_components=0", "--output=RUN"],
             "Expected num_components an integer >= 1, got 0",
