@@ -88,15 +88,16 @@ class WithoutNormal(MVAE):
 
     def draw(self, posterior, noise, masked=True):
         drawn = super().draw(posterior, noise, masked)
-        return drawn | {"z": posterior["mean"] + posterior["stddev"]}
+        return drawn._replace(z=posterior.mean + posterior.stddev)
 
 
 class WithoutGuard(MVAE):
     """MVAE that applies its gradients unseen."""
 
-    def _guard(self, bad_pixels, loss, gradients):
-        del loss
-        return gradients, ~bad_pixels
+    def make_training_state(self, terms):
+        """Make what training needs, with a guard that looks at no gradient."""
+        super().make_training_state(terms)
+        self.guard.judge = lambda bad, loss, gradients, optimizer: (gradients, ~bad)
 
 
 class WithoutLogs(MVAE):

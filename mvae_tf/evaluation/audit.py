@@ -23,8 +23,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from mvae_tf.models.hooks import Draw
 from mvae_tf.noise import RowNoise, content_seeds
-from mvae_tf.parts import gaussian
 
 __all__ = ["Check", "audit", "averaged_sample_bound", "suspects"]
 
@@ -197,9 +197,10 @@ def averaged_sample_bound(model: keras.Model, x: ArrayLike, seed: int = 0) -> tf
         `[B]` nats. The value is not a bound.
     """
     posterior = model.encode(x)
-    z = gaussian.draw(posterior, RowNoise(content_seeds(x, seed)))
+    noise = RowNoise(content_seeds(x, seed))
+    z = noise.normal("z", posterior["mean"], posterior["stddev"])
     weights = posterior["weights"]
     average = tf.reduce_sum(weights[..., tf.newaxis] * z, axis=1, keepdims=True)
-    latents = {"z": tf.broadcast_to(average, tf.shape(z)), "weights": weights}
+    latents = Draw(tf.broadcast_to(average, tf.shape(z)), weights)
     log_prob = model.log_prob_given(tf.convert_to_tensor(x, tf.float32), latents)
     return log_prob - model.kl_bound(x)

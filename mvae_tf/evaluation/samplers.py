@@ -34,6 +34,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from mvae_tf import storage
+from mvae_tf.models.hooks import Draw
 from mvae_tf.noise import RowNoise, check_seed, content_seeds
 from mvae_tf.parts import gaussian
 from mvae_tf.parts.part import choice
@@ -70,7 +71,7 @@ class Sampler(ABC):
         """Fits a sampler to the latents of images; see the classes."""
 
     @abstractmethod
-    def draw(self, model: Any, like: tf.Tensor, noise: Any) -> dict[str, tf.Tensor]:
+    def draw(self, model: Any, like: tf.Tensor, noise: Any) -> Draw:
         """Draws latents as the `draw_prior` of a model does.
 
         Args:
@@ -205,7 +206,7 @@ class GaussianMixture(Sampler):
             z = tf.repeat(z[:, tf.newaxis], model.num_components, axis=1)
         else:
             z = tf.reshape(z, [tf.shape(z)[0], model.num_components, -1])
-        return {"z": z, "weights": weights}
+        return Draw(z, weights)
 
 
 class VampPrior(Sampler):
@@ -250,10 +251,10 @@ class VampPrior(Sampler):
         x = tf.gather(tf.constant(images), index)
         y = None if labels is None else tf.gather(tf.constant(labels), index)
         latents = model.draw(model.infer(*model.unpack((x, y))), noise)
-        weights = latents["weights"]
+        weights = latents.weights
         if self.arrays["selects_one"]:
             weights = _select_one(weights, noise)
-        return {"z": latents["z"], "weights": weights}
+        return Draw(latents.z, weights)
 
 
 KINDS: dict[str, type[Sampler]] = {
@@ -299,7 +300,7 @@ def _posterior_draws(model, x, y, seed):
     def draw(x, y):
         noise = RowNoise(content_seeds(x, seed))
         latents = model.draw(model.infer(*model.unpack((x, y))), noise)
-        return tf.cast(latents["z"], tf.float32), latents["weights"]
+        return tf.cast(latents.z, tf.float32), latents.weights
 
     compiled = tf.function(draw, autograph=False, reduce_retracing=True)
     parts = [
@@ -317,7 +318,7 @@ def _selects_one(model):
     if model.num_components == 1:
         return False
     noise = RowNoise(tf.constant([[i, 0] for i in range(8)]))
-    weights = model.draw_prior(tf.zeros([8, model.num_components]), noise)["weights"]
+    weights = model.draw_prior(tf.zeros([8, model.num_components]), noise).weights
     return bool(np.all(np.sort(weights, axis=1)[:, -2] == 0.0))
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE
+from mvae_tf.models.hooks import Draw
 from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.networks.base import layer_seed
@@ -64,6 +65,40 @@ class CategoryTable(NamedTuple):
     def _uses(self):
         listed = [category for row in self.rows.values() for category, _ in row]
         return {category: listed.count(category) for category in listed}
+
+
+class CategoryPosterior(NamedTuple):
+    """q(z, c | x): category probabilities, and Gaussians of z given each category.
+
+    Attributes:
+        mean: `[B, K, Z]`, or `[B, 1, Z]` where all categories share it.
+        stddev: like `mean`, positive.
+        weights: `[B, K]`, the probabilities q(c | x).
+        log_weights: `[B, K]`, their logarithms.
+        features: `[B, hidden]` of the image, for q(z | x, c).
+    """
+
+    mean: tf.Tensor
+    stddev: tf.Tensor
+    weights: tf.Tensor
+    log_weights: tf.Tensor
+    features: tf.Tensor
+
+
+class CategoryDraw(NamedTuple):
+    """A category and a latent drawn from q(z, c | x).
+
+    Attributes:
+        z: `[B, 1, Z]`.
+        weights: `[B, K]`, the category as a one-hot row, or its relaxation.
+        mean: `[B, 1, Z]`, of the Gaussian that z came from.
+        stddev: `[B, 1, Z]`.
+    """
+
+    z: tf.Tensor
+    weights: tf.Tensor
+    mean: tf.Tensor
+    stddev: tf.Tensor
 
 
 _TEMPERATURES = Kinds("temperature")
@@ -306,13 +341,7 @@ class CategoricalVAE(BaseVAE):
         weights = tf.exp(log_weights)
         condition = weights if self.z_condition == "pi" else None
         mean, stddev = self._gaussians(features, condition)
-        return {
-            "mean": mean,
-            "stddev": stddev,
-            "weights": weights,
-            "log_weights": log_weights,
-            "features": features,
-        }
+        return CategoryPosterior(mean, stddev, weights, log_weights, features)
 
     def _category_logits(self, features):
         """Compute the logits of q(c | x), float32 `[B, K]`."""
@@ -346,22 +375,22 @@ class CategoricalVAE(BaseVAE):
     def _gaussian_given(self, posterior, c):
         """Return mean and stddev `[B, 1, Z]` of q(z | x, c) at a one-hot c `[B, K]`."""
         if self.z_condition == "sample":
-            return self._gaussians(posterior["features"], c)
+            return self._gaussians(posterior.features, c)
         if self.z_condition == "enumerate":
-            return _pick(posterior["mean"], c), _pick(posterior["stddev"], c)
-        return posterior["mean"], posterior["stddev"]
+            return _pick(posterior.mean, c), _pick(posterior.stddev, c)
+        return posterior.mean, posterior.stddev
 
     # === Draws (15) ===
 
     def draw(self, posterior, noise, category=None):
         """As in `BaseVAE`, with one z `[B, 1, Z]`, of `category` where it is given."""
         if category is None:
-            c = self._draw_category(posterior["log_weights"], noise)
+            c = self._draw_category(posterior.log_weights, noise)
         else:
-            c = self._select(posterior["weights"], category)
+            c = self._select(posterior.weights, category)
         mean, stddev = self._gaussian_given(posterior, c)
-        z = gaussian.draw({"mean": mean, "stddev": stddev}, noise)
-        return {"z": z, "weights": c, "mean": mean, "stddev": stddev}
+        z = noise.normal("z", mean, stddev)
+        return CategoryDraw(z, c, mean, stddev)
 
     def _draw_category(self, log_weights, noise):
         return _harden(self._relaxed_category(log_weights, noise))
@@ -375,19 +404,19 @@ class CategoricalVAE(BaseVAE):
 
         The posterior of z, where it depends on c, gets a relaxed draw of its own.
         """
-        mean, stddev = posterior["mean"], posterior["stddev"]
+        mean, stddev = posterior.mean, posterior.stddev
         if self.z_condition == "sample":
-            c = self._relaxed_category(posterior["log_weights"], noise, "condition")
-            mean, stddev = self._gaussians(posterior["features"], c)
-        z = gaussian.draw({"mean": mean, "stddev": stddev}, noise)
-        c = self._relaxed_category(posterior["log_weights"], noise)
-        return {"z": z, "weights": c, "mean": mean, "stddev": stddev}
+            c = self._relaxed_category(posterior.log_weights, noise, "condition")
+            mean, stddev = self._gaussians(posterior.features, c)
+        z = noise.normal("z", mean, stddev)
+        c = self._relaxed_category(posterior.log_weights, noise)
+        return CategoryDraw(z, c, mean, stddev)
 
     def draw_prior(self, like, noise):
         log_weights = tf.zeros_like(like) + tf.math.log(self.aggregate)
         mean, stddev = self.prior_moments()
         z = mean + stddev * gaussian.draw_standard(like, self.latent_dim, noise)
-        return {"z": z, "weights": self._draw_category(log_weights, noise)}
+        return Draw(z, weights=self._draw_category(log_weights, noise))
 
     def prior_moments(self) -> tuple[Any, Any]:
         """Return mean and stddev of p(z | c), each broadcasting to `[K, Z]`."""
@@ -409,7 +438,7 @@ class CategoricalVAE(BaseVAE):
         return self.likelihood.link(features)
 
     def log_prob_given(self, x, latents, y=None, noise=None, training=False):
-        outputs = self.outputs_of(latents["z"], latents["weights"], noise, training)
+        outputs = self.outputs_of(latents.z, latents.weights, noise, training)
         return self.likelihood.log_prob(x, outputs)
 
     # === Objective (11-13) ===
@@ -418,7 +447,7 @@ class CategoricalVAE(BaseVAE):
         q = self.infer(x, y, noise, training)
         if self.relaxed:
             draw = self.draw_relaxed(q, noise)
-            charged = draw | {"weights": q["weights"]}
+            charged = draw._replace(weights=q.weights)
         else:
             draw = self.draw(q, noise)
             # One posterior of z, that of the drawn c, estimates the sum over all.
@@ -438,13 +467,13 @@ class CategoricalVAE(BaseVAE):
                 `[B, K, Z]`, or `[B, 1, Z]` where all categories share them.
         """
         kl = divergences.gaussian_kl(
-            distribution["mean"], distribution["stddev"], *self.prior_moments()
+            distribution.mean, distribution.stddev, *self.prior_moments()
         )
-        return tf.reduce_sum(distribution["weights"] * kl, axis=-1)
+        return tf.reduce_sum(distribution.weights * kl, axis=-1)
 
     def category_kl(self, posterior) -> tf.Tensor:
         """Compute KL(q(c | x) || p(c)) in nats, `[B]` (Eq 13)."""
-        negative_entropy = posterior["weights"] * posterior["log_weights"]
+        negative_entropy = posterior.weights * posterior.log_weights
         return math.log(self.num_components) + tf.reduce_sum(negative_entropy, axis=-1)
 
     # === Evidence ===
@@ -453,13 +482,15 @@ class CategoricalVAE(BaseVAE):
         return self.gaussian_kl(posterior) + self.category_kl(posterior)
 
     def log_density_ratio(self, posterior, latents):
-        c, z = latents["weights"], latents["z"]
+        c, z = latents.weights, latents.z
         mean, stddev = self.prior_moments()
         if self.prior_uses_c:
             category = tf.argmax(c, axis=-1)[:, tf.newaxis]
             mean, stddev = tf.gather(mean, category), tf.gather(stddev, category)
-        ratio = gaussian.log_density_ratio(latents, z, mean, stddev)[:, 0]
-        log_q = tf.reduce_sum(c * posterior["log_weights"], axis=-1)
+        ratio = gaussian.log_density_ratio(
+            latents.mean, latents.stddev, z, mean, stddev
+        )[:, 0]
+        log_q = tf.reduce_sum(c * posterior.log_weights, axis=-1)
         return ratio - math.log(self.num_components) - log_q
 
     def elbo_relaxed(self, x: Any, seed: int | None = None) -> tf.Tensor:
@@ -519,7 +550,7 @@ class CategoricalVAE(BaseVAE):
         return self._in_chunks(self._probabilities_batch, *self.input_checks.pair(x))
 
     def _probabilities_batch(self, x, y):
-        return self.infer(x, y)["weights"]
+        return self.infer(x, y).weights
 
     def fit_aggregate(self, x: Any) -> np.ndarray:
         """Set `aggregate` to q(c), the mean of q(c | x) over images (Eq 18).

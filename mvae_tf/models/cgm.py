@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from mvae_tf.models.base import BaseVAE
+from mvae_tf.models.hooks import Draw, Posterior
 from mvae_tf.models.prototypes import (
     mmd_within_categories,
     prototype_loss,
@@ -174,25 +175,23 @@ class CGM(BaseVAE):
             weights = tf.one_hot(nearest, self.num_components)
         mean = tf.repeat(codes, self.num_components, axis=1)
         stddev = tf.fill(tf.shape(mean), self.noise_stddev)
-        return {"mean": mean, "stddev": stddev, "weights": weights}
+        return Posterior(mean, stddev, weights)
 
     def draw(self, posterior, noise):
-        z = self._around(posterior["mean"][:, 0], "z", noise)
+        z = self._around(posterior.mean[:, 0], "z", noise)
         z = tf.repeat(z[:, tf.newaxis], self.num_components, axis=1)
-        return {"z": z, "weights": posterior["weights"]}
+        return Draw(z, posterior.weights)
 
     def draw_prior(self, like, noise):
         prototypes, _, equal = self.prior.components()
         drawn = priors.draw_index("category", equal, like[:, 0], noise)
         centers = tf.zeros_like(like)[..., tf.newaxis] + prototypes
-        return {
-            "z": self._around(centers, "z", noise),
-            "weights": tf.one_hot(drawn, self.num_components),
-        }
+        z = self._around(centers, "z", noise)
+        return Draw(z, weights=tf.one_hot(drawn, self.num_components))
 
     def draw_proposal(self, posterior, noise):
         """Draw from half q(z | x), half p(z), which covers the true posterior."""
-        codes = posterior["mean"][:, 0]
+        codes = posterior.mean[:, 0]
         prototypes, _, equal = self.prior.components()
         drawn = priors.draw_index("category", equal, codes[:, 0], noise)
         halves = tf.constant([0.5, 0.5])
@@ -200,7 +199,7 @@ class CGM(BaseVAE):
         centers = tf.where(own[:, tf.newaxis] > 0, codes, tf.gather(prototypes, drawn))
         z = self._around(centers, "z", noise)
         z = tf.repeat(z[:, tf.newaxis], self.num_components, axis=1)
-        return {"z": z, "weights": posterior["weights"]}
+        return Draw(z, posterior.weights)
 
     def log_importance_weight(self, x, posterior, latents, y=None):
         """Compute the log of p(x, z) / (q(z | x) / 2 + p(z) / 2) in nats, `[B]`."""
@@ -210,7 +209,7 @@ class CGM(BaseVAE):
         return self.log_prob_given(x, latents, y) + weight
 
     def log_density_ratio(self, posterior, latents):
-        z, mean = latents["z"][:, 0], posterior["mean"][:, 0]
+        z, mean = latents.z[:, 0], posterior.mean[:, 0]
         log_q = gaussian.log_prob(mean, self.noise_stddev, z)
         return self.prior.log_prob(z) - log_q
 
@@ -226,7 +225,7 @@ class CGM(BaseVAE):
         seen = self._corrupted(x, noise) if training and self.input_noise else x
         posterior = self.infer(seen, y, noise, training)
         latents = self.draw(posterior, noise)
-        codes, weights = posterior["mean"][:, 0], posterior["weights"]
+        codes, weights = posterior.mean[:, 0], posterior.weights
         rows_of_weights = self.gather_rows(weights)
         if training and self.prototype_update != "learnable":
             self._update_prototypes(self.gather_rows(codes), rows_of_weights)
@@ -234,7 +233,7 @@ class CGM(BaseVAE):
         own = tf.gather(prototypes, tf.argmax(weights, axis=1))
         together = tf.ones_like(rows_of_weights[:, :1])
         mmd = mmd_within_categories(
-            self.gather_rows(latents["z"][:, 0]),
+            self.gather_rows(latents.z[:, 0]),
             self.gather_rows(self._around(own, "prior_z", noise)),
             rows_of_weights if self.granularity == "category" else together,
             bandwidth=math.sqrt(self.latent_dim),
@@ -253,8 +252,8 @@ class CGM(BaseVAE):
         """See `generate`; `y` is the one-hot category."""
         like = tf.zeros([tf.shape(seeds)[0], self.num_components])
         latents = self._draw_unseen(like, RowNoise(seeds), sampler)
-        weights = self._select(latents["weights"] if y is None else y, component)
-        return self.decode_batch(latents["z"], weights, None)
+        weights = self._select(latents.weights if y is None else y, component)
+        return self.decode_batch(latents.z, weights, None)
 
     def _prototypes(self):
         return tf.convert_to_tensor(self.prior.means)

@@ -28,6 +28,7 @@ import tensorflow as tf
 
 from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE
+from mvae_tf.models.hooks import Draw, Posterior
 from mvae_tf.models.registry import register
 from mvae_tf.noise import Noise, RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
@@ -147,7 +148,7 @@ class GMMpVAE(BaseVAE):
     def encode_pseudo_inputs(self, images: tf.Tensor):
         """Compute means and stddevs `[K, M, Z]` and weights `[M]` of q(z | a_k)."""
         posterior = self.infer(images)
-        return posterior["mean"], posterior["stddev"], self.mixing_weights()
+        return posterior.mean, posterior.stddev, self.mixing_weights()
 
     # === Posterior q(z | x) (14, 19) and prior p(z) (15-17) ===
 
@@ -157,14 +158,12 @@ class GMMpVAE(BaseVAE):
             shape = [-1, self.num_components, self.latent_dim]
             mean, stddev = tf.reshape(mean, shape), tf.reshape(stddev, shape)
         weights = tf.ones_like(mean[..., 0]) * self.mixing_weights()
-        return {"mean": mean, "stddev": stddev, "weights": weights}
+        return Posterior(mean, stddev, weights)
 
     def draw(self, posterior, noise):
         """Draw one latent of each component, whose weights are pi."""
-        return {
-            "z": gaussian.draw(posterior, noise),
-            "weights": posterior["weights"],
-        }
+        z = noise.normal("z", posterior.mean, posterior.stddev)
+        return Draw(z, posterior.weights)
 
     def draw_prior(self, like, noise):
         """Draw latents of the components of a random pseudo-input; one has weight 1."""
@@ -174,23 +173,23 @@ class GMMpVAE(BaseVAE):
             z = gaussian.draw_standard(like, self.latent_dim, noise)
         else:
             z = self.latent_prior.sample_mixture(rows, noise)
-        return {"z": z, "weights": tf.one_hot(chosen, self.num_components)}
+        return Draw(z, weights=tf.one_hot(chosen, self.num_components))
 
     # === Evidence ===
 
     def component_log_ratios(self, posterior, z: tf.Tensor) -> tf.Tensor:
         """Compute log p(z_m) - log q(z_m | x) of the mixtures in nats, `[B, M]`."""
-        means, stddevs = posterior["mean"], posterior["stddev"]
+        means, stddevs = posterior.mean, posterior.stddev
         log_q = gaussian.log_prob(
             means[:, tf.newaxis], stddevs[:, tf.newaxis], z[:, :, tf.newaxis]
         )
-        log_weights = tf.math.log(posterior["weights"])[:, tf.newaxis]
+        log_weights = tf.math.log(posterior.weights)[:, tf.newaxis]
         log_q = tf.reduce_logsumexp(log_weights + log_q, axis=-1)
         return self.latent_prior.log_prob(z) - log_q
 
     def log_density_ratio(self, posterior, latents):
-        ratios = self.component_log_ratios(posterior, latents["z"])
-        return tf.reduce_sum(posterior["weights"] * ratios, axis=1)
+        ratios = self.component_log_ratios(posterior, latents.z)
+        return tf.reduce_sum(posterior.weights * ratios, axis=1)
 
     def kl_nats(self, posterior, latents):
         return -self.log_density_ratio(posterior, latents)
@@ -225,15 +224,15 @@ class GMMpVAE(BaseVAE):
         return tf.transpose(tf.reshape(log_probs, [num, -1]))
 
     def log_prob_given(self, x, latents, y=None, noise=None, training=False):
-        log_probs = self.component_log_probs(x, latents["z"], noise, training)
-        return tf.reduce_sum(latents["weights"] * log_probs, axis=1)
+        log_probs = self.component_log_probs(x, latents.z, noise, training)
+        return tf.reduce_sum(latents.weights * log_probs, axis=1)
 
     def log_importance_weight(self, x, posterior, latents, y=None):
         """Compute the log of sum_m pi_m p(x, z_m) / q(z_m | x) in nats, `[B]`."""
-        z = latents["z"]
+        z = latents.z
         log_weights = self.component_log_probs(x, z)
         log_weights += self.component_log_ratios(posterior, z)
-        log_weights += tf.math.log(posterior["weights"])
+        log_weights += tf.math.log(posterior.weights)
         return tf.reduce_logsumexp(log_weights, axis=1)
 
     # === Objective (23) ===
@@ -252,15 +251,15 @@ class GMMpVAE(BaseVAE):
 
     def _one_of(self, latents, noise):
         """Draw from the mixture once, as latents of a single component."""
-        z = latents["z"]
+        z = latents.z
         pi = self.mixing_weights()
         index = priors.draw_index("component", pi, z[:, 0, 0], noise)
         z = tf.gather(z, index[:, tf.newaxis], axis=1, batch_dims=1)
-        return {"z": z, "weights": tf.ones_like(z[..., 0])}
+        return Draw(z, weights=tf.ones_like(z[..., 0]))
 
     def kl_upper_bound(self, posterior, form: str) -> tf.Tensor:
         """Bound KL(q(z | x) || p(z)) from above in nats, `[B]` (13, 21, 22)."""
-        mean, stddev = posterior["mean"], posterior["stddev"]
+        mean, stddev = posterior.mean, posterior.stddev
         pi = self.mixing_weights()
         if self.prior == "standard":
             return tf.reduce_sum(pi * divergences.gaussian_kl(mean, stddev), axis=1)
@@ -321,7 +320,7 @@ class GMMpVAE(BaseVAE):
         drawn = self.draw(posterior, RowNoise(content_seeds(x, seed)))
         mean, stddev, z = (
             values[:, component]
-            for values in (posterior["mean"], posterior["stddev"], drawn["z"])
+            for values in (posterior.mean, posterior.stddev, drawn.z)
         )
         log_prob = self.component_log_probs(x, z[:, tf.newaxis])[:, 0]
         log_q = gaussian.log_prob(mean, stddev, z)

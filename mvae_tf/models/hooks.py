@@ -5,7 +5,7 @@
 
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -15,7 +15,33 @@ from mvae_tf.noise import Noise, check_seed
 from mvae_tf.parts.likelihoods import Likelihood
 from mvae_tf.parts.networks.base import Network
 
-__all__ = ["Hooks"]
+__all__ = ["Draw", "Hooks", "Posterior"]
+
+
+class Posterior(NamedTuple):
+    """q(z | x): a diagonal Gaussian per component, and expected mixing weights.
+
+    Attributes:
+        mean: `[B, K, Z]`.
+        stddev: `[B, K, Z]`, positive.
+        weights: `[B, K]`, rows that sum to 1.
+    """
+
+    mean: tf.Tensor
+    stddev: tf.Tensor
+    weights: tf.Tensor
+
+
+class Draw(NamedTuple):
+    """Latents drawn from a posterior or from a prior.
+
+    Attributes:
+        z: `[B, K, Z]`.
+        weights: `[B, K]`, mixing weights.
+    """
+
+    z: tf.Tensor
+    weights: tf.Tensor
 
 
 class _GraphFunctions:
@@ -74,17 +100,16 @@ class Hooks(keras.Model):
             training: bool.
 
         Returns:
-            dict with `mean` and `stddev` `[B, K, Z]`, `weights` `[B, K]` (rows sum to
-            1), and whatever else of leading axis B the model needs.
+            `Posterior`, or a named tuple with its fields and others of leading axis B.
         """
         raise NotImplementedError
 
     def draw(self, posterior, noise: Noise):
-        """Draw latents from q: dict with `z` `[B, K, Z]` and `weights` `[B, K]`."""
+        """Draw latents from q: a `Draw`, or a named tuple with its fields too."""
         raise NotImplementedError
 
     def draw_prior(self, like: tf.Tensor, noise: Noise):
-        """Draw latents from the prior, as `draw`; `like` is any `[B, K]` tensor."""
+        """Draw latents from the prior, a `Draw`; `like` is any `[B, K]` tensor."""
         raise NotImplementedError
 
     def log_density_ratio(self, posterior, latents) -> tf.Tensor:
@@ -137,7 +162,7 @@ class Hooks(keras.Model):
 
         A model that draws from each component of q at once returns the mean over q.
         """
-        z, weights = latents["z"], latents["weights"]
+        z, weights = latents.z, latents.weights
         pixels = {"x": x} if self.network.autoregressive else {}
         outputs = self.decode_outputs(z, weights, y, noise, training, **pixels)
         return self.likelihood.log_prob(x, outputs)

@@ -5,17 +5,50 @@ https://arxiv.org/abs/1705.07120.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from mvae_tf.models.base import BaseVAE
+from mvae_tf.models.hooks import Draw
 from mvae_tf.models.registry import register
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.networks.gated import GatedMLP, GatedStack, clipped_head
 from mvae_tf.parts.terms import Term
 
 __all__ = ["HVAE", "HVampVAE"]
+
+
+class TwoLevelPosterior(NamedTuple):
+    """q(z1, z2 | x), with z1 at the mean of z2; `z` is z1 followed by z2.
+
+    Attributes:
+        mean: `[B, 1, Z]`.
+        stddev: `[B, 1, Z]`, positive.
+        weights: `[B, 1]`, ones.
+        features: `[B, hidden]` of the image, for q(z1 | x, z2).
+    """
+
+    mean: tf.Tensor
+    stddev: tf.Tensor
+    weights: tf.Tensor
+    features: tf.Tensor
+
+
+class TwoLevelDraw(NamedTuple):
+    """Latents drawn from q(z1, z2 | x), and the Gaussians that they came from.
+
+    Attributes:
+        z: `[B, 1, Z]`.
+        weights: `[B, 1]`, ones.
+        mean: `[B, 1, Z]`, with that of z1 at the drawn z2.
+        stddev: `[B, 1, Z]`.
+    """
+
+    z: tf.Tensor
+    weights: tf.Tensor
+    mean: tf.Tensor
+    stddev: tf.Tensor
 
 
 @register("hvae")
@@ -117,35 +150,35 @@ class HVAE(BaseVAE):
         mean2, stddev2 = self.posterior_of_z2(x)
         features = _run(self.q1_image, _flat(x))
         mean1, stddev1 = self.posterior_of_z1(features, mean2)
-        return {
-            "mean": _join(mean1, mean2),
-            "stddev": _join(stddev1, stddev2),
-            "weights": tf.ones_like(mean2[:, :1]),
-            "features": features,
-        }
+        return TwoLevelPosterior(
+            mean=_join(mean1, mean2),
+            stddev=_join(stddev1, stddev2),
+            weights=tf.ones_like(mean2[:, :1]),
+            features=features,
+        )
 
     def draw(self, posterior, noise):
         """Latents, with the moments of the Gaussians that they were drawn from."""
-        mean2, stddev2 = _lower(posterior["mean"]), _lower(posterior["stddev"])
+        mean2, stddev2 = _lower(posterior.mean), _lower(posterior.stddev)
         z2 = _draw("z2", mean2, stddev2, noise)
-        mean1, stddev1 = self.posterior_of_z1(posterior["features"], z2)
+        mean1, stddev1 = self.posterior_of_z1(posterior.features, z2)
         z1 = _draw("z1", mean1, stddev1, noise)
-        return {
-            "z": _join(z1, z2),
-            "weights": posterior["weights"],
-            "mean": _join(mean1, mean2),
-            "stddev": _join(stddev1, stddev2),
-        }
+        return TwoLevelDraw(
+            z=_join(z1, z2),
+            weights=posterior.weights,
+            mean=_join(mean1, mean2),
+            stddev=_join(stddev1, stddev2),
+        )
 
     def draw_prior(self, like, noise):
         z2 = self.prior.sample(like[:, 0], noise)
         z1 = _draw("z1", *self.prior_of_z1(z2), noise)
-        return {"z": _join(z1, z2), "weights": tf.ones_like(like)}
+        return Draw(_join(z1, z2), weights=tf.ones_like(like))
 
     def log_density_ratio(self, posterior, latents):
-        z1, z2 = tf.split(latents["z"][:, 0], 2, axis=-1)
+        z1, z2 = tf.split(latents.z[:, 0], 2, axis=-1)
         log_p = gaussian.log_prob(*self.prior_of_z1(z2), z1) + self.prior.log_prob(z2)
-        log_q = gaussian.log_prob(latents["mean"], latents["stddev"], latents["z"])
+        log_q = gaussian.log_prob(latents.mean, latents.stddev, latents.z)
         return log_p - log_q[:, 0]
 
     def kl_nats(self, posterior, latents):

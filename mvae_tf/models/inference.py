@@ -10,7 +10,7 @@ import random
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.models.hooks import Hooks
+from mvae_tf.models.hooks import Draw, Hooks
 from mvae_tf.noise import RowNoise, check_seed, content_seeds, index_seeds
 from mvae_tf.parts.networks.pixel import in_raster_order
 
@@ -187,7 +187,7 @@ class Inference(Hooks):
     def encode_batch(self, x, y):
         """Compute what `encode` returns, on a batch."""
         posterior = self.infer(x, y)
-        return {key: posterior[key] for key in ("mean", "stddev", "weights")}
+        return {k: getattr(posterior, k) for k in ("mean", "stddev", "weights")}
 
     def decode_batch(self, z, weights, y, noise=None):
         """Compute what `decode` returns; `noise` draws pixels that a decoder reads."""
@@ -211,12 +211,12 @@ class Inference(Hooks):
         """Compute what `reconstruct` returns; `seed` is an int32 scalar, or `[B]`."""
         posterior = self.infer(x, y)
         if seed is None:
-            latents = {"z": posterior["mean"], "weights": posterior["weights"]}
+            latents = Draw(posterior.mean, posterior.weights)
         else:
             noise = RowNoise(content_seeds(x, seed))
             latents = self.draw(posterior, noise, **draw_options)
-        weights = self._select(latents["weights"], component)
-        return self.decode_batch(latents["z"], weights, y)
+        weights = self._select(latents.weights, component)
+        return self.decode_batch(latents.z, weights, y)
 
     def generate_batch(self, seeds, y, component=None, sampler=None):
         """Compute what `generate` returns, from int32 `seeds [B, 2]`."""
@@ -226,8 +226,8 @@ class Inference(Hooks):
         if y is None and self.conditional:
             labels = noise.integers("labels", like[:, 0], self.num_classes)
             y = tf.one_hot(labels, self.num_classes)
-        weights = self._select(latents["weights"], component)
-        return self.decode_batch(latents["z"], weights, y, noise)
+        weights = self._select(latents.weights, component)
+        return self.decode_batch(latents.z, weights, y, noise)
 
     def _draw_unseen(self, like, noise, sampler):
         """Draw latents to generate from, from the prior or by a sampler."""
@@ -240,9 +240,9 @@ class Inference(Hooks):
         first, last = self.infer(x0, y), self.infer(x1, y)
 
         def between(key):
-            extra = [1] * (first[key].shape.rank - 1)
-            a = tf.reshape(position, [-1, *extra])
-            return (1.0 - a) * first[key] + a * last[key]
+            start, end = getattr(first, key), getattr(last, key)
+            a = tf.reshape(position, [-1, *[1] * (start.shape.rank - 1)])
+            return (1.0 - a) * start + a * end
 
         return self.decode_batch(between("mean"), between("weights"), y)
 

@@ -87,7 +87,7 @@ class InfoVAE(SingleVAE):
         return divergences.mmd(z, prior_z, bandwidth, self.unbiased)
 
     def regularizers(self, posterior, latents, noise):
-        z = latents["z"][:, 0]
+        z = latents.z[:, 0]
         prior_z = self.prior.sample(z[:, 0], noise.child("mmd"))
         mmd = self.discrepancy(self.gather_rows(z), self.gather_rows(prior_z))
         return {"mmd": mmd}

@@ -86,9 +86,9 @@ class MixtureOfVAEs(MixtureVAE):
         return {
             "reconstruction": self.reconstruction_error(x, draw, y, noise, training),
             "kl": self.reduce_components(self.component_kl(q)),
-            "dirichlet_kl": self.mixing.kl(q["alpha"], draw["alpha"]),
+            "dirichlet_kl": self.mixing.kl(q.alpha, draw.alpha),
             "weight_entropy": self.weight_entropy(draw),
-            **self.independence.terms(q, draw["z"], self.gather_rows),
+            **self.independence.terms(q, draw.z, self.gather_rows),
         }
 
     # === Pruning ===

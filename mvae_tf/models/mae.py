@@ -71,8 +71,8 @@ class MAE(SingleVAE):
         latents = self.draw(posterior, noise)
         error = self.reconstruction_error(x, latents, y, noise, training)
         kl = self.gather_rows(self.kl_nats(posterior, latents))
-        mean = self.gather_rows(posterior["mean"])[:, 0]
-        stddev = self.gather_rows(posterior["stddev"])[:, 0]
+        mean = self.gather_rows(posterior.mean)[:, 0]
+        stddev = self.gather_rows(posterior.stddev)[:, 0]
         divergence = mutual_divergence(mean, stddev)
         return {
             "reconstruction": error,

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE
+from mvae_tf.models.hooks import Draw
 from mvae_tf.noise import Noise, RowNoise, content_seeds
 from mvae_tf.parts import gaussian
 from mvae_tf.parts import independence as independence_
@@ -15,7 +16,7 @@ from mvae_tf.parts import mixing as mixing_
 from mvae_tf.parts.part import Part, choice
 from mvae_tf.parts.terms import Term
 
-__all__ = ["MixtureVAE", "SelectedComponents"]
+__all__ = ["MixtureDraw", "MixturePosterior", "MixtureVAE", "SelectedComponents"]
 
 
 class SelectedComponents(NamedTuple):
@@ -28,6 +29,42 @@ class SelectedComponents(NamedTuple):
 
     mean: float
     closed_form: float
+
+
+class MixturePosterior(NamedTuple):
+    """q(z, w | x): a diagonal Gaussian per component, and Dirichlet weights.
+
+    Attributes:
+        mean: `[B, K, Z]`.
+        stddev: `[B, K, Z]`, positive.
+        weights: `[B, K]`, the expected mixing weights alpha / sum(alpha).
+        scores: `[B, K]`, positive outputs of the encoder that alpha is made from.
+        alpha: `[B, K]`, concentration of the Dirichlet distribution.
+    """
+
+    mean: tf.Tensor
+    stddev: tf.Tensor
+    weights: tf.Tensor
+    scores: tf.Tensor
+    alpha: tf.Tensor
+
+
+class MixtureDraw(NamedTuple):
+    """Latents drawn from q(z, w | x), and from a mask where there is one.
+
+    Attributes:
+        z: `[B, K, Z]`.
+        weights: `[B, K]`, what the components are mixed by: w, or b of Eq 16.
+        log_weights: `[B, K]`, log w.
+        alpha: `[B, K]`, the concentration that w was drawn from.
+        log_mask: `[B, K]`, log m; None for models that know no masks.
+    """
+
+    z: tf.Tensor
+    weights: tf.Tensor
+    log_weights: tf.Tensor
+    alpha: tf.Tensor
+    log_mask: tf.Tensor | None = None
 
 
 class MixtureVAE(BaseVAE):
@@ -91,43 +128,34 @@ class MixtureVAE(BaseVAE):
     def infer(self, x, y=None, noise=None, training=False):
         mean, stddev, scores = self.encoder(x, y, noise=noise, training=training)
         alpha = self.mixing.parameters(scores)
-        return {
-            "mean": mean,
-            "stddev": stddev,
-            "weights": alpha / tf.reduce_sum(alpha, axis=-1, keepdims=True),
-            "scores": scores,
-            "alpha": alpha,
-        }
+        weights = alpha / tf.reduce_sum(alpha, axis=-1, keepdims=True)
+        return MixturePosterior(mean, stddev, weights, scores, alpha)
 
     def draw(self, posterior, noise):
-        return self.draw_unmasked(posterior, posterior["alpha"], noise)
+        return self.draw_unmasked(posterior, posterior.alpha, noise)
 
     def draw_unmasked(self, posterior, alpha: tf.Tensor, noise: Noise):
         """Draw z from the posterior and w from Dir(alpha)."""
         log_weights = self.mixing.log_sample(alpha, noise)
-        return {
-            "z": gaussian.draw(posterior, noise),
-            "weights": tf.exp(log_weights),
-            "log_weights": log_weights,
-            "alpha": alpha,
-        }
+        z = noise.normal("z", posterior.mean, posterior.stddev)
+        return MixtureDraw(z, tf.exp(log_weights), log_weights, alpha)
 
     def draw_prior(self, like, noise):
         mean, stddev = self.prior_moments()
         z = mean + stddev * gaussian.draw_standard(like, self.latent_dim, noise)
         alpha = self.mixing.prior_parameters(like)
-        return {"z": z, "weights": tf.exp(self.mixing.log_sample(alpha, noise))}
+        return Draw(z, weights=tf.exp(self.mixing.log_sample(alpha, noise)))
 
     def log_density_ratio(self, posterior, latents):
         ratios = gaussian.log_density_ratio(
-            posterior, latents["z"], *self.prior_moments()
+            posterior.mean, posterior.stddev, latents.z, *self.prior_moments()
         )
         return tf.reduce_sum(ratios, axis=1) + self.mixing.log_density_ratio(
-            latents["alpha"], latents["log_weights"]
+            latents.alpha, latents.log_weights
         )
 
     def kl_nats(self, posterior, latents):
-        alpha = latents["alpha"]
+        alpha = latents.alpha
         return tf.reduce_sum(self.component_kl(posterior), axis=1) + (
             divergences.dirichlet_kl(alpha, self.mixing.prior_parameters(alpha))
         )
@@ -137,7 +165,7 @@ class MixtureVAE(BaseVAE):
     def component_kl(self, posterior) -> tf.Tensor:
         """Compute KL(q(z_i | x) || p(z_i)) in nats, `[B, K]`."""
         return divergences.gaussian_kl(
-            posterior["mean"], posterior["stddev"], *self.prior_moments()
+            posterior.mean, posterior.stddev, *self.prior_moments()
         )
 
     def reduce_components(self, values: tf.Tensor) -> tf.Tensor:
@@ -147,7 +175,7 @@ class MixtureVAE(BaseVAE):
 
     def weight_entropy(self, latents) -> tf.Tensor:
         """Compute the entropy of the drawn weights in nats, `[B]`, a diagnostic."""
-        weights = latents["weights"]
+        weights = latents.weights
         return -tf.reduce_sum(tf.math.xlogy(weights, weights), -1)
 
     # === Inspection ===
@@ -165,7 +193,8 @@ class MixtureVAE(BaseVAE):
 
     def _draw_batch(self, x, y, seed):
         noise = RowNoise(content_seeds(x, seed))
-        return gaussian.draw(self.infer(x, y), noise)
+        posterior = self.infer(x, y)
+        return noise.normal("z", posterior.mean, posterior.stddev)
 
     def dependence_matrix(self, x, y=None, seed=None, squared=False):
         """Compute pairwise dHSIC between the latents of the components (MVAE Fig 12).
@@ -215,8 +244,8 @@ class MixtureVAE(BaseVAE):
 
     def _cross_batch(self, x, y, permutation, component):
         posterior = self.infer(x, y)
-        z = tf.gather(posterior["mean"], permutation, axis=1)
-        weights = self._select(posterior["weights"], component)
+        z = tf.gather(posterior.mean, permutation, axis=1)
+        weights = self._select(posterior.weights, component)
         return self.decode_batch(z, weights, y)
 
     def mask_keep_probability(self, threshold=None):

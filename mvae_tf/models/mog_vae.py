@@ -72,6 +72,6 @@ class MoGVAE(SingleVAE):
     def kl_nats(self, posterior, latents):
         if self.kl_form == "exact":
             return super().kl_nats(posterior, latents)
-        z = latents["z"]
-        log_q = gaussian.log_prob(posterior["mean"], posterior["stddev"], z)
+        z = latents.z
+        log_q = gaussian.log_prob(posterior.mean, posterior.stddev, z)
         return (log_q - self.prior.mean_log_prob(z))[:, 0]

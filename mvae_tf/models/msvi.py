@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE
+from mvae_tf.models.hooks import Draw, Posterior
 from mvae_tf.models.registry import register
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.mixing import safe_log
@@ -69,30 +70,26 @@ class MSVI(BaseVAE):
     def infer(self, x, y=None, noise=None, training=False):
         mean, stddev, _ = self.encoder(x, y, noise=noise, training=training)
         weights = tf.ones_like(mean[..., 0]) / self.num_components
-        return {"mean": mean, "stddev": stddev, "weights": weights}
+        return Posterior(mean, stddev, weights)
 
     def draw(self, posterior, noise):
-        return {
-            "z": gaussian.draw(posterior, noise),
-            "weights": posterior["weights"],
-        }
+        z = noise.normal("z", posterior.mean, posterior.stddev)
+        return Draw(z, posterior.weights)
 
     def draw_prior(self, like, noise):
         equal = tf.fill([self.num_components], 1.0 / self.num_components)
         expert = priors.draw_index("expert", equal, like[:, 0], noise)
-        return {
-            "z": gaussian.draw_standard(like, self.latent_dim, noise),
-            "weights": tf.one_hot(expert, self.num_components),
-        }
+        z = gaussian.draw_standard(like, self.latent_dim, noise)
+        return Draw(z, weights=tf.one_hot(expert, self.num_components))
 
     def log_density_ratio(self, posterior, latents):
         return tf.reduce_mean(
-            gaussian.log_density_ratio(posterior, latents["z"]), axis=1
+            gaussian.log_density_ratio(*posterior[:2], latents.z), axis=1
         )
 
     def kl_nats(self, posterior, latents):
         del latents
-        kl = divergences.gaussian_kl(posterior["mean"], posterior["stddev"])
+        kl = divergences.gaussian_kl(posterior.mean, posterior.stddev)
         return tf.reduce_mean(kl, axis=1)
 
     def expert_outputs(self, z, y=None, noise=None, training=False):
@@ -103,7 +100,7 @@ class MSVI(BaseVAE):
 
     def expert_log_probs(self, x, latents, y=None, noise=None, training=False):
         """Log p_e(x given z_e) in nats, `[B, E]`."""
-        outputs = self.expert_outputs(latents["z"], y, noise, training)
+        outputs = self.expert_outputs(latents.z, y, noise, training)
         experts = tf.unstack(outputs, self.num_components)
         return tf.stack([self.likelihood.log_prob(x, o) for o in experts], axis=1)
 
@@ -117,6 +114,6 @@ class MSVI(BaseVAE):
 
     def log_importance_weight(self, x, posterior, latents, y=None):
         """Log of (1/E) sum_e p_e(x, z_e) / q_e(z_e given x) in nats, `[B]`."""
-        ratios = gaussian.log_density_ratio(posterior, latents["z"])
+        ratios = gaussian.log_density_ratio(*posterior[:2], latents.z)
         log_weights = self.expert_log_probs(x, latents, y) + ratios
         return tf.reduce_logsumexp(log_weights, axis=1) - math.log(self.num_components)

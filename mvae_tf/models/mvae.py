@@ -75,16 +75,16 @@ class MVAE(MixtureVAE):
     def draw(self, posterior, noise, masked=True):
         """Draw z, w and m, and form b; `masked=False` leaves the mask out."""
         mask = self.mask if masked else masks.NoMask()
-        log_m = mask.log_sample(self._theta(), posterior["weights"], noise)  # (22, 25)
+        log_m = mask.log_sample(self._theta(), posterior.weights, noise)  # (22, 25)
         alpha = mask.concentration(self.mixing, posterior, log_m)
         latents = self.draw_unmasked(posterior, alpha, noise)  # z, and w (26)
-        b = mask.weigh(latents["log_weights"], log_m)  # (16)
-        return latents | {"weights": b, "log_mask": log_m}
+        b = mask.weigh(latents.log_weights, log_m)  # (16)
+        return latents._replace(weights=b, log_mask=log_m)
 
     def draw_prior(self, like, noise):
         latents = super().draw_prior(like, noise)
-        b = self.mask.mask_prior(self.mask_strength, latents["weights"], noise)  # (16)
-        return latents | {"weights": b}
+        b = self.mask.mask_prior(self.mask_strength, latents.weights, noise)  # (16)
+        return latents._replace(weights=b)
 
     def draw_proposal(self, posterior, noise):
         # A masked concentration rarely proposes the weights that the prior draws, and
@@ -110,10 +110,10 @@ class MVAE(MixtureVAE):
         return {
             "reconstruction": self.reconstruction_error(x, draw, y, noise, training),
             "kl": self.reduce_components(self.component_kl(q)),  # (27)
-            "dirichlet_kl": self.mixing.kl(q["alpha"], draw["alpha"]),  # (28)
+            "dirichlet_kl": self.mixing.kl(q.alpha, draw.alpha),  # (28)
             "weight_entropy": self.weight_entropy(draw),
-            **self.mask.terms(self.mask_strength, draw["log_mask"]),  # (19) or (23)
-            **self.independence.terms(q, draw["z"], self.gather_rows),  # (13-15)
+            **self.mask.terms(self.mask_strength, draw.log_mask),  # (19) or (23)
+            **self.independence.terms(q, draw.z, self.gather_rows),  # (13-15)
         }
 
     # === Inspection ===

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from mvae_tf.models.base import BaseVAE
+from mvae_tf.models.hooks import Draw, Posterior
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.terms import Term
 
@@ -49,25 +50,23 @@ class SingleVAE(BaseVAE):
 
     def infer(self, x, y=None, noise=None, training=False):
         mean, stddev, _ = self.encoder(x, y, noise=noise, training=training)
-        return {"mean": mean, "stddev": stddev, "weights": tf.ones_like(mean[..., 0])}
+        return Posterior(mean, stddev, weights=tf.ones_like(mean[..., 0]))
 
     def draw(self, posterior, noise):
-        return {
-            "z": gaussian.draw(posterior, noise),
-            "weights": posterior["weights"],
-        }
+        z = noise.normal("z", posterior.mean, posterior.stddev)
+        return Draw(z, posterior.weights)
 
     def draw_prior(self, like, noise):
         z = self.prior.sample(like[:, 0], noise)
-        return {"z": z[:, tf.newaxis], "weights": tf.ones_like(like)}
+        return Draw(z[:, tf.newaxis], weights=tf.ones_like(like))
 
     def log_density_ratio(self, posterior, latents):
-        z = latents["z"]
-        log_q = gaussian.log_prob(posterior["mean"], posterior["stddev"], z)
+        z = latents.z
+        log_q = gaussian.log_prob(posterior.mean, posterior.stddev, z)
         return (self.prior.log_prob(z) - log_q)[:, 0]
 
     def kl_nats(self, posterior, latents):
-        kl = self.prior.kl(posterior["mean"], posterior["stddev"], latents["z"])
+        kl = self.prior.kl(posterior.mean, posterior.stddev, latents.z)
         return kl[:, 0]
 
     def decode_outputs(self, z, weights, y=None, noise=None, training=False, x=None):

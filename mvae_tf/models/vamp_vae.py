@@ -63,4 +63,4 @@ class VampVAE(SingleVAE):
     def encode_pseudo_inputs(self, images: tf.Tensor):
         """Compute means and stddevs `[P, 1, Z]` and weights `[1]` of q(z | u_k)."""
         posterior = self.infer(images)
-        return posterior["mean"], posterior["stddev"], tf.ones([1])
+        return posterior.mean, posterior.stddev, tf.ones([1])

@@ -62,7 +62,7 @@ class WWAE(SingleVAE):
 
     def regularizers(self, posterior, latents, noise):
         mean, stddev = aggregated_moments(
-            self.gather_rows(posterior["mean"]), self.gather_rows(posterior["stddev"])
+            self.gather_rows(posterior.mean), self.gather_rows(posterior.stddev)
         )
         return {"w2": divergences.gaussian_w2(mean[0], stddev[0], 0.0, 1.0)}
 

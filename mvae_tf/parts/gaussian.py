@@ -3,12 +3,7 @@
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-__all__ = ["draw", "draw_standard", "log_density_ratio", "log_prob"]
-
-
-def draw(posterior, noise):
-    """Draw z ~ N(mean, stddev^2), `[B, K, Z]`, from a posterior."""
-    return noise.normal("z", posterior["mean"], posterior["stddev"])
+__all__ = ["draw_standard", "log_density_ratio", "log_prob"]
 
 
 def draw_standard(like, latent_dim, noise):
@@ -21,7 +16,7 @@ def log_prob(mean, stddev, z):
     return tf.reduce_sum(tfd.Normal(mean, stddev).log_prob(z), axis=-1)
 
 
-def log_density_ratio(posterior, z, prior_mean=0.0, prior_stddev=1.0):
+def log_density_ratio(mean, stddev, z, prior_mean=0.0, prior_stddev=1.0):
     """Compute log p(z) - log q(z | x) of each component in nats, `[B, K]`."""
     prior = log_prob(prior_mean, prior_stddev, z)
-    return prior - log_prob(posterior["mean"], posterior["stddev"], z)
+    return prior - log_prob(mean, stddev, z)

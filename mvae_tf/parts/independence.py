@@ -110,8 +110,8 @@ class PairwiseDistance(Independence):
     def terms(self, posterior, z: tf.Tensor, gather_rows: Callable) -> dict:
         triples = list(
             zip(
-                tf.unstack(posterior["mean"], axis=1),
-                tf.unstack(posterior["stddev"], axis=1),
+                tf.unstack(posterior.mean, axis=1),
+                tf.unstack(posterior.stddev, axis=1),
                 tf.unstack(z, axis=1),
                 strict=True,
             )

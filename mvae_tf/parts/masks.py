@@ -104,8 +104,8 @@ class Mask(Part):
     ) -> tf.Tensor:
         """Return the concentration `[B, K]` that w is drawn from."""
         if self.placement == "concentration":
-            return mixing.parameters(posterior["scores"], log_mask)
-        return posterior["alpha"]
+            return mixing.parameters(posterior.scores, log_mask)
+        return posterior.alpha
 
     def weigh(self, log_weights: tf.Tensor, log_mask: tf.Tensor) -> tf.Tensor:
         """Return b = m w / sum(m w), `[B, K]` (Eq 16), or m w unless `renormalize`."""

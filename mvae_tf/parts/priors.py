@@ -297,8 +297,8 @@ class VampPrior(keras.layers.Layer, MixturePrior):
         means, stddevs, _ = self.mixtures()
         weights = _equal_weights(self.pixels.shape[0])
         index = draw_index("pseudo_input", weights, like, noise)
-        chosen = {"mean": tf.gather(means, index), "stddev": tf.gather(stddevs, index)}
-        return gaussian.draw(chosen, noise)
+        mean, stddev = tf.gather(means, index), tf.gather(stddevs, index)
+        return noise.normal("z", mean, stddev)
 
 
 def component_log_probs(z, means, stddevs):

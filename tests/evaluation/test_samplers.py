@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import mvae_tf
 from mvae_tf import samplers, storage
+from mvae_tf.models.hooks import Posterior
 
 NETWORK = {"name": "mlp", "hidden": 8}
 IMAGES = np.random.default_rng(0).uniform(size=(40, 4, 4, 1)).astype("float32")
@@ -50,7 +51,7 @@ def test_conditional_models(kind):
     assert images.shape == (4, 4, 4, 1)
 
 
-class Posterior(mvae_tf.models.VAE):
+class KnownPosterior(mvae_tf.models.VAE):
     """A VAE whose posterior is known: means on a line, a small stddev."""
 
     def infer(self, x, y=None, noise=None, training=False):
@@ -58,17 +59,17 @@ class Posterior(mvae_tf.models.VAE):
         mean = side[:, tf.newaxis, tf.newaxis] * [1.0, 0.5, 0.0]
         mean += tf.constant([0.0, 0.0, 2.0])
         stddev = tf.ones_like(mean) * [0.1, 0.1, 0.5]
-        return {"mean": mean, "stddev": stddev, "weights": tf.ones_like(mean[..., 0])}
+        return Posterior(mean, stddev, tf.ones_like(mean[..., 0]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_latents_are_distributed_as_posterior_draws(kind):
-    model = Posterior((4, 4, 1), latent_dim=3, network=NETWORK)
+    model = KnownPosterior((4, 4, 1), latent_dim=3, network=NETWORK)
     x = np.random.default_rng(1).uniform(size=(600, 4, 4, 1)).astype("float32")
     options = {"num_components": 2 if kind is samplers.GaussianMixture else 600}
     sampler = kind.fit(model, x, **options)
     noise = mvae_tf.noise.RowNoise(mvae_tf.noise.index_seeds(4000, 0))
-    z = sampler.draw(model, tf.zeros([4000, 1]), noise)["z"].numpy()[:, 0]
+    z = sampler.draw(model, tf.zeros([4000, 1]), noise).z.numpy()[:, 0]
     share = np.mean(x[:, 0, 0, 0] > 0.5)
     assert np.mean(z[:, 0] > 0) == pytest.approx(share, abs=0.03)
     upper = z[z[:, 0] > 0]
@@ -81,12 +82,12 @@ def test_a_gaussian_keeps_the_dependence_of_components():
     class Twins(mvae_tf.models.MVAE):
         def draw(self, posterior, noise):
             latents = super().draw(posterior, noise)
-            return {**latents, "z": tf.repeat(latents["z"][:, :1], 2, axis=1)}
+            return latents._replace(z=tf.repeat(latents.z[:, :1], 2, axis=1))
 
     model = Twins((4, 4, 1), num_components=2, latent_dim=3, network=NETWORK)
     sampler = samplers.GaussianMixture.fit(model, IMAGES, num_components=1)
     noise = mvae_tf.noise.RowNoise(mvae_tf.noise.index_seeds(100, 0))
-    z = sampler.draw(model, tf.zeros([100, 2]), noise)["z"].numpy()
+    z = sampler.draw(model, tf.zeros([100, 2]), noise).z.numpy()
     np.testing.assert_allclose(z[:, 0], z[:, 1], atol=0.02)
     assert z[:, 0].std() > 0.1
 
@@ -96,7 +97,7 @@ def test_categories_keep_their_proportions():
     sampler = samplers.GaussianMixture.fit(model, IMAGES, num_components=1)
     expected = model.encode(IMAGES)["weights"].numpy().mean(axis=0)
     noise = mvae_tf.noise.RowNoise(mvae_tf.noise.index_seeds(3000, 0))
-    weights = sampler.draw(model, tf.zeros([3000, 3]), noise)["weights"].numpy()
+    weights = sampler.draw(model, tf.zeros([3000, 3]), noise).weights.numpy()
     assert set(np.unique(weights)) == {0.0, 1.0}
     # 40 draws of one category for each image lie behind the proportions.
     np.testing.assert_allclose(weights.mean(axis=0), expected, atol=0.25)

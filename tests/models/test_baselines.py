@@ -9,6 +9,7 @@ import tensorflow as tf
 from scipy import special, stats
 from test_exact import LATENT, PIXELS, assign, create, inverse_softplus
 
+from mvae_tf.models.hooks import Draw, Posterior
 from mvae_tf.models.mae import mutual_divergence, pair_stddev, pairwise_kl
 from mvae_tf.models.wwae import aggregated_moments
 from mvae_tf.noise import BatchNoise, step_seed
@@ -24,9 +25,9 @@ def make(name, **arguments):
 def terms_of(model, mean, stddev):
     """Terms of a model for posteriors `[B, Z]` whose KLs are 1, 2, 3..."""
     mean, stddev = (tf.constant(v, tf.float32)[:, None] for v in (mean, stddev))
-    posterior = {"mean": mean, "stddev": stddev, "weights": mean[..., 0]}
+    posterior = Posterior(mean, stddev, mean[..., 0])
     model.infer = lambda *unused: posterior
-    model.draw = lambda *unused: {"z": mean, "weights": mean[..., 0]}
+    model.draw = lambda *unused: Draw(mean, mean[..., 0])
     model.kl_nats = lambda *unused: tf.range(1.0, len(mean) + 1.0)
     return model.loss_terms(tf.zeros([len(mean), 4, 4, 1]), None, None, False)
 
@@ -91,9 +92,9 @@ def test_terms_of_a_batch_differentiate_under_xla(name, arguments):
     def gradients(z):
         with tf.GradientTape() as tape:
             tape.watch(z)
-            posterior = {"mean": z[:, None], "stddev": tf.exp(z[:, None])}
+            posterior = Posterior(z[:, None], tf.exp(z[:, None]), z[:, :1])
             noise = BatchNoise(step_seed(0, tf.constant(0, tf.int64)))
-            model.infer = lambda *unused: posterior | {"weights": z[:, :1]}
+            model.infer = lambda *unused: posterior
             x = tf.zeros([tf.shape(z)[0], 4, 4, 1])
             terms = model.loss_terms(x, None, noise, True)
             by_batch = [k for k, term in model.terms.items() if term.per == "batch"]
@@ -156,7 +157,7 @@ def test_info_vae_draws_the_prior_apart_from_the_posterior(unbiased, expected):
     """Posteriors N(0, I) leave the discrepancy of two samples of one distribution."""
     model = make("info_vae", latent_dim=10, unbiased=unbiased)
     z = tf.zeros([64, 1, 10])
-    posterior = {"mean": z, "stddev": z + 1.0, "weights": z[..., 0] + 1.0}
+    posterior = Posterior(z, z + 1.0, z[..., 0] + 1.0)
 
     @tf.function
     def discrepancy(step):
@@ -301,10 +302,7 @@ def test_identical_experts_are_one_vae():
         target.copy_components(source, [0, 0, 0])
     posterior = single.infer(X)
     latents = single.draw(posterior, BatchNoise(step_seed(0, 0)))
-    copies = {
-        "z": tf.repeat(latents["z"], 3, axis=1),
-        "weights": tf.fill([12, 3], 1 / 3),
-    }
+    copies = Draw(tf.repeat(latents.z, 3, axis=1), tf.fill([12, 3], 1 / 3))
     same = {"rtol": 1e-5, "atol": 1e-5}
     shared = experts.infer(X)
     for actual, expected in [
@@ -326,7 +324,7 @@ def test_msvi_generates_from_one_expert_chosen_evenly():
     model = harness.uncompiled(make("msvi"))
     harness.perturb(model)
     draws = model.draw_prior(tf.zeros([3000, 3]), BatchNoise(step_seed(0, 0)))
-    weights = draws["weights"].numpy()
+    weights = draws.weights.numpy()
     assert set(np.unique(weights)) == {0.0, 1.0}
     np.testing.assert_array_equal(weights.sum(axis=1), 1.0)
     standard_error = math.sqrt(1 / 3 * 2 / 3 / 3000)

@@ -103,7 +103,7 @@ def test_joint_mmd_is_that_of_the_whole_batch(data, unbiased):
     harness.perturb(model)
     x, y = model.unpack(data)
     noise = step_noise()
-    z = model.draw(model.infer(x, y), noise)["z"][:, 0]
+    z = model.draw(model.infer(x, y), noise).z[:, 0]
     own = tf.gather(model.prior.means, data[1])
     prior_z = model._around(own, "prior_z", noise)
     expected = divergences.mmd(z, prior_z, 2**0.5, unbiased)
@@ -114,9 +114,9 @@ def test_draws_spread_by_the_variance_around_the_code():
     model = create(latent_dim=10, num_components=3)
     x = np.repeat(np.random.default_rng(0).uniform(size=(1, 4, 4, 1)), 20_000, axis=0)
     posterior = model.infer(x.astype("float32"))
-    z = model.draw(posterior, step_noise())["z"]
+    z = model.draw(posterior, step_noise()).z
     np.testing.assert_array_equal(z[:, 0], z[:, 2])
-    code, prototype = posterior["mean"][0, 0].numpy(), model.prior.means[1].numpy()
+    code, prototype = posterior.mean[0, 0].numpy(), model.prior.means[1].numpy()
     squares = np.sum((z[:, 0] - prototype) ** 2, axis=1)
     expected = np.sum((code - prototype) ** 2) + 10 * 0.02
     error = np.std(squares) / np.sqrt(len(squares))
@@ -259,11 +259,11 @@ def test_the_clean_image_is_the_target_of_a_noisy_one(data):
     harness.perturb(model)
     noise = step_noise()
     noisy = model._corrupted(x, noise)
-    z = model.draw(model.infer(noisy), noise)["z"]
+    z = model.draw(model.infer(noisy), noise).z
     expected = cross_entropy(x, model.decode(z).numpy())
     trained, evaluated = (terms_of(model, x, training=t) for t in (True, False))
     np.testing.assert_allclose(trained["reconstruction"], expected, rtol=1e-4)
-    z = model.draw(model.infer(x), step_noise())["z"]
+    z = model.draw(model.infer(x), step_noise()).z
     expected = cross_entropy(x, model.decode(z).numpy())
     np.testing.assert_allclose(evaluated["reconstruction"], expected, rtol=1e-4)
 

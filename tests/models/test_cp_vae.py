@@ -21,6 +21,7 @@ from mvae_tf.models.categorical import (
     CategoryLinear,
     CategoryTable,
 )
+from mvae_tf.models.hooks import Posterior
 from mvae_tf.noise import BatchNoise, RowNoise, index_seeds, step_seed
 from mvae_tf.presets import cp_vae
 from mvae_tf.runs import training
@@ -111,8 +112,9 @@ def kl_with(model, probabilities):
 
 
 def test_kl_of_two_categories(two_priors):
-    posterior = {"mean": tf.zeros([1, 1, 1]), "stddev": tf.ones([1, 1, 1])}
-    alone = two_priors.gaussian_kl(posterior | {"weights": tf.constant([[0.0, 1.0]])})
+    weights = tf.constant([[0.0, 1.0]])
+    posterior = Posterior(tf.zeros([1, 1, 1]), tf.ones([1, 1, 1]), weights)
+    alone = two_priors.gaussian_kl(posterior)
     assert float(alone[0]) == pytest.approx(0.443147, abs=1e-6)
     terms = kl_with(two_priors, [0.25, 0.75])
     assert terms == pytest.approx([0.332360, 0.130812, 0.463172], abs=1e-6)
@@ -293,7 +295,7 @@ def test_sampled_objective_is_the_enumerated_one_on_average(name):
     x = np.repeat(images(1), num, axis=0)
     sampled = sum(terms_of(model, x).values())
     posterior = model.infer(x)
-    probabilities = posterior["weights"][0].numpy()
+    probabilities = posterior.weights[0].numpy()
     assert probabilities.min() > 0.02
     errors = []
     for category in range(3):
@@ -393,16 +395,16 @@ def test_generation_draws_categories_in_the_proportions_of_the_aggregate():
     model = create("cp_vae")
     like = tf.zeros([4000, 3])
     uniform = model.draw_prior(like, new_noise())
-    counts = np.sum(uniform["weights"], axis=0)
+    counts = np.sum(uniform.weights, axis=0)
     assert stats.chisquare(counts).pvalue > 1e-3
     means, stddevs = model.prior_moments()
-    scaled = (uniform["z"] - means) / stddevs
+    scaled = (uniform.z - means) / stddevs
     assert stats.kstest(np.ravel(scaled), "norm").pvalue > 1e-3
 
     x = images(40)
     q = model.fit_aggregate(x)
     np.testing.assert_allclose(q, np.mean(model.encode(x)["weights"], 0), rtol=1e-5)
-    counts = np.sum(model.draw_prior(like, new_noise())["weights"], axis=0)
+    counts = np.sum(model.draw_prior(like, new_noise()).weights, axis=0)
     assert stats.chisquare(counts, 4000 * q / q.sum()).pvalue > 1e-3
     # The bound is still that of p(c) = 1/K.
     np.testing.assert_allclose(
@@ -419,7 +421,7 @@ def test_generation_draws_categories_in_the_proportions_of_the_aggregate():
     assert not np.allclose(generated, model.generate(6, seed=2, component=0))
     latents = model.draw_prior(tf.zeros([6, 3]), RowNoise(index_seeds(6, 2)))
     np.testing.assert_allclose(
-        generated, model.decode(latents["z"], latents["weights"]), atol=1e-6
+        generated, model.decode(latents.z, latents.weights), atol=1e-6
     )
 
 
@@ -610,9 +612,9 @@ def test_posterior_and_decoder_see_separate_draws():
     x = images(200)
     posterior = model.infer(x)
     latents = model.draw_relaxed(posterior, new_noise())
-    of_decoder = model._gaussians(posterior["features"], latents["weights"])[0]
-    assert not np.allclose(latents["mean"], of_decoder, atol=1e-3)
-    c = latents["weights"].numpy()
+    of_decoder = model._gaussians(posterior.features, latents.weights)[0]
+    assert not np.allclose(latents.mean, of_decoder, atol=1e-3)
+    c = latents.weights.numpy()
     np.testing.assert_allclose(c.sum(axis=1), 1.0, rtol=1e-5)
     assert 0.4 < c.max(axis=1).mean() < 0.99, "relaxed, not one-hot"
 

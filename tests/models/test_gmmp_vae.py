@@ -306,9 +306,9 @@ def test_weights_weigh_log_probabilities():
     model = make(component_weights=[0.2, 0.5, 0.3])
     posterior = model.infer(X)
     latents = model.draw(posterior, noise())
-    of_each = model.component_log_probs(X, latents["z"])
+    of_each = model.component_log_probs(X, latents.z)
     alone = [
-        model.component_log_probs(X, latents["z"][:, m : m + 1])[:, 0] for m in range(3)
+        model.component_log_probs(X, latents.z[:, m : m + 1])[:, 0] for m in range(3)
     ]
     np.testing.assert_allclose(of_each, np.stack(alone, axis=1), rtol=1e-5)
     expected = of_each @ np.float32([[0.2], [0.5], [0.3]])
@@ -320,22 +320,22 @@ def test_weights_weigh_log_probabilities():
 def test_prior_draws_components_by_their_weights():
     model = make(component_weights=[0.2, 0.5, 0.3])
     latents = model.draw_prior(tf.zeros([5000, 3]), noise())
-    frequencies = np.mean(latents["weights"], axis=0)
+    frequencies = np.mean(latents.weights, axis=0)
     np.testing.assert_allclose(frequencies, [0.2, 0.5, 0.3], atol=0.03)
     # Component m is one of the K Gaussians of encoder m.
     posterior = model.encode(model.latent_prior.pseudo_inputs())
     mean = np.mean(posterior["mean"], axis=0)
     second = np.mean(np.square(posterior["mean"]) + np.square(posterior["stddev"]), 0)
     deviation = np.sqrt(second - np.square(mean))
-    drawn = np.mean(latents["z"], axis=0)
+    drawn = np.mean(latents.z, axis=0)
     assert np.all(np.abs(drawn - mean) < 4.5 * deviation / np.sqrt(5000))
-    np.testing.assert_allclose(np.std(latents["z"], axis=0), deviation, rtol=0.05)
+    np.testing.assert_allclose(np.std(latents.z, axis=0), deviation, rtol=0.05)
 
 
 def test_dropout_of_a_replica_is_that_of_the_whole_batch():
     model = make(network={"name": "mlp", "hidden": 8, "dropout": 0.5})
     latents = model.draw(model.infer(X), noise())
-    part = {key: value[5:] for key, value in latents.items()}
+    part = tf.nest.map_structure(lambda value: value[5:], latents)
     seed = step_seed(0, 0)
     whole = model.log_prob_given(X, latents, None, BatchNoise(seed), True)
     rows = BatchNoise(seed, (tf.constant(5), tf.constant(12)))
@@ -347,9 +347,9 @@ def test_a_decoder_that_reads_pixels_reads_those_of_its_image():
     network = {"name": "pixel", "encoder_layers": [[3, 3, 2]], "filters": 4, "depth": 2}
     model = make(network=network, num_components=2)
     latents = model.draw(model.infer(X), noise())
-    whole = model.component_log_probs(X, latents["z"])
+    whole = model.component_log_probs(X, latents.z)
     rows = [
-        model.component_log_probs(X[i : i + 1], latents["z"][i : i + 1])[0]
+        model.component_log_probs(X[i : i + 1], latents.z[i : i + 1])[0]
         for i in range(3)
     ]
     np.testing.assert_allclose(whole[:3], rows, rtol=1e-4)

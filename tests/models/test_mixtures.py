@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import mvae_tf
 from mvae_tf import divergences
+from mvae_tf.models.mixture import MixturePosterior
 from mvae_tf.noise import BatchNoise
 
 
@@ -177,29 +178,29 @@ def test_one_component_is_the_vae(mask):
 
 def test_masked_weights():
     """b_i = m_i w_i / sum_j m_j w_j of Eq 16, or without its denominator."""
-    posterior = {
-        "mean": tf.zeros([50, 3, 2]),
-        "stddev": tf.ones([50, 3, 2]),
-        "weights": tf.fill([50, 3], 1 / 3),
-        "scores": tf.ones([50, 3]),
-        "alpha": tf.fill([50, 3], 0.5),
-    }
+    posterior = MixturePosterior(
+        mean=tf.zeros([50, 3, 2]),
+        stddev=tf.ones([50, 3, 2]),
+        weights=tf.fill([50, 3], 1 / 3),
+        scores=tf.ones([50, 3]),
+        alpha=tf.fill([50, 3], 0.5),
+    )
     for renormalize in (True, False):
         mask = {"name": "gumbel", "renormalize": renormalize, "temperature": 1.0}
         model = harness.Case("mvae", "mvae", {"mask": mask}).make()
         latents = model.draw(posterior, new_noise())
-        m, w = np.exp(latents["log_mask"]), np.exp(latents["log_weights"])
+        m, w = np.exp(latents.log_mask), np.exp(latents.log_weights)
         expected = m * w
         if renormalize:
             expected /= np.sum(expected, axis=1, keepdims=True)
-        np.testing.assert_allclose(latents["weights"], expected, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(latents.weights, expected, rtol=1e-4, atol=1e-7)
         unmasked = model.draw(posterior, new_noise(), masked=False)
-        np.testing.assert_allclose(unmasked["weights"], w, rtol=1e-6)
+        np.testing.assert_allclose(unmasked.weights, w, rtol=1e-6)
     placed = {"name": "gumbel", "placement": "concentration", "temperature": 1.0}
     model = harness.Case("mvae", "mvae", {"mask": placed}).make()
     latents = model.draw(posterior, new_noise())
     expected = m / np.sum(m, axis=1, keepdims=True)
-    np.testing.assert_allclose(latents["alpha"], expected, rtol=1e-4)
+    np.testing.assert_allclose(latents.alpha, expected, rtol=1e-4)
 
 
 def within_4_standard_errors(draws, expected):
@@ -214,7 +215,7 @@ def test_draws_of_the_prior():
     square = 1 / 9 + 1 / 9
     case = next(case for case in harness.CASES if case.label == "m_vae-priors")
     prior = case.make().draw_prior(like, new_noise())
-    w, z = prior["weights"].numpy(), prior["z"].numpy()
+    w, z = prior.weights.numpy(), prior.z.numpy()
     assert within_4_standard_errors(w, 1 / 3)
     assert within_4_standard_errors(w**2, square)
     means, stddevs = np.array([[-1], [0], [1]]), np.array([[1], [2], [3]])
@@ -225,12 +226,12 @@ def test_draws_of_the_prior():
     for mask in (None, placed):
         model = harness.Case("mvae", "mvae", {"mask": mask}).make()
         prior = model.draw_prior(like, new_noise())
-        assert within_4_standard_errors(np.square(prior["weights"]), square)
-        assert within_4_standard_errors(np.square(prior["z"]), 1.0)
+        assert within_4_standard_errors(np.square(prior.weights), square)
+        assert within_4_standard_errors(np.square(prior.z), 1.0)
     model = harness.Case("mvae", "mvae").make()
-    masked = model.draw_prior(like, new_noise())["weights"]
+    masked = model.draw_prior(like, new_noise()).weights
     log_mask = model.mask.log_sample(model.mask_strength.value, like, new_noise())
-    expected = np.exp(log_mask) * prior["weights"]
+    expected = np.exp(log_mask) * prior.weights
     expected /= np.maximum(np.sum(expected, axis=1, keepdims=True), 1e-30)
     some = np.max(log_mask, axis=1) > np.log(0.9)
     np.testing.assert_allclose(masked[some], expected[some], rtol=1e-3, atol=1e-5)
@@ -245,13 +246,13 @@ def test_objective_of_the_paper():
     terms = model.loss_terms(tf.constant(x), None, new_noise(), training=False)
     posterior = model.infer(tf.constant(x))
     latents = model.draw(posterior, new_noise())
-    decoded = model.decode(latents["z"], latents["weights"]).numpy()
+    decoded = model.decode(latents.z, latents.weights).numpy()
     np.testing.assert_allclose(
         terms["reconstruction"],
         -np.sum(x * np.log(decoded) + (1 - x) * np.log1p(-decoded), axis=(1, 2, 3)),
         rtol=1e-4,
     )
-    kl = divergences.gaussian_kl(posterior["mean"], posterior["stddev"])
+    kl = divergences.gaussian_kl(posterior.mean, posterior.stddev)
     np.testing.assert_allclose(terms["kl"], np.mean(kl, axis=1), rtol=1e-5)
     np.testing.assert_allclose(terms["mask"], -0.325083, atol=1e-6)
     objective = model.objective(terms, model.final_weights, tf.constant(x))

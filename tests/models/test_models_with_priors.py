@@ -71,7 +71,7 @@ def test_one_pseudo_input_has_a_closed_kl_on_average():
     posterior = model.infer(X[:3])
     prior = model.infer(model.prior.pseudo_inputs())
     closed = divergences.gaussian_kl(
-        posterior["mean"], posterior["stddev"], prior["mean"], prior["stddev"]
+        posterior.mean, posterior.stddev, prior.mean, prior.stddev
     )
     kl, error = average_kl(model, X[:3])
     assert np.all(closed > 0.05)
@@ -86,10 +86,10 @@ def test_an_image_that_is_the_pseudo_input_costs_nothing(name):
     latents = model.draw(posterior, noise())
     kl = model.kl_nats(posterior, latents)
     if name == "hvamp_vae":
-        z1 = tf.split(latents["z"][:, 0], 2, axis=-1)[0]
-        moments = [latents[key][:, 0, :1] for key in ("mean", "stddev")]
+        z1 = tf.split(latents.z[:, 0], 2, axis=-1)[0]
+        moments = [latents.mean[:, 0, :1], latents.stddev[:, 0, :1]]
         of_z1 = stats.norm.logpdf(z1, *moments) - stats.norm.logpdf(
-            z1, *model.prior_of_z1(latents["z"][:, 0, 1:])
+            z1, *model.prior_of_z1(latents.z[:, 0, 1:])
         )
         kl -= of_z1[:, 0]
     np.testing.assert_allclose(kl, np.zeros(20), atol=1e-5)
@@ -169,13 +169,13 @@ def test_posterior_of_the_first_level_follows_the_drawn_second(small):
     model, images, _ = small
     posterior = model.infer(images)
     latents = model.draw(posterior, noise())
-    z2 = latents["z"][:, 0, 1:]
-    mean, stddev = model.posterior_of_z1(posterior["features"], z2)
-    np.testing.assert_allclose(latents["mean"][:, 0, :1], mean, rtol=1e-6)
-    np.testing.assert_allclose(latents["stddev"][:, 0, :1], stddev, rtol=1e-6)
-    assert np.max(np.abs(mean - posterior["mean"][:, 0, :1])) > 0.01
-    same = model.posterior_of_z1(posterior["features"], posterior["mean"][:, 0, 1:])
-    np.testing.assert_allclose(posterior["mean"][:, 0, :1], same[0], rtol=1e-6)
+    z2 = latents.z[:, 0, 1:]
+    mean, stddev = model.posterior_of_z1(posterior.features, z2)
+    np.testing.assert_allclose(latents.mean[:, 0, :1], mean, rtol=1e-6)
+    np.testing.assert_allclose(latents.stddev[:, 0, :1], stddev, rtol=1e-6)
+    assert np.max(np.abs(mean - posterior.mean[:, 0, :1])) > 0.01
+    same = model.posterior_of_z1(posterior.features, posterior.mean[:, 0, 1:])
+    np.testing.assert_allclose(posterior.mean[:, 0, :1], same[0], rtol=1e-6)
 
 
 def test_levels_have_noise_of_their_own():
@@ -183,13 +183,14 @@ def test_levels_have_noise_of_their_own():
     like = tf.zeros([4000, 1])
     for draw in ("prior", "posterior"):
         if draw == "prior":
-            z = model.draw_prior(like, noise())["z"][:, 0]
+            z = model.draw_prior(like, noise()).z[:, 0]
             mean, stddev = model.prior_of_z1(z[:, 1:])
             second = z[:, 1]
         else:
             posterior = model.infer(tf.ones([4000, 4]))
             latents = model.draw(posterior, noise())
-            z, mean, stddev = (latents[k][:, 0] for k in ("z", "mean", "stddev"))
+            drawn = (latents.z, latents.mean, latents.stddev)
+            z, mean, stddev = (values[:, 0] for values in drawn)
             second = (z[:, 1] - mean[:, 1]) / stddev[:, 1]
         first = (z[:, 0] - mean[:, 0]) / stddev[:, 0]
         assert np.std(first) == pytest.approx(1.0, abs=0.05)

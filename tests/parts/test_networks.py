@@ -11,6 +11,7 @@ import tensorflow as tf
 from scipy import signal, special, stats
 
 import mvae_tf
+from mvae_tf.models.hooks import Draw
 from mvae_tf.noise import BatchNoise
 from mvae_tf.parts import likelihoods, networks
 from mvae_tf.parts.networks.gated_conv import GatedConv2D
@@ -303,7 +304,7 @@ def test_draws_of_pixels_follow_the_probabilities_of_whole_images():
     model = pixel_model()
     every = np.array(list(itertools.product([0.0, 1.0], repeat=4)), "float32")
     z = tf.constant([[[0.7, -1.2]]])
-    latents = {"z": tf.repeat(z, 16, 0), "weights": tf.ones([16, 1])}
+    latents = Draw(tf.repeat(z, 16, 0), tf.ones([16, 1]))
     log_probs = model.log_prob_given(tf.reshape(every, [16, 2, 2, 1]), latents)
     probabilities = np.exp(np.float64(log_probs))
     np.testing.assert_allclose(probabilities.sum(), 1.0, rtol=1e-5)

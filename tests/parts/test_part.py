@@ -9,6 +9,7 @@ import tensorflow as tf
 from scipy import stats
 
 from mvae_tf import divergences
+from mvae_tf.models.hooks import Posterior
 from mvae_tf.noise import BatchNoise
 from mvae_tf.parts import gaussian, independence, likelihoods, networks
 from mvae_tf.parts import part as parts
@@ -23,11 +24,10 @@ def new_noise():
 def random_posterior(num=6, components=3, latent_dim=2):
     rng = np.random.default_rng(0)
     shape = (num, components, latent_dim)
-    posterior = {
-        "mean": tf.constant(rng.normal(size=shape), tf.float32),
-        "stddev": tf.constant(rng.uniform(0.3, 1.5, size=shape), tf.float32),
-    }
-    return posterior, gaussian.draw(posterior, new_noise())
+    mean = tf.constant(rng.normal(size=shape), tf.float32)
+    stddev = tf.constant(rng.uniform(0.3, 1.5, size=shape), tf.float32)
+    posterior = Posterior(mean, stddev, tf.ones_like(mean[..., 0]))
+    return posterior, new_noise().normal("z", mean, stddev)
 
 
 # === Independence ===
@@ -44,9 +44,7 @@ def test_dhsic_of_the_samples(squared):
 @pytest.mark.parametrize("name", ["l2", "kl", "symmetric_kl", "js"])
 def test_pairwise_terms_sum_over_ordered_pairs(name):
     posterior, z = random_posterior()
-    mean, stddev, z = (
-        np.float64(t) for t in (posterior["mean"], posterior["stddev"], z)
-    )
+    mean, stddev, z = (np.float64(t) for t in (posterior.mean, posterior.stddev, z))
 
     def log_q(i, at):
         return stats.norm(mean[:, i], stddev[:, i]).logpdf(z[:, at]).sum(axis=1)
@@ -86,10 +84,10 @@ def test_one_component_or_one_example_is_no_trouble(name):
         posterior, z = random_posterior(num, components)
         term = independence.get(name)
         with tf.GradientTape() as tape:
-            tape.watch([z, posterior["mean"]])
+            tape.watch([z, posterior.mean])
             (value,) = term.terms(posterior, z, tf.identity).values()
         gradients = tape.gradient(
-            value, [z, posterior["mean"]], unconnected_gradients="zero"
+            value, [z, posterior.mean], unconnected_gradients="zero"
         )
         assert all(np.isfinite(gradient).all() for gradient in gradients)
         if components == 1 or name == "dhsic":
@@ -106,12 +104,12 @@ def test_no_independence_term():
 
 def test_draws_and_density_ratio():
     posterior, _ = random_posterior()
-    many = {key: tf.repeat(value[:1], 20_000, 0) for key, value in posterior.items()}
-    z = gaussian.draw(many, new_noise())
-    mean, stddev = many["mean"][0], many["stddev"][0]
+    many = [tf.repeat(value[:1], 20_000, 0) for value in posterior[:2]]
+    z = new_noise().normal("z", *many)
+    mean, stddev = (value[0] for value in many)
     error = stddev / math.sqrt(len(z))
     assert np.all(np.abs(np.mean(z, axis=0) - mean) < 4 * error)
-    ratio = gaussian.log_density_ratio(many, z, 0.5, 2.0).numpy()
+    ratio = gaussian.log_density_ratio(*many, z, 0.5, 2.0).numpy()
     assert ratio.shape == (20_000, 3)
     kl = divergences.gaussian_kl(mean, stddev, 0.5, 2.0)
     error = ratio.std(axis=0) / math.sqrt(len(ratio))

@@ -129,7 +129,7 @@ class TestMixtures:
         means, stddevs = random_gaussians(1, 3)
         prior = mixture(means, stddevs)
         mean, stddev = tf.fill([20_000, 3], 0.3), tf.fill([20_000, 3], 0.7)
-        z = gaussian.draw({"mean": mean, "stddev": stddev}, noise())
+        z = noise().normal("z", mean, stddev)
         values = prior.kl(mean, stddev, z)
         expected = divergences.gaussian_kl(mean[0], stddev[0], means[0], stddevs[0])
         error = np.std(values) / np.sqrt(20_000)
