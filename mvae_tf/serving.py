@@ -224,7 +224,7 @@ def _row(tensors, row):
 def _example(model, endpoint, rows):
     """Dict of random valid inputs of a signature, in order."""
     random = np.random.default_rng(0)
-    low, high = model.likelihood.low, model.likelihood.high
+    low, high = model.likelihood.shown_range
     draw = {
         "z": lambda shape: random.normal(size=shape),
         "weights": lambda shape: random.dirichlet(np.ones(shape[1]), shape[0]),

@@ -468,7 +468,7 @@ def _write_picture(path: Path, model: BaseVAE, images: dict[str, np.ndarray]) ->
         tiles = tiles.reshape(-1, *tiles.shape[2:])
     else:
         tiles, columns = images["images"], None
-    low, high = model.likelihood.low, model.likelihood.high
+    low, high = model.likelihood.shown_range
     save_grid(tiles, path, columns=columns, low=low, high=high)
 
 

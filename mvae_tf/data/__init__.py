@@ -7,9 +7,12 @@
 from typing import TYPE_CHECKING, Any
 
 from mvae_tf.data import registry
+from mvae_tf.data.registry import source, sources
+
+# isort: split
+# Readers may import `source` from this package.
 from mvae_tf.data.loading import from_arrays, load
 from mvae_tf.data.readers import synthetic, toy
-from mvae_tf.data.registry import source, sources
 
 if TYPE_CHECKING:
     from mvae_tf.data.pipeline import Splits, leading

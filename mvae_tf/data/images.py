@@ -1,8 +1,18 @@
 """Cropping and resizing without distortion, and decoding of what a crop keeps."""
 
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
-__all__ = ["decode_jpeg", "fit", "fitted_shape"]
+__all__ = [
+    "cut",
+    "decode_jpeg",
+    "fit",
+    "fitted_shape",
+    "windows",
+    "with_margin",
+]
 
 
 def fitted_shape(
@@ -33,6 +43,46 @@ def fitted_shape(
     return (*(image_size or (height, width)), channels)
 
 
+def windows(
+    sizes: np.ndarray, image_size: tuple[int, int] | None, crop_size: int | None
+) -> np.ndarray:
+    """Return what is kept of images when they are cropped and resized.
+
+    Args:
+        sizes: int array `[n, 2]`, heights and widths.
+        image_size: As in `fit`.
+        crop_size: As in `fit`.
+
+    Returns:
+        int array `[n, 4]`: top, left, height and width of each window.
+    """
+    kept = sizes if crop_size is None else np.full_like(sizes, crop_size)
+    start = (sizes - kept) // 2
+    if image_size is not None:
+        scale = (kept / image_size).min(axis=1, keepdims=True)
+        inner = np.round(scale * image_size).astype(sizes.dtype)
+        start, kept = start + (kept - inner) // 2, inner
+    return np.concatenate([start, kept], axis=1)
+
+
+def with_margin(inner: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the windows that have to be decoded of JPEG images.
+
+    The colours of a pixel come from its neighbours too, so there are two more pixels on
+    each side, where the image has them.
+
+    Args:
+        inner: int array `[n, 4]`, as `windows` returns it.
+        sizes: int array `[n, 2]`, heights and widths of the images.
+
+    Returns:
+        int array `[n, 4]`: top, left, height and width.
+    """
+    start, stop = inner[:, :2], inner[:, :2] + inner[:, 2:]
+    start, stop = np.maximum(start - 2, 0), np.minimum(stop + 2, sizes)
+    return np.concatenate([start, stop - start], axis=1)
+
+
 def fit(
     images: tf.Tensor,
     image_size: tuple[int, int] | None = None,
@@ -44,68 +94,58 @@ def fit(
     ratio of the target and interpolates linearly, with antialiasing.
 
     Args:
-        images: uint8 or float tensor `[..., H, W, C]`, of rank 3 or 4.
+        images: uint8 or float tensor `[..., H, W, C]` of known H and W, of rank 3 or 4.
         image_size: `(height, width)` of the result, or None.
         crop_size: Side of the centred square that is kept first, or None.
 
     Returns:
         Tensor of the same dtype; uint8 values are rounded.
     """
-    if crop_size is None and image_size in (None, images.shape[-3:-1]):
-        return images
-    window = _window(tf.shape(images)[-3:-1], image_size, crop_size)
-    return _resized(_cut(images, *window), image_size)
+    (window,) = windows(np.array([images.shape[-3:-1]]), image_size, crop_size)
+    return cut(images, window, image_size)
 
 
 def decode_jpeg(
     content: tf.Tensor,
     channels: int,
-    image_size: tuple[int, int] | None = None,
-    crop_size: int | None = None,
+    window: Any,
+    outer: Any,
+    image_size: tuple[int, int] | None,
 ) -> tf.Tensor:
-    """Decode a JPEG image and `fit` it, without decoding what is cut away.
+    """Decode a JPEG image and `cut` it, without decoding what is cut away.
 
     Args:
         content: Scalar string, the content of the file.
         channels: 1 or 3.
-        image_size: As in `fit`.
-        crop_size: As in `fit`.
+        window: Row of `windows`, an array or a tensor.
+        outer: Row of `with_margin`.
+        image_size: As in `cut`.
 
     Returns:
-        uint8 tensor `[H, W, channels]`, the same as `fit` makes of the whole image.
+        uint8 tensor `[H, W, channels]`, the same as `cut` makes of the whole image.
     """
-    if image_size is None and crop_size is None:
-        return tf.io.decode_jpeg(content, channels)
-    shape = tf.io.extract_jpeg_shape(content)[:2]
-    start, size = _window(shape, image_size, crop_size)
-    # The colours of a pixel come from its neighbours too: two more on each side.
-    first = tf.maximum(start - 2, 0)
-    last = tf.minimum(start + size + 2, shape)
-    window = tf.concat([first, last - first], axis=0)
-    image = tf.io.decode_and_crop_jpeg(content, window, channels)
-    return _resized(_cut(image, start - first, size), image_size)
+    image = tf.io.decode_and_crop_jpeg(content, outer, channels)
+    offset = window[:2] - outer[:2]
+    size = window[2:]
+    return cut(image, (offset[0], offset[1], size[0], size[1]), image_size)
 
 
-def _window(
-    shape: tf.Tensor, image_size: tuple[int, int] | None, crop_size: int | None
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Upper left corner and size of what `fit` keeps of an image of size `shape`."""
-    kept = shape if crop_size is None else tf.constant([crop_size, crop_size])
-    start = (shape - kept) // 2
-    if image_size is not None:
-        scale = tf.reduce_min(tf.cast(kept, tf.float64) / image_size)
-        inner = tf.cast(tf.round(scale * image_size), tf.int32)
-        start, kept = start + (kept - inner) // 2, inner
-    return start, kept
+def cut(
+    images: tf.Tensor, window: Any, image_size: tuple[int, int] | None
+) -> tf.Tensor:
+    """Cut a window out of images and resize it.
 
+    Args:
+        images: uint8 or float tensor `[..., H, W, C]`, of rank 3 or 4.
+        window: Top, left, height and width: ints or scalar tensors.
+        image_size: `(height, width)` of the result, or None for that of the window.
 
-def _cut(images: tf.Tensor, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    (top, left), (height, width) = tf.unstack(start), tf.unstack(size)
-    return images[..., top : top + height, left : left + width, :]
-
-
-def _resized(images: tf.Tensor, image_size: tuple[int, int] | None) -> tf.Tensor:
-    if image_size is None:
+    Returns:
+        Tensor of the same dtype; uint8 values are rounded.
+    """
+    top, left, height, width = (window[i] for i in range(4))
+    images = images[..., top : top + height, left : left + width, :]
+    if image_size is None or tuple(images.shape[-3:-1]) == tuple(image_size):
         return images
     resized = tf.image.resize(images, image_size, antialias=True)
     if images.dtype == tf.uint8:

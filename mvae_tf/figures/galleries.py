@@ -39,7 +39,7 @@ def reconstruction_rows(models, x, y=None):
     """
     if not models:
         raise ValueError("Expected at least one model, got none.")
-    ranges = {(m.likelihood.low, m.likelihood.high) for m in models.values()}
+    ranges = {m.likelihood.shown_range for m in models.values()}
     if len(ranges) > 1:
         raise ValueError(
             f"Expected models with one range of pixels, got {sorted(ranges)}."

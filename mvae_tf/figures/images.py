@@ -313,5 +313,5 @@ def _table(model, rows, title, subtitle, **options):
     labels = None
     if isinstance(rows, dict):
         labels, rows = list(rows), np.stack([np.asarray(v) for v in rows.values()])
-    tiles = scaled(rows, model.likelihood.low, model.likelihood.high)
+    tiles = scaled(rows, *model.likelihood.shown_range)
     return image_table(tiles, labels, title, subtitle, **options)

@@ -1,5 +1,6 @@
 """Checks of the images and labels that a user hands to a model."""
 
+import math
 from typing import Any, Literal
 
 import keras
@@ -193,7 +194,7 @@ class Inputs:
     def bounds(self) -> tuple[float, float]:
         """Least and greatest pixel that are accepted, with a little slack."""
         low, high = self.likelihood.low, self.likelihood.high
-        slack = 1e-3 * (high - low)
+        slack = 1e-3 * (high - low) if math.isfinite(high - low) else 0.0
         return low - slack, high + slack
 
     @property
@@ -237,13 +238,21 @@ class Inputs:
             )
         # In float64 every integer that can be a label is exact.
         y = tf.cast(y, tf.float64)
-        if y.shape.rank == 2 and y.shape[-1] == classes:
-            rows = tf.cast(y, tf.float32)
-            zeros_and_ones = tf.reduce_all((y == 0.0) | (y == 1.0), axis=1)
-            known = zeros_and_ones & (tf.reduce_sum(y, axis=1) == 1.0)
-        else:
-            y = tf.reshape(y, [-1])
-            known = (y >= 0.0) & (y < classes) & (y == tf.floor(y))
-            index = tf.cast(tf.where(known, y, tf.zeros_like(y)), tf.int32)
-            rows = tf.one_hot(index, classes)
-        return tf.where(known[:, tf.newaxis], rows, np.nan)
+
+        def numbers():
+            flat = tf.reshape(y, [-1])
+            known = (flat >= 0.0) & (flat < classes) & (flat == tf.floor(flat))
+            index = tf.cast(tf.where(known, flat, tf.zeros_like(flat)), tf.int32)
+            return tf.where(known[:, tf.newaxis], tf.one_hot(index, classes), np.nan)
+
+        def rows():
+            whole = tf.reshape(y, [-1, classes])
+            zeros_and_ones = tf.reduce_all((whole == 0.0) | (whole == 1.0), axis=1)
+            known = zeros_and_ones & (tf.reduce_sum(whole, axis=1) == 1.0)
+            return tf.where(known[:, tf.newaxis], tf.cast(whole, tf.float32), np.nan)
+
+        if y.shape.rank is None:
+            # What a function is traced for that has met both forms.
+            are_rows = tf.logical_and(tf.rank(y) == 2, tf.shape(y)[-1] == classes)
+            return tf.cond(are_rows, rows, numbers)
+        return rows() if y.shape.rank == 2 and y.shape[-1] == classes else numbers()

@@ -32,6 +32,22 @@ __all__ = [
 _KINDS = Kinds("likelihood")
 register, get, names = _KINDS.register, _KINDS.get, _KINDS.names
 
+_INFINITE = (-math.inf, math.inf)
+
+
+def _bounds(low, high, activation):
+    """Range of valid pixels, where None stands for no bound."""
+    low = -math.inf if low is None else low
+    high = math.inf if high is None else high
+    if not low < high:
+        raise ValueError(f"Expected low < high, got {low} and {high}.")
+    if activation != "linear" and not math.isfinite(high - low):
+        raise ValueError(
+            "Expected activation 'linear' for a likelihood without bounds, got "
+            f"{activation!r}."
+        )
+    return low, high
+
 
 def _sum_pixels(values):
     return tf.reduce_sum(values, axis=list(range(1, values.shape.rank)))
@@ -41,12 +57,27 @@ class Likelihood(Part):
     """A density over images `[B, ...]` with parameters made by a decoder.
 
     Attributes:
-        low, high: the range of valid pixels.
+        low, high: the range of valid pixels; infinite where there is no bound.
         channels_per_channel: decoder channels needed for each image channel.
     """
 
     low, high = 0.0, 1.0
     channels_per_channel = 1
+
+    def get_config(self):
+        config = super().get_config()
+        # JSON has no infinity.
+        open_ended = {key for key, value in config.items() if value in _INFINITE}
+        return config | dict.fromkeys(open_ended)
+
+    @property
+    def shown_range(self) -> tuple[float, float]:
+        """Finite range for pictures and examples, of width 6 where there is no bound.
+
+        Without any bound it is [-3, 3]: three standard deviations of z-scores.
+        """
+        low = self.low if math.isfinite(self.low) else min(self.high - 6.0, -3.0)
+        return low, self.high if math.isfinite(self.high) else max(low + 6.0, 3.0)
 
     def link(self, features):
         """Outputs of the likelihood from decoder features, float32."""
@@ -159,7 +190,8 @@ class SquaredError(Likelihood):
 
     Args:
         activation: "sigmoid", "tanh" or "linear", the last step of the decoder.
-        low, high: range of valid pixels.
+        low, high: range of valid pixels; None for no bound, as tables of real
+            numbers need it, with the activation "linear".
     """
 
     variance = 0.5
@@ -174,9 +206,8 @@ class SquaredError(Likelihood):
             raise ValueError(
                 f"Expected activation among {sorted(activations)}, got {activation!r}."
             )
-        if not low < high:
-            raise ValueError(f"Expected low < high, got {low} and {high}.")
-        self.activation, self.low, self.high = activation, low, high
+        self.activation = activation
+        self.low, self.high = _bounds(low, high, activation)
         self._activate = activations[activation]
 
     def link(self, features):
@@ -206,7 +237,8 @@ class HalfSquaredError(SquaredError):
 
     Args:
         activation: "sigmoid", "tanh" or "linear", the last step of the decoder.
-        low, high: range of valid pixels.
+        low, high: range of valid pixels; None for no bound, as tables of real
+            numbers need it, with the activation "linear".
     """
 
     variance = 1.0
@@ -274,17 +306,16 @@ class Gaussian(Likelihood):
         stddev: standard deviation of every pixel, in the pixel scale; None takes its
             logarithm for each pixel from the decoder, clipped to [-4.5, 0].
         activation: "sigmoid" or "linear", the last step of the mean.
-        low, high: range of valid pixels.
+        low, high: range of valid pixels; None for no bound, as tables of real
+            numbers need it, with the activation "linear".
     """
 
     def __init__(self, stddev=None, activation="sigmoid", low=0.0, high=1.0):
         if stddev is not None and not stddev > 0:
             raise ValueError(f"Expected stddev > 0 or None, got {stddev!r}.")
-        if not low < high:
-            raise ValueError(f"Expected low < high, got {low} and {high}.")
         self.stddev = stddev
         self.activation = choice(activation, ("sigmoid", "linear"), "activation")
-        self.low, self.high = low, high
+        self.low, self.high = _bounds(low, high, activation)
         self.channels_per_channel = 2 if stddev is None else 1
 
     def link(self, features):

@@ -215,7 +215,7 @@ class MixtureSummaries(keras.callbacks.Callback):
         labels = y if model.conditional else None
         rows["samples"] = model.generate(len(x), y=labels, seed=0)
         tiles = np.stack([np.asarray(row) for row in rows.values()])
-        tiles = scaled(tiles, model.likelihood.low, model.likelihood.high)
+        tiles = scaled(tiles, *model.likelihood.shown_range)
         breaks = (0, len(rows) - 2)
         return mosaic(tiles, row_breaks=breaks, side=_THUMBNAIL)[0], list(rows)
 
@@ -247,7 +247,7 @@ class MixtureSummaries(keras.callbacks.Callback):
         """Writes all images as one picture; returns width and height of an image."""
         from PIL import Image
 
-        low, high = self.model.likelihood.low, self.model.likelihood.high
+        low, high = self.model.likelihood.shown_range
         images = np.clip((self.x - low) / (high - low), 0.0, 1.0)
         num, height, width, channels = images.shape
         side = math.ceil(math.sqrt(num))

@@ -431,10 +431,11 @@ def create(config, splits):
             f"from {config.data['source']!r}."
         )
     low, high = model.likelihood.low, model.likelihood.high
-    if splits.value_range[0] < low or splits.value_range[1] > high:
+    given = splits.value_range or (-math.inf, math.inf)
+    if given[0] < low or given[1] > high:
         raise ValueError(
             f"Expected data.value_range within [{low}, {high}] for likelihood "
-            f"{model.likelihood.name!r}, got {list(splits.value_range)}."
+            f"{model.likelihood.name!r}, got {list(given)}."
         )
     training = config.training
     model.compile(

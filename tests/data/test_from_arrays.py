@@ -1,6 +1,9 @@
 """Arrays in and out, paths as sources, the parts of a folder, and odd images."""
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from PIL import Image
 
 from mvae_tf import data
 from mvae_tf.data import registry
+from mvae_tf.data.images import decode_jpeg, fit, windows, with_margin
 
 # Arrays
 
@@ -347,25 +351,47 @@ def test_jpeg_is_cropped_as_it_is_decoded(tmp_path, subsampling):
     photo.save(tmp_path / "photo.jpg", subsampling=subsampling)
     content = tf.io.read_file(str(tmp_path / "photo.jpg"))
     whole = tf.io.decode_jpeg(content, 3)
-    from mvae_tf.data.images import decode_jpeg, fit
-
-    for how in (
-        {"crop_size": 128},
-        {"crop_size": 128, "image_size": (64, 64)},
-        {"image_size": (64, 64)},
-        {"image_size": (50, 90)},
-        {"crop_size": 101, "image_size": (30, 20)},
-        {},
+    sizes = np.array([[218, 178]])
+    for image_size, crop_size in (
+        (None, 128),
+        ((64, 64), 128),
+        ((64, 64), None),
+        ((50, 90), None),
+        ((30, 20), 101),
+        (None, None),
     ):
-        np.testing.assert_array_equal(decode_jpeg(content, 3, **how), fit(whole, **how))
+        window = windows(sizes, image_size, crop_size)
+        outer = with_margin(window, sizes)
+        for wrap in (np.int32, lambda row: tf.constant(row, tf.int32)):
+            image = decode_jpeg(content, 3, wrap(window[0]), wrap(outer[0]), image_size)
+            np.testing.assert_array_equal(image, fit(whole, image_size, crop_size))
 
 
 # A source of one's own
 
 
-def test_a_source_is_one_function(monkeypatch):
+@pytest.fixture
+def no_trace(monkeypatch):
+    """Registrations that end with the test."""
     monkeypatch.setattr(registry, "_SOURCES", dict(registry._SOURCES))
 
+
+def test_names_of_sources_do_not_need_tensorflow():
+    # The package's own __init__ would import it.
+    root = Path(data.__file__).parents[1]
+    code = (
+        "import sys, types; package = types.ModuleType('mvae_tf'); "
+        f"package.__path__ = [{str(root)!r}]; sys.modules['mvae_tf'] = package; "
+        "import mvae_tf.data as data; print('digits' in data.sources(), "
+        "'tensorflow' in sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["True", "False"]
+
+
+def test_a_source_is_one_function(no_trace):
     @data.source("ramp", "40 grey levels, as 2x2 images", takes="<file>")
     def read_ramp(request):
         assert request.path == "levels.txt"

@@ -258,18 +258,22 @@ def _examples(parts: list[_Part], request: Request) -> list[Any]:
     """Checked examples of each part."""
     import tensorflow as tf
 
+    from mvae_tf.data.images import windows, with_margin
     from mvae_tf.data.pipeline import CACHE_BYTES, IndexedExamples, examples_of
 
     paths = np.concatenate([paths for paths, _ in parts])
-    kinds, sizes, grey = zip(*map(_inspected, paths), strict=True)
-    channels = 1 if all(grey) else 3
+    kinds, sizes, grey = map(np.array, zip(*map(_inspected, paths), strict=True))
+    channels = 1 if grey.all() else 3
     shape = _common_shape(paths, sizes, channels, request)
+    window = windows(sizes, **request.fitting)
+    how = np.column_stack([kinds, window, with_margin(window, sizes)])
+    same = (how == how[0]).all()
     with tf.device("CPU:0"):
-        all_kinds, all_paths = tf.constant(kinds), tf.constant(paths)
+        all_paths, all_hows = tf.constant(paths), tf.constant(how, tf.int32)
 
     def read(index: "tf.Tensor") -> "tf.Tensor":
-        kind = all_kinds[index] if len(set(kinds)) > 1 else kinds[0]
-        image = _decoded(all_paths[index], kind, channels, request)
+        row = how[0] if same else all_hows[index]
+        image = _decoded(all_paths[index], row, channels, request.image_size)
         return tf.ensure_shape(image, shape)
 
     fits = len(paths) * np.prod(shape) <= CACHE_BYTES
@@ -307,29 +311,37 @@ def _common_shape(
 
 
 def _decoded(
-    path: "tf.Tensor", kind: "int | tf.Tensor", channels: int, request: Request
+    path: "tf.Tensor", how: Any, channels: int, image_size: tuple[int, int] | None
 ) -> "tf.Tensor":
-    """Image of a file, cropped and resized, uint8 `[H, W, channels]`."""
+    """Image of a file, cropped and resized, uint8 `[H, W, channels]`.
+
+    Args:
+        path: Scalar string.
+        how: `[9]` ints, an array or a tensor: the kind of the file, then the windows to
+            keep and to decode.
+        channels: 1 or 3.
+        image_size: `(height, width)`, or None.
+    """
     import tensorflow as tf
 
-    from mvae_tf.data.images import decode_jpeg, fit
+    from mvae_tf.data.images import cut, decode_jpeg
 
-    how = request.fitting
+    kind, window, outer = how[0], how[1:5], how[5:]
 
     def jpeg() -> tf.Tensor:
-        return decode_jpeg(tf.io.read_file(path), channels, **how)
+        content = tf.io.read_file(path)
+        return decode_jpeg(content, channels, window, outer, image_size)
 
     def png() -> tf.Tensor:
-        return fit(tf.io.decode_png(tf.io.read_file(path), channels), **how)
+        image = tf.io.decode_png(tf.io.read_file(path), channels)
+        return cut(image, window, image_size)
 
     def other() -> tf.Tensor:
         image = tf.numpy_function(_opened, [path, channels], tf.uint8)
-        return fit(tf.ensure_shape(image, (None, None, channels)), **how)
+        return cut(tf.ensure_shape(image, (None, None, channels)), window, image_size)
 
     branches = {JPEG: jpeg, PNG: png, OTHER: other}
-    if isinstance(kind, int):
-        return branches[kind]()
-    return tf.switch_case(kind, branches)
+    return tf.switch_case(kind, branches) if tf.is_tensor(kind) else branches[kind]()
 
 
 def _decoded_once(

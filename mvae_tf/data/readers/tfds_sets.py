@@ -8,6 +8,8 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mvae_tf.data.checks import held_out, one_line
 from mvae_tf.data.registry import Parts, Request, source
 
@@ -234,19 +236,29 @@ def _streamed(builder: Any, part: str, entry: _Set, request: Request) -> Any:
     """Examples of a large set, decoded when they are needed."""
     import tensorflow as tf
 
-    from mvae_tf.data.images import decode_jpeg, fit, fitted_shape
+    from mvae_tf.data.images import (
+        cut,
+        decode_jpeg,
+        fitted_shape,
+        windows,
+        with_margin,
+    )
     from mvae_tf.data.pipeline import StreamedExamples
 
     decoder = builder.info.features["image"]
-    how = request.fitting
-    shape = fitted_shape(entry.streamed, **how, where=entry.names[0])
+    shape = fitted_shape(entry.streamed, **request.fitting, where=entry.names[0])
+    sizes = np.array([entry.streamed[:2]])
+    window = windows(sizes, **request.fitting)
+    (outer,), (window,) = with_margin(window, sizes), window
 
     def read(image: tf.Tensor, *label: tf.Tensor) -> Any:
-        decoded = tf.cond(
-            tf.io.is_jpeg(image),
-            lambda: decode_jpeg(image, shape[-1], **how),
-            lambda: fit(decoder.decode_example(image), **how),
-        )
+        def jpeg() -> tf.Tensor:
+            return decode_jpeg(image, shape[-1], window, outer, request.image_size)
+
+        def other() -> tf.Tensor:
+            return cut(decoder.decode_example(image), window, request.image_size)
+
+        decoded = tf.cond(tf.io.is_jpeg(image), jpeg, other)
         decoded = tf.ensure_shape(decoded, shape)
         return (decoded, *label) if label else decoded
 
