@@ -31,7 +31,9 @@ def components(task):
         values["selected_components_of_four"] = kept * min(4, model.num_components)
         if mask.name == "gaussian":
             # p = v^2 / (1 + v^2)
-            values["mask_stddev"] = math.sqrt(rate / (1.0 - rate))
+            values["mask_stddev"] = (
+                math.sqrt(rate / (1 - rate)) if rate < 1 else math.inf
+            )
     return values
 
 

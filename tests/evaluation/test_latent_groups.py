@@ -68,6 +68,21 @@ def test_categories_share_one_latent_whose_mean_is_that_over_categories():
 # === Clustering ===
 
 
+@pytest.mark.parametrize("v", [-10.0, -0.25, 0.25])
+def test_a_gaussian_mask_is_told_by_its_standard_deviation(v):
+    mask = {"name": "gaussian", "parameterization": "raw_std", "initial": v}
+    arguments = {"num_components": 6, "latent_dim": 2, "network": NETWORK}
+    model = mvae_tf.create("mvae", (4,), mask=mask, **arguments)
+    x = np.random.default_rng(0).uniform(size=(500, 4)).astype("float32")
+    data = tf.data.Dataset.from_tensor_slices(x).batch(100)
+    results = evaluate(model, data, ["components"])
+    assert results["mask_stddev"] == pytest.approx(abs(v), rel=1e-4)
+    # The mask keeps m ~ N(1, v^2) at 0.8 and above; a standard error is 0.006.
+    kept = scipy.special.ndtr(0.2 / abs(v))
+    assert results["selected_components_of_four"] == pytest.approx(4 * kept, abs=0.03)
+    assert results["selected_components"] == pytest.approx(6 * kept, abs=0.045)
+
+
 def one_hot(categories, num):
     return np.eye(num)[np.asarray(categories)]
 
