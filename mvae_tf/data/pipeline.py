@@ -191,23 +191,24 @@ class Splits:
         self.notes = notes
         self._examples: dict[str, Any] = {
             "train": train,
-            "validation": validation,
+            "validation": validation if self.num_validation else None,
             "test": test,
         }
         self._binarize = binarize
+        self._epochs = _counted_epoch()
 
     def __repr__(self) -> str:
         """Name, sizes and shapes in one line, then the notes."""
         kind = "images" if len(self.input_shape) == 3 else "vectors"
         values = "any range" if self.value_range is None else list(self.value_range)
-        classes = (
+        labels = (
             "no labels" if self.num_classes is None else (f"{self.num_classes} classes")
         )
         return "\n".join(
             (
                 f"<Splits {self.name!r}: {self.num_train} training, "
                 f"{self.num_validation} validation and {self.num_test} test examples; "
-                f"{kind} {self.input_shape} in {values}; {classes}; batches of "
+                f"{kind} {self.input_shape} in {values}; {labels}; batches of "
                 f"{self.batch_size}, {self.steps_per_epoch} steps per epoch>",
                 *self.notes,
             )
@@ -216,7 +217,7 @@ class Splits:
     @functools.cached_property
     def train(self) -> tf.data.Dataset:
         """One epoch; each new iteration over it is the next one."""
-        dataset = self._pipeline("train", _counted_epoch())
+        dataset = self._pipeline("train", self._epochs)
         return _of_cardinality(dataset, self.steps_per_epoch)
 
     @functools.cached_property
@@ -293,7 +294,6 @@ class Splits:
         """
         examples = self._examples[split] = _kept(self._examples[split])
         seed, steps = (None, -1) if stored_order else (self.seed, self.steps_per_epoch)
-
         first, skipped = (tf.constant(n, tf.int64) for n in start)
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:

@@ -207,8 +207,8 @@ def test_folders_of_parts(tmp_path, validation):
     for i, part in enumerate(["train", "validation", "test"]):
         x, y = splits.arrays(part)
         levels = np.round(x[:, 0, 0, 0] * 255).astype(int)
-        np.testing.assert_array_equal(levels, 10 * i + np.arange(8))
-        np.testing.assert_array_equal(y, [0] * 4 + [1] * 4)
+        np.testing.assert_array_equal(np.sort(levels), 10 * i + np.arange(8))
+        np.testing.assert_array_equal(y, (levels - 10 * i) // 4)
     with pytest.raises(ValueError, match="Expected no validation_size"):
         data.load(f"folder:{tmp_path}", validation_size=2)
 
@@ -222,6 +222,10 @@ def test_a_validation_part_is_held_out_of_all_classes(tmp_path):
     levels = np.round(np.concatenate(levels) * 255)
     np.testing.assert_array_equal(np.sort(levels), np.arange(40))
     assert set(splits.arrays("validation")[1]) == {0, 1}
+    few = data.load(f"folder:{tmp_path}", validation_size=0, limit=6)
+    assert set(few.arrays("train")[1]) == set(few.arrays("test")[1]) == {0, 1}
+    assert few.validation is None
+    assert len(few.arrays("validation")[0]) == 0
     write_image(tmp_path / "test/bird/0.png", pixels(4, 4, 1))
     with pytest.raises(ValueError, match=r"classes of .*train \(cat, dog\), got bird"):
         data.load(f"folder:{tmp_path}")

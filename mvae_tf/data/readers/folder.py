@@ -32,7 +32,8 @@ def read_folder(request: Request) -> Parts:
     Images directly in the folder have no labels; images in sub-folders have the rank of
     their sub-folder's name. If the folder has sub-folders `train` and `test`, they are
     the parts, with `val`, `valid` or `validation` where there is one and a tenth of the
-    training images where there is none. Otherwise the split is 80/10/10 %.
+    training images where there is none. Otherwise the split is 80/10/10 %. The images
+    of each part are stored in the order of a fixed permutation.
 
     Images are grey where all are grey, else RGB. EXIF orientation is applied. Every
     file that will be used is decoded once at the start, so that a damaged one is found
@@ -91,13 +92,12 @@ def _listed(
     given = [folder for folder in (train, validation, test) if folder]
     parts, num_classes = _labelled(given)
     notes = _left_out(root, *parts)
+    # Files come class by class: the first or last of them would be of one class.
+    parts = [_rows(part, fixed_split(len(part[0]), 0, 0)[0]) for part in parts]
     if not validation:
-        size = len(parts[0][0])
-        # Files come class by class, so the last of them would be of one class.
-        kept, held, _ = fixed_split(
-            size, held_out(size, validation_size), 0, str(train)
-        )
-        parts = [_rows(parts[0], kept), _rows(parts[0], held), parts[1]]
+        kept = len(parts[0][0]) - held_out(len(parts[0][0]), validation_size)
+        split = slice(kept), slice(kept, None)
+        parts = [*(_rows(parts[0], rows) for rows in split), parts[1]]
     return parts, num_classes, notes
 
 

@@ -76,10 +76,6 @@ SETS = {
 }
 
 
-class NotPrepared(FileNotFoundError):
-    """A data set of TensorFlow Datasets is not on this machine."""
-
-
 def read_tfds(name: str, request: Request) -> Parts:
     """Read a data set of `SETS`.
 
@@ -91,7 +87,7 @@ def read_tfds(name: str, request: Request) -> Parts:
         request: What was asked for.
 
     Raises:
-        NotPrepared: The set is not there and `request.download` is False.
+        FileNotFoundError: The set is not there and `request.download` is False.
         ValueError: A file of it is damaged.
     """
     entry = SETS[name]
@@ -131,7 +127,7 @@ def _builder(
             return builder
     builder = tfds.builder(names[0], data_dir=data_dir)
     if not download:
-        raise NotPrepared(
+        raise FileNotFoundError(
             f"Expected the data set {name} in {builder.data_dir}, found none: download "
             "it with --set data.download=true (download=True in Python), or name the "
             "folder of TensorFlow Datasets with --set data.data_dir=DIR (data_dir=DIR)."
