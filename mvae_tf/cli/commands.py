@@ -223,7 +223,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def _print_checks(checks: dict[str, Any]) -> None:
     for name, check in checks.items():
-        verdict = "holds" if check["holds"] else f"FAILS ({check['failures']})"
+        failures = check["failures"] or "not finite"
+        verdict = "holds" if check["holds"] else f"FAILS ({failures})"
         value, limit, slack = (
             "not finite" if check[key] is None else f"{check[key]:.5g}"
             for key in ("value", "limit", "slack")

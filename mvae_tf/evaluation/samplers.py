@@ -66,7 +66,12 @@ class Sampler(ABC):
     @classmethod
     @abstractmethod
     def fit(
-        cls, model: keras.Model, x: ArrayLike, y: ArrayLike | None = None
+        cls,
+        model: keras.Model,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        num_components: int = 10,
+        seed: int = 0,
     ) -> "Sampler":
         """Fits a sampler to the latents of images; see the classes."""
 
@@ -98,7 +103,8 @@ class Sampler(ABC):
             raise ValueError(f"Expected a file FILE.npz for a sampler, got {path}.")
         record = json.dumps({"kind": self.kind, "model_digest": self.model_digest})
         with storage.write(path) as temporary:
-            np.savez(temporary, record=np.array(record), **self.arrays)
+            arrays: dict[str, Any] = {"record": np.array(record)} | self.arrays
+            np.savez(temporary, **arrays)
         return path
 
     def check(self, model: keras.Model) -> None:
@@ -151,13 +157,13 @@ class GaussianMixture(Sampler):
         """
         from sklearn import mixture
 
-        x, y = _chosen(x, y, FITTED_IMAGES, seed)
-        if not 1 <= num_components <= len(x):
+        images, labels = _chosen(x, y, FITTED_IMAGES, seed)
+        if not 1 <= num_components <= len(images):
             raise ValueError(
-                f"Expected num_components in 1..{len(x)}, the number of images, got "
-                f"{num_components}."
+                f"Expected num_components in 1..{len(images)}, the number of images, "
+                f"got {num_components}."
             )
-        z, weights = _posterior_draws(model, x, y, seed)
+        z, weights = _posterior_draws(model, images, labels, seed)
         selects_one = _selects_one(model)
         if selects_one:
             weights = _one_hot_draws(weights, seed)
@@ -237,11 +243,12 @@ class VampPrior(Sampler):
         """
         if num_components < 1:
             raise ValueError(f"Expected num_components >= 1, got {num_components}.")
-        x, y = _chosen(x, y, num_components, seed)
-        arrays = {"images": x.astype(np.float32), "selects_one": _selects_one(model)}
+        images, labels = _chosen(x, y, num_components, seed)
+        model.input_checks.check(images, labels)
+        arrays: dict[str, Any] = {"selects_one": _selects_one(model)}
+        arrays["images"] = images.astype(np.float32)
         if model.conditional:
-            arrays["labels"] = np.asarray(y)
-        model.input_checks.check(x, y)
+            arrays["labels"] = labels
         return cls(arrays, _digest(model))
 
     def draw(self, model, like, noise):
@@ -283,14 +290,17 @@ def load(path: str | Path) -> Sampler:
     return KINDS[choice(kind, KINDS, "kind of sampler")](arrays, digest)
 
 
-def _chosen(x, y, num, seed):
+def _chosen(
+    x: ArrayLike, y: ArrayLike | None, num: int, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Random choice of `num` images and their labels; all, in order, of fewer."""
-    x = np.asarray(x)
-    y = None if y is None else np.asarray(y)
-    if len(x) > num:
-        index = np.random.default_rng(check_seed(seed)).permutation(len(x))[:num]
-        x, y = x[index], None if y is None else y[index]
-    return x, y
+    images = np.asarray(x)
+    labels = None if y is None else np.asarray(y)
+    if len(images) > num:
+        order = np.random.default_rng(check_seed(seed)).permutation(len(images))
+        images = images[order[:num]]
+        labels = None if labels is None else labels[order[:num]]
+    return images, labels
 
 
 def _posterior_draws(model, x, y, seed):

@@ -184,21 +184,23 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
         rows,
         columns,
     )
-    style = {"linewidth": 1.6, "marker": "o" if len(epochs) < 3 else None}
+    style: dict[str, Any] = {"linewidth": 1.6}
+    style["marker"] = "o" if len(epochs) < 3 else None
     for axes in panels[len(found) :]:
         axes.set_axis_off()
     for axes, (title, (names, unit)) in zip(panels, found.items(), strict=False):
         for name, colour in zip(names, itertools.cycle(COLOURS)):
-            label = "training" if len(names) == 1 else name.replace("_", " ")
-            values = _column(history, name)
-            axes.plot(epochs, values, color=colour, label=label, **style)
+            alone = len(names) == 1
+            label = "training" if alone else name.replace("_", " ")
+            axes.plot(
+                epochs, _column(history, name), color=colour, label=label, **style
+            )
             values = _column(history, f"val_{name}")
             if np.isfinite(values).any():
                 # With one quantity, a colour of its own tells validation apart, too.
-                colour, label = (
-                    (COLOURS[6], "validation") if len(names) == 1 else (colour, None)
-                )
-                axes.plot(epochs, values, "--", color=colour, label=label, **style)
+                dashed = style | ({"label": "validation"} if alone else {})
+                colour = COLOURS[6] if alone else colour
+                axes.plot(epochs, values, "--", color=colour, **dashed)
         if len(axes.lines) > 1:
             axes.legend(frameon=False, fontsize=SMALL_SIZE, labelcolor=INK)
         name_panel(axes, title, "epoch", unit)

@@ -205,10 +205,10 @@ def mosaic(
         uint8 RGB picture `[rows, columns, 3]`, and the middles of its rows and of its
         columns of images, in pixels.
     """
-    tiles = _to_bytes(tiles)
-    tiles = np.broadcast_to(tiles, (*tiles.shape[:-1], 3))
-    scale = math.ceil(side / max(tiles.shape[2:4]))
-    return _mosaic(tiles, scale, row_breaks, column_breaks)
+    pixels = _to_bytes(tiles)
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:-1], 3))
+    scale = math.ceil(side / max(pixels.shape[2:4]))
+    return _mosaic(pixels, scale, row_breaks, column_breaks)
 
 
 def _mosaic(tiles, scale, row_breaks=(), column_breaks=()):

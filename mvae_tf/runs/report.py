@@ -287,7 +287,9 @@ def _audit(checks):
             name,
             _format(check["value"]),
             f"{_format(check['limit'])} + {_format(check['slack'])}",
-            "holds" if check["holds"] else f"fails ({check['failures']})",
+            "holds"
+            if check["holds"]
+            else f"fails ({check['failures'] or 'not finite'})",
         ]
         for name, check in checks.items()
     ]
