@@ -80,9 +80,9 @@ print(preset.arguments)
 # %% [markdown]
 # ## Training
 #
-# `fit` is that of Keras. Its `TensorBoard` callback writes the terms of the objective;
-# `MixtureSummaries` adds the usage of each component, histograms of the mixing weights,
-# and, after every epoch, reconstructions and samples by each component.
+# `fit` is that of Keras. The callback `MixtureSummaries` writes for TensorBoard, after
+# every epoch, the terms of the objective, the usage of each component, and one picture
+# of reconstructions by the mixture and by each component, and of samples.
 
 # %%
 LOGS = Path("runs/quick_start/logs")
@@ -91,10 +91,7 @@ history = model.fit(
     validation_data=digits.validation,
     epochs=EPOCHS,
     verbose=0,
-    callbacks=[
-        keras.callbacks.TensorBoard(LOGS, write_graph=False),
-        MixtureSummaries(LOGS / "components", x_test[:8]),
-    ],
+    callbacks=[MixtureSummaries(LOGS, x_test[:256])],
 ).history
 print({name: round(values[-1], 3) for name, values in history.items()})
 
