@@ -39,7 +39,8 @@ extensions = [
 exclude_patterns = ["_build", "**/_generated", "results", "images"]
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the signature shows the types
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 80
 autosummary_generate = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
