@@ -185,5 +185,6 @@ def _data(module, name, value):
             (text,) = docstrings.restructured([text])
             lines.append(f"      * - ``{key}``\n        - {text}")
     else:
-        lines.append("   " + ", ".join(f"``{item}``" for item in value))
+        items = [value] if isinstance(value, int | float | str) else value
+        lines.append("   " + ", ".join(f"``{item}``" for item in items))
     return "\n".join(lines) + "\n"

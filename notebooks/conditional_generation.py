@@ -27,7 +27,6 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import mvae_tf
 from mvae_tf import figures
-from mvae_tf.runs.callbacks import KLWarmup
 
 # %matplotlib inline
 
@@ -61,7 +60,7 @@ history = model.fit(
     digits.train,
     epochs=EPOCHS,
     verbose=0,
-    callbacks=[KLWarmup(max(1, EPOCHS * 2 // 3))],
+    callbacks=[mvae_tf.callbacks.KLWarmup(max(1, EPOCHS * 2 // 3))],
 ).history
 print({name: round(values[-1], 2) for name, values in history.items()})
 

@@ -28,7 +28,6 @@ from IPython.display import display
 import mvae_tf
 from mvae_tf import figures
 from mvae_tf.evaluation import UNITS, evaluate
-from mvae_tf.runs.callbacks import MixtureSummaries
 
 # %matplotlib inline
 
@@ -91,7 +90,7 @@ history = model.fit(
     validation_data=digits.validation,
     epochs=EPOCHS,
     verbose=0,
-    callbacks=[MixtureSummaries(LOGS, x_test[:256])],
+    callbacks=[mvae_tf.callbacks.MixtureSummaries(LOGS, x_test, y_test)],
 ).history
 print({name: round(values[-1], 3) for name, values in history.items()})
 
