@@ -41,8 +41,8 @@ METRICS = (
 CARD = """\
 # MVAE-GS on digits
 
-A small mixture VAE that draws and encodes 8 x 8 handwritten digits, for README's first
-example and for trying out a server. {parameters:,} parameters, {kilobytes} kB.
+A small mixture VAE that draws and encodes 8 x 8 handwritten digits, for a first look
+and for trying out a server. {parameters:,} parameters, {kilobytes} kB.
 
 ![100 generated digits](samples.png)
 

@@ -40,6 +40,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("page", PYTHON)
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    (tmp_path / "saved_models").symlink_to(ROOT / "saved_models")
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "page"}
     for block in PYTHON[page]:
