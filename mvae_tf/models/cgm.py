@@ -51,10 +51,12 @@ class CGM(BaseVAE):
     states, 4^(-rate / Z), which is 0.125 for 15 bits and Z = 10; either can be had.
 
     `log_likelihood` draws from half N(r, s^2 I), half p(z), and weighs each draw by the
-    density of this mixture. With N(r, s^2 I) alone, which is narrower than the true
-    posterior, two draws in a hundred counted, and the estimate was hundreds of nats too
-    low. `effective_sample_size` says how many count; where it is a few, the estimate is
-    still too low.
+    density of this mixture. It is exact in cases where N(r, s^2 I) alone, narrower than
+    the true posterior, misses hundreds of nats. On images few draws count all the same,
+    because the true posterior lies between the code and its prototype: of 100 draws, 2
+    for a CGM2 after 6 epochs on 6,000 digits of MNIST, with an estimate 2.6 nats higher
+    than from N(r, s^2 I) alone. `effective_sample_size` says how many count; where it
+    is a few, the estimate is too low, and no number to compare models by.
 
     Labels are needed to train and evaluate CGM2, and for nothing else; the label given
     to `generate` is the category to draw from.

@@ -5,8 +5,8 @@ Prior", IEEE Transactions on Multimedia, 2020. CGM1 finds the categories itself,
 given labels.
 
 The classification errors of Table I are targets, though the paper does not describe its
-classifier. Its likelihoods, and the bits a dimension of Table II, are kept as data but
-are not credible ones:
+classifier. Its likelihoods, and the bits per dimension of Table II, are kept as data
+but are not credible:
 
 - a decoder with independent pixels and 10 latents is said to match PixelCNN decoders.
   Elsewhere decoders of its kind reach 83 on these images, 57 to 61 of reconstruction
@@ -16,9 +16,9 @@ are not credible ones:
 - Table II does not say by which density or dequantisation of pixels bits are counted
   (here: `discretized_logistic` with open edges), and its ImageNet cell for MAE is that
   model's MNIST number;
-- the paper does not say how it samples by importance. From its own posterior, whose
-  variance is small, the estimate is hundreds of nats too low; `mvae_tf.models.CGM` adds
-  the prior to the proposal and reports the effective sample size.
+- the paper does not say how it samples by importance. Its posterior is so narrow that
+  few draws count, also where half of them come from the prior (`mvae_tf.models.CGM`):
+  the estimate is too low, and the effective sample size stands beside it.
 
 The paper leaves the number of categories of CGM1 on MNIST, the networks' sizes, a
 learning rate schedule, the scale of pixels and validation open. Here: 10, the networks
