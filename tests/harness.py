@@ -8,6 +8,7 @@ Tracing takes nearly all of the time, so only the cases marked `graph` are compi
 """
 
 import functools
+import inspect
 import json
 from dataclasses import dataclass, field
 
@@ -354,8 +355,24 @@ def check_keras_file(model, x, y, folder):
 
 
 def check_config(case):
-    """The configuration is plain JSON, makes an equal model, and holds no code."""
+    """The configuration is plain JSON, makes an equal model, and holds no code.
+
+    It has every named parameter of the constructors, keyword-only ones too, except
+    those that a class declares as `fixed`.
+    """
     model = case.make()
+    parents = [p for p in type(model).__mro__ if issubclass(p, mvae_tf.models.BaseVAE)]
+    fixed = {name for parent in parents for name in vars(parent).get("fixed", ())}
+    named = set()
+    for parent in parents:
+        if "__init__" in vars(parent):
+            _, *parameters = inspect.signature(parent.__init__).parameters.values()
+            named |= {p.name for p in parameters if "VAR" not in p.kind.name}
+    assert (
+        named - fixed
+        <= set(model.get_config())
+        <= named | {"name", "trainable", "dtype"}
+    )
     text = json.dumps(model.get_config())
     assert "Lambda" not in text
     twin = type(model).from_config(json.loads(text))

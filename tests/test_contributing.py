@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import harness
 import numpy as np
 import pytest
 from scipy import stats
@@ -60,6 +61,22 @@ def test_the_model_trains_and_keeps_its_configuration(example):
     twin = cls.from_config(model.get_config())
     assert twin.get_config() == model.get_config()
     assert twin.free_nats == 50.0
+
+
+def test_the_model_passes_the_harness(example, tmp_path):
+    example("free_bits_vae")
+    case = harness.Case("free_bits_vae", "free_bits_vae", {"free_nats": 0.01})
+    harness.check_config(case)
+    harness.check_gradients(case)
+    model, (x, y) = case.compiled(), case.data()
+    model.fit(harness.dataset(x, y), verbose=0)
+    harness.perturb(model)
+    harness.uncompiled(model)
+    harness.check_shapes(model, x, y)
+    harness.check_answers(model, x, y)
+    harness.check_seeded_answers(model, x, y)
+    harness.check_evaluation(model, x, y)
+    harness.check_keras_file(model, x, y, tmp_path)
 
 
 def test_an_argument_that_no_parent_has_is_refused(example):

@@ -463,7 +463,7 @@ class CategoricalVAE(BaseVAE):
         """Compute sum_k weights_k KL(N(mean_k, stddev_k^2) || p(z | k)) in nats, `[B]`.
 
         Args:
-            distribution: dict with `weights` `[B, K]`, and `mean` and `stddev`
+            distribution: has `weights` `[B, K]`, and `mean` and `stddev`
                 `[B, K, Z]`, or `[B, 1, Z]` where all categories share them.
         """
         kl = divergences.gaussian_kl(

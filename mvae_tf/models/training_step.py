@@ -136,6 +136,7 @@ class TrainingStep(Replicas, Hooks):
             FloatingPointError: when `bad_steps_allowed` steps in a row had to be
                 skipped because of non-finite pixels, loss or gradients.
         """
+        self.get_config()  # What no file could keep is refused before it is trained.
         self.input_checks.check(x, y)
         _refuse_weights(**kwargs)
         if isinstance(x, tf.data.Dataset):

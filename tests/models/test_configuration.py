@@ -1,0 +1,184 @@
+"""Configurations that cannot lie, and objects that no file could make again."""
+
+import harness
+import keras
+import numpy as np
+import pytest
+
+import mvae_tf
+from mvae_tf import likelihoods, networks
+from mvae_tf.models import VAE, register, registry
+from mvae_tf.parts.part import Part
+
+SMALL = {"input_shape": (4, 4, 1), "latent_dim": 2, "network": {"name": "mlp"}}
+
+
+@pytest.fixture
+def own_names(monkeypatch):
+    """Registrations that end with the test."""
+    monkeypatch.setattr(registry, "_CLASSES", dict(registry._CLASSES))
+
+
+@pytest.fixture
+def keyword_only(own_names):
+    @register("keyword_only_vae")
+    class KeywordOnlyVAE(VAE):
+        def __init__(self, *, free_nats=2.0, **kwargs):
+            super().__init__(**kwargs)
+            self.free_nats = free_nats
+
+    return KeywordOnlyVAE
+
+
+def test_keyword_only_arguments_are_saved(keyword_only, tmp_path):
+    case = harness.Case("keyword_only_vae", "keyword_only_vae", {"free_nats": 5.0})
+    harness.check_config(case)
+    model = case.make()
+    assert model.get_config()["free_nats"] == 5.0
+    model.save(tmp_path / "model.keras")
+    assert mvae_tf.load(tmp_path / "model.keras").free_nats == 5.0
+
+
+def test_an_argument_that_is_not_kept_is_an_error(own_names):
+    @register("forgetful_vae")
+    class ForgetfulVAE(VAE):
+        def __init__(self, *, free_nats=2.0, **kwargs):
+            super().__init__(**kwargs)
+
+    model = ForgetfulVAE(**SMALL)
+    model.compile()
+    with pytest.raises(TypeError, match="^Expected ForgetfulVAE to keep its argument"):
+        model.fit(np.zeros((2, 4, 4, 1), "float32"), verbose=0)
+
+
+def test_a_name_belongs_to_one_class(own_names):
+    with pytest.raises(ValueError, match="^Expected a name that no model has, got 'va"):
+
+        @register("vae")
+        class Other(VAE):
+            pass
+
+    with pytest.raises(ValueError, match="^Expected a name that no network has"):
+
+        @networks.register("mlp")
+        class OtherMLP(networks.MLP):
+            pass
+
+
+def test_unregistered_parts_are_refused():
+    class Own(networks.MLP):
+        name = "own"
+
+    class Other(networks.MLP):
+        pass
+
+    for part in (Own(8), Other(8)):
+        with pytest.raises(ValueError, match="^Expected a registered network, got an"):
+            VAE(**SMALL | {"network": part})
+    with pytest.raises(ValueError, match="^Expected a registered likelihood"):
+        VAE(**SMALL, likelihood=Part())
+
+
+def test_a_registered_part_trains_and_loads(tmp_path, monkeypatch):
+    kinds = likelihoods._KINDS
+    monkeypatch.setattr(kinds, "classes", dict(kinds.classes))
+
+    @likelihoods.register("dim_bernoulli")
+    class DimBernoulli(likelihoods.Bernoulli):
+        def __init__(self, dim=1.0):
+            self.dim = dim
+
+    model = VAE(**SMALL, likelihood=DimBernoulli(0.5))
+    model.save(tmp_path / "model.keras")
+    assert mvae_tf.load(tmp_path / "model.keras").likelihood.dim == 0.5
+    broken = DimBernoulli(0.5)
+    broken.dim = np.zeros(3)
+    with pytest.raises(ValueError, match="^Expected a likelihood that its config"):
+        VAE(**SMALL, likelihood=broken)
+
+
+def test_arguments_and_layers_stay_as_constructed():
+    model = VAE(**SMALL)
+    for name, value in (("kl_weight", 0.0), ("encoder", keras.layers.Dense(3))):
+        with pytest.raises(AttributeError, match=f"^Expected {name} as VAE was constr"):
+            setattr(model, name, value)
+
+
+def test_frozen_layers_stay_frozen_in_a_file(tmp_path):
+    model = VAE(**SMALL)
+    model.encoder.trainable = False
+    model.compile(mvae_tf.optimizers.FusedAdam(), run_eagerly=True)
+    model.train_on_batch(X)
+    model.save(tmp_path / "model.keras")
+    loaded = mvae_tf.load(tmp_path / "model.keras")
+    assert not loaded.encoder.trainable
+    assert loaded.sub_decoder.trainable
+    assert len(loaded.trainable_variables) == len(model.trainable_variables)
+
+
+def test_forms_of_arguments():
+    model = mvae_tf.create("mvae", [4, 4, 1], num_components=np.int64(2), name="mine")
+    assert model.name == "mine"
+    assert model.num_components == 2
+    assert mvae_tf.create(name="vae", input_shape=(4,)).registry_name == "vae"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dtype": "float64"}, "^Expected dtype float32, mixed_bfloat16 or mixed_floa"),
+        ({"input_shape": (None, 4, 1)}, "^Expected input_shape"),
+        ({"latent_dim": True}, "^Expected latent_dim an integer"),
+    ],
+)
+def test_refused_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        VAE(**SMALL | arguments)
+
+
+X = np.random.default_rng(0).uniform(0.1, 0.9, (6, 4, 4, 1)).astype("float32")
+RANGE = "^Expected pixels in .*, got .*[.]$"
+CALLS = [
+    (RANGE, lambda m: m.train_on_batch(255 * X)),
+    (RANGE, lambda m: m.test_on_batch(255 * X)),
+    (RANGE, lambda m: m.predict(255 * X, verbose=0)),
+    (RANGE, lambda m: m(255 * X)),
+    ("in prediction batch 1", lambda m: m.predict(harness.dataset(255 * X), verbose=0)),
+    ("^Expected finite pixels", lambda m: m.train_on_batch(np.nan * X)),
+    ("^Expected no sample_weight", lambda m: m.evaluate(X, sample_weight=np.ones(6))),
+    (
+        "^Expected no sample_weight",
+        lambda m: m.fit(X, validation_data=(X, None, np.ones(6)), verbose=0),
+    ),
+    ("^Expected no loss: VAE has an objective", lambda m: m.compile(loss="mse")),
+    ("^Expected no metrics", lambda m: m.compile(metrics=["mae"])),
+    ("^Expected no labels", lambda m: m.generate(2, y=3)),
+    (
+        "^Expected weights >= 0 whose rows sum to 1, got .10.0. in row 0",
+        lambda m: m.decode(np.zeros((1, 1, 2)), [[10.0]]),
+    ),
+    (
+        "^Expected an array of images, got",
+        lambda m: m.encode(harness.dataset(X)),
+    ),
+    ("^Expected an array of images or a data s", lambda m: m.fit({"image": X})),
+    ("^Expected images .B, 4, 4, 1., got", lambda m: m.predict(X[0])),
+    ("^Expected a path that ends in .keras, got m.h5", lambda m: m.save("m.h5")),
+    ("^Expected mvae_tf.export", lambda m: m.export("folder")),
+]
+
+
+@pytest.mark.parametrize(("message", "call"), CALLS, ids=[row[0] for row in CALLS])
+def test_what_would_be_ignored_or_wrong_is_refused(message, call):
+    model = VAE(**SMALL)
+    model.compile(mvae_tf.optimizers.FusedAdam(), run_eagerly=True)
+    with pytest.raises(ValueError, match=message) as caught:
+        call(model)
+    assert "\n" not in str(caught.value)
+
+
+def test_evaluate_takes_the_arguments_of_keras_by_place():
+    model = VAE(**SMALL)
+    model.compile(mvae_tf.optimizers.FusedAdam(), run_eagerly=True)
+    assert len(model.evaluate(X, None, 3, 0)) == 3
+    np.testing.assert_allclose(model(X), model.reconstruct(X), rtol=1e-5)
