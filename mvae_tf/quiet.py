@@ -44,7 +44,15 @@ def import_tensorflow() -> None:
 
     Everything else that is written to stderr meanwhile, by any thread, appears when the
     import has ended, well or not.
+
+    Raises:
+        ImportError: another backend is set for Keras.
     """
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise ImportError(
+            f"Expected the Keras backend tensorflow, got KERAS_BACKEND={backend}."
+        )
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     if level == "0" or "tensorflow" in sys.modules:
         return

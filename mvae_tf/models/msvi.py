@@ -22,12 +22,12 @@ __all__ = ["MSVI"]
 
 @register("msvi")
 class MSVI(BaseVAE):
-    """Uniform mixture of E experts, each with an encoder and a decoder of its own.
+    """Uniform mixture of K experts, each with an encoder and a decoder of its own.
 
-    p(x) = (1/E) sum_e p_e(x) with p_e(x) the marginal of N(z; 0, I) p_e(x given z), and
+    p(x) = (1/K) sum_e p_e(x) with p_e(x) the marginal of N(z; 0, I) p_e(x | z), and
     the objective
 
-        (1/E) sum_e [reconstruction_e + KL(q_e(z given x) || N(0, I))]
+        (1/K) sum_e [reconstruction_e + KL(q_e(z | x) || N(0, I))]
 
     is an upper bound of -log p(x) by Jensen. A latent is drawn from every expert at
     once; the reconstruction is the mixture of their images in equal parts, and a
@@ -93,13 +93,13 @@ class MSVI(BaseVAE):
         return tf.reduce_mean(kl, axis=1)
 
     def expert_outputs(self, z, y=None, noise=None, training=False):
-        """Outputs `[E, B, ...]` of the likelihood, one for each expert's z."""
+        """Compute outputs `[K, B, ...]` of the likelihood, one for each expert's z."""
         features = self.sub_decoder(z, y, noise=noise, training=training)
         images = self.mix_decoder(features, noise=noise, training=training)
         return self.likelihood.link(images)
 
     def expert_log_probs(self, x, latents, y=None, noise=None, training=False):
-        """Log p_e(x given z_e) in nats, `[B, E]`."""
+        """Compute log p_e(x | z_e) in nats, `[B, K]`."""
         outputs = self.expert_outputs(latents.z, y, noise, training)
         experts = tf.unstack(outputs, self.num_components)
         return tf.stack([self.likelihood.log_prob(x, o) for o in experts], axis=1)
@@ -113,7 +113,7 @@ class MSVI(BaseVAE):
         return tf.reduce_mean(log_probs, axis=1)
 
     def log_importance_weight(self, x, posterior, latents, y=None):
-        """Log of (1/E) sum_e p_e(x, z_e) / q_e(z_e given x) in nats, `[B]`."""
+        """Compute the log of (1/K) sum_e p_e(x, z_e) / q_e(z_e | x) in nats, `[B]`."""
         ratios = gaussian.log_density_ratio(*posterior[:2], latents.z)
         log_weights = self.expert_log_probs(x, latents, y) + ratios
         return tf.reduce_logsumexp(log_weights, axis=1) - math.log(self.num_components)

@@ -269,7 +269,8 @@ class TrainingStep(Replicas, Hooks):
         x, y = self.unpack(data)
         low, high = self.input_checks.bounds
         axes = list(range(1, x.shape.rank))
-        valid = tf.reduce_all((x >= low) & (x <= high), axes, keepdims=True)
+        valid = tf.math.is_finite(x) & (x >= low) & (x <= high)
+        valid = tf.reduce_all(valid, axes, keepdims=True)
         return tf.where(valid, self.reconstruct_batch(x, y), np.nan)
 
     def objective(

@@ -1,4 +1,4 @@
-"""Likelihoods p(x given z), written on the raw outputs of a decoder.
+"""Likelihoods p(x | z), written on the raw outputs of a decoder.
 
 Every likelihood turns decoder features into `outputs` (`link`), gives the
 log-density of an image in nats (`log_prob`), the additive constant of it that the
@@ -79,39 +79,39 @@ class Likelihood(Part):
         low = self.low if math.isfinite(self.low) else min(self.high - 6.0, -3.0)
         return low, self.high if math.isfinite(self.high) else max(low + 6.0, 3.0)
 
-    def link(self, features):
-        """Outputs of the likelihood from decoder features, float32."""
+    def link(self, features: tf.Tensor) -> tf.Tensor:
+        """Compute outputs of the likelihood from decoder features, float32."""
         return tf.cast(features, tf.float32)
 
-    def log_prob(self, x, outputs):
-        """Log-density of each image in nats, `[B]`."""
+    def log_prob(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Compute the log-density of each image in nats, `[B]`."""
         raise NotImplementedError
 
-    def is_mass(self, x):
+    def is_mass(self, x: tf.Tensor) -> bool:
         """Whether `log_prob` is the log of a probability of images x, not a density.
 
         Only then are its nats bits of the pixels, too.
         """
         return False
 
-    def mean(self, outputs):
-        """Mean image, in the pixel scale of x."""
+    def mean(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Compute the mean image, in the pixel scale of x."""
         raise NotImplementedError
 
-    def quantile(self, outputs, probability):
-        """Image whose pixels are the quantiles at `probability`, one for each.
+    def quantile(self, outputs: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
+        """Compute the image whose pixels are the quantiles at `probability`.
 
         At uniform numbers in (0, 1) it is a draw of the image. Draws of densities on
         the whole line are clipped to the range of valid pixels.
         """
         raise NotImplementedError
 
-    def constant(self, dimension):
-        """Nats of -log p(x given z) of `dimension` pixels that training leaves out."""
+    def constant(self, dimension: int) -> float:
+        """Return what training leaves out of -log p(x | z), in nats."""
         return 0.0
 
-    def mix(self, outputs, log_weights):
-        """Outputs of the mixture of component images.
+    def mix(self, outputs: tf.Tensor, log_weights: tf.Tensor) -> tf.Tensor:
+        """Compute outputs of the mixture of component images.
 
         Args:
             outputs: `[K, B, ...]`.
@@ -138,22 +138,22 @@ class Bernoulli(Likelihood):
     the usual cross-entropy rather than a normalised density.
     """
 
-    def log_prob(self, x, outputs):
+    def log_prob(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         return -_sum_pixels(
             tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=outputs)
         )
 
-    def is_mass(self, x):
+    def is_mass(self, x: tf.Tensor) -> bool:
         """Whether all pixels are 0 or 1."""
         return bool(tf.reduce_all((x == 0.0) | (x == 1.0)))
 
-    def mean(self, outputs):
+    def mean(self, outputs: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(outputs)
 
-    def quantile(self, outputs, probability):
+    def quantile(self, outputs: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
         return tf.cast(probability > tf.sigmoid(-outputs), tf.float32)
 
-    def mix(self, outputs, log_weights):
+    def mix(self, outputs: tf.Tensor, log_weights: tf.Tensor) -> tf.Tensor:
         log_weights = component_axis(log_weights, outputs)
         on = tf.reduce_logsumexp(log_weights + tf.math.log_sigmoid(outputs), 0)
         off = tf.reduce_logsumexp(log_weights + tf.math.log_sigmoid(-outputs), 0)
@@ -168,16 +168,16 @@ class ContinuousBernoulli(Bernoulli):
     in variational autoencoders" (NeurIPS 2019), https://arxiv.org/abs/1907.06845.
     """
 
-    def log_prob(self, x, outputs):
+    def log_prob(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         return _sum_pixels(tfd.ContinuousBernoulli(logits=outputs).log_prob(x))
 
-    def is_mass(self, x):
+    def is_mass(self, x: tf.Tensor) -> bool:
         return False
 
-    def mean(self, outputs):
+    def mean(self, outputs: tf.Tensor) -> tf.Tensor:
         return tfd.ContinuousBernoulli(logits=outputs).mean()
 
-    def quantile(self, outputs, probability):
+    def quantile(self, outputs: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
         return tfd.ContinuousBernoulli(logits=outputs).quantile(probability)
 
 
@@ -210,22 +210,22 @@ class SquaredError(Likelihood):
         self.low, self.high = _bounds(low, high, activation)
         self._activate = activations[activation]
 
-    def link(self, features):
+    def link(self, features: tf.Tensor) -> tf.Tensor:
         return self._activate(tf.cast(features, tf.float32))
 
-    def log_prob(self, x, outputs):
+    def log_prob(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         squared = _sum_pixels(tf.math.squared_difference(x, outputs))
         dimension = math.prod(outputs.shape[1:])
         return -squared / (2.0 * self.variance) - self.constant(dimension)
 
-    def mean(self, outputs):
+    def mean(self, outputs: tf.Tensor) -> tf.Tensor:
         return outputs
 
-    def quantile(self, outputs, probability):
+    def quantile(self, outputs: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
         normal = tfd.Normal(outputs, math.sqrt(self.variance))
         return tf.clip_by_value(normal.quantile(probability), self.low, self.high)
 
-    def constant(self, dimension):
+    def constant(self, dimension: int) -> float:
         return 0.5 * dimension * math.log(2.0 * math.pi * self.variance)
 
 
@@ -263,12 +263,12 @@ class DiscretizedLogistic(Likelihood):
     def __init__(self, open_edges=False):
         self.open_edges = open_edges
 
-    def link(self, features):
+    def link(self, features: tf.Tensor) -> tf.Tensor:
         mean, log_scale = tf.split(tf.cast(features, tf.float32), 2, axis=-1)
         mean = tf.clip_by_value(tf.sigmoid(mean), 1.0 / 512.0, 1.0 - 1.0 / 512.0)
         return tf.concat([mean, tf.clip_by_value(log_scale, -4.5, 0.0)], axis=-1)
 
-    def log_prob(self, x, outputs):
+    def log_prob(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         mean, log_scale = tf.split(outputs, 2, axis=-1)
         bins = 256.0
         edge = tf.minimum(tf.floor(x * bins), bins - 1.0) / bins
@@ -283,13 +283,13 @@ class DiscretizedLogistic(Likelihood):
             inside = tf.where(edge >= 1.0 - 1.0 / bins, to_right, inside)
         return _sum_pixels(inside)
 
-    def is_mass(self, x):
+    def is_mass(self, x: tf.Tensor) -> bool:
         return True
 
-    def mean(self, outputs):
+    def mean(self, outputs: tf.Tensor) -> tf.Tensor:
         return tf.split(outputs, 2, axis=-1)[0]
 
-    def quantile(self, outputs, probability):
+    def quantile(self, outputs: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
         mean, log_scale = tf.split(outputs, 2, axis=-1)
         logit = tf.math.log(probability) - tf.math.log1p(-probability)
         bins = tf.floor(256.0 * (mean + tf.exp(log_scale) * logit))
@@ -318,7 +318,7 @@ class Gaussian(Likelihood):
         self.low, self.high = _bounds(low, high, activation)
         self.channels_per_channel = 2 if stddev is None else 1
 
-    def link(self, features):
+    def link(self, features: tf.Tensor) -> tf.Tensor:
         mean, *log_stddev = tf.split(
             tf.cast(features, tf.float32), self.channels_per_channel, axis=-1
         )
@@ -332,12 +332,12 @@ class Gaussian(Likelihood):
         mean, log_stddev = tf.split(outputs, 2, axis=-1)
         return tfd.Normal(mean, tf.exp(log_stddev))
 
-    def log_prob(self, x, outputs):
+    def log_prob(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         return _sum_pixels(self._distribution(outputs).log_prob(x))
 
-    def mean(self, outputs):
+    def mean(self, outputs: tf.Tensor) -> tf.Tensor:
         return self._distribution(outputs).mean()
 
-    def quantile(self, outputs, probability):
+    def quantile(self, outputs: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
         value = self._distribution(outputs).quantile(probability)
         return tf.clip_by_value(value, self.low, self.high)

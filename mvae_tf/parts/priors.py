@@ -6,9 +6,9 @@ A model with more than a standard normal prior is composed with one of these:
 |----------------------|---------------------------------------------------------------|
 | `StandardNormal`     | N(0, I)                                                       |
 | `MixtureOfGaussians` | sum_k N(mean_k, stddev_k^2) / K, trained                      |
-| `ConditionalGaussian`| the same, with the K Gaussians as p(z given c)                |
+| `ConditionalGaussian`| the same, with the K Gaussians as p(z | c)                |
 | `Prototypes`         | the same with one fixed stddev: K trained points with noise   |
-| `VampPrior`          | average of q(z given u_k) over K trained pseudo-inputs u_k,   |
+| `VampPrior`          | average of q(z | u_k) over K trained pseudo-inputs u_k,   |
 |                      | each a Gaussian or a mixture of M                             |
 
 Densities are in nats, stddevs are standard deviations, and noise is stateless
@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from mvae_tf import divergences
+from mvae_tf.noise import Noise
 from mvae_tf.parts import gaussian
 from mvae_tf.parts.networks.base import layer_seed
 from mvae_tf.parts.part import choice
@@ -42,16 +43,16 @@ _LOG_VARIANCES = (-6.0, 2.0)
 class Prior:
     """A density over latents `[..., Z]`."""
 
-    def log_prob(self, z):
-        """Log p(z) in nats, `[...]`."""
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        """Compute log p(z) in nats, `[...]`."""
         raise NotImplementedError
 
-    def sample(self, like, noise):
-        """Draws z, `[B, Z]`, one for each element of any `[B]` tensor `like`."""
+    def sample(self, like: tf.Tensor, noise: Noise) -> tf.Tensor:
+        """Draw z, `[B, Z]`, one for each element of any `[B]` tensor `like`."""
         raise NotImplementedError
 
-    def kl(self, mean, stddev, z):
-        """KL(N(mean, stddev^2) || p) in nats, `[...]`.
+    def kl(self, mean: tf.Tensor, stddev: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        """Compute KL(N(mean, stddev^2) || p) in nats, `[...]`.
 
         Where no closed form exists, its unbiased estimate log q(z) - log p(z).
 
@@ -67,19 +68,19 @@ class StandardNormal(Prior):
     """N(0, I).
 
     Args:
-        latent_dim: Z.
+        latent_dim: int, Z.
     """
 
-    def __init__(self, latent_dim):
+    def __init__(self, latent_dim: int):
         self.latent_dim = latent_dim
 
-    def log_prob(self, z):
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         return gaussian.log_prob(tf.zeros_like(z), tf.ones_like(z), z)
 
-    def sample(self, like, noise):
+    def sample(self, like: tf.Tensor, noise: Noise) -> tf.Tensor:
         return gaussian.draw_standard(like, self.latent_dim, noise)
 
-    def kl(self, mean, stddev, z):
+    def kl(self, mean: tf.Tensor, stddev: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         del z
         return divergences.gaussian_kl(mean, stddev)
 
@@ -87,18 +88,20 @@ class StandardNormal(Prior):
 class MixturePrior(Prior):
     """A mixture of N diagonal Gaussians."""
 
-    def components(self):
-        """Means `[N, Z]`, stddevs `[N, Z]` and weights `[N]`, which sum to 1."""
+    def components(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return means `[N, Z]`, stddevs `[N, Z]` and weights `[N]`, which sum to 1."""
         raise NotImplementedError
 
-    def log_prob(self, z):
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         means, stddevs, weights = self.components()
         log_weights = tf.math.log(weights)
         log_probs = component_log_probs(z, means, stddevs)
         return tf.reduce_logsumexp(log_weights + log_probs, axis=-1)
 
-    def sample(self, like, noise, component=None):
-        """Draws z, `[B, Z]`; from the Gaussian `component` alone if it is given."""
+    def sample(
+        self, like: tf.Tensor, noise: Noise, component: int | None = None
+    ) -> tf.Tensor:
+        """Draw z, `[B, Z]`, from the Gaussian `component` alone if it is given."""
         means, stddevs, weights = self.components()
         if component is None:
             index = draw_index("prior_component", weights, like, noise)
@@ -114,8 +117,8 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
     Means start apart, for equal ones would never part.
 
     Args:
-        num_components: K.
-        latent_dim: Z.
+        num_components: int, K.
+        latent_dim: int, Z.
         seed: int that decides the initial values.
         spread: stddev of the initial means of "normal".
         init: "normal" starts the means from N(0, spread^2) and the variances from 1.
@@ -160,7 +163,7 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
         )
         self.built = True
 
-    def components(self):
+    def components(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         log_variances = tf.clip_by_value(
             tf.convert_to_tensor(self.log_variances), *_LOG_VARIANCES
         )
@@ -170,8 +173,8 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
             _equal_weights(self.means.shape[0]),
         )
 
-    def mean_log_prob(self, z):
-        """Mean over k of log N(z; mean_k, stddev_k^2) in nats, `[...]`.
+    def mean_log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        """Compute the mean over k of log N(z; mean_k, stddev_k^2) in nats, `[...]`.
 
         By Jensen's inequality it is at most `log_prob`, the log of the mean. It is
         itself the log of one Gaussian, less a constant: a prior that is trained on it
@@ -182,10 +185,10 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
 
 
 class ConditionalGaussian(MixtureOfGaussians):
-    """p(z given c) of K categories c; p(z) is their uniform mixture."""
+    """p(z | c) of K categories c; p(z) is their uniform mixture."""
 
     def log_prob_given(self, z):
-        """Log p(z given c) of every category in nats, `[..., K]`."""
+        """Compute log p(z | c) of every category in nats, `[..., K]`."""
         means, stddevs, _ = self.components()
         return component_log_probs(z, means, stddevs)
 
@@ -194,9 +197,9 @@ class Prototypes(keras.layers.Layer, MixturePrior):
     """K trained points, each the mean of a Gaussian of one fixed variance.
 
     Args:
-        num_components: K.
-        latent_dim: Z.
-        variance: of every dimension.
+        num_components: int, K.
+        latent_dim: int, Z.
+        variance: float, of every dimension.
         seed: int that decides the initial points, N(0, I).
         trainable: bool, whether the points are trained.
     """
@@ -219,7 +222,7 @@ class Prototypes(keras.layers.Layer, MixturePrior):
         )
         self.built = True
 
-    def components(self):
+    def components(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         means = tf.convert_to_tensor(self.means)
         stddevs = tf.fill(tf.shape(means), math.sqrt(self.variance))
         return means, stddevs, _equal_weights(self.means.shape[0])
@@ -235,7 +238,7 @@ class VampPrior(keras.layers.Layer, MixturePrior):
     valid pixels, outside of which their gradient is zero.
 
     Args:
-        num_pseudo_inputs: K.
+        num_pseudo_inputs: int, K.
         input_shape: shape of an image.
         encode: function from images `[K, ...]` to means `[K, M, Z]`, stddevs
             `[K, M, Z]` and weights `[M]`.
@@ -275,15 +278,15 @@ class VampPrior(keras.layers.Layer, MixturePrior):
             model.seed,
         )
 
-    def pseudo_inputs(self):
+    def pseudo_inputs(self) -> tf.Tensor:
         """Return the pseudo-inputs, images `[K, ...]` in the range of valid pixels."""
         return tf.clip_by_value(tf.convert_to_tensor(self.pixels), *self.pixel_range)
 
-    def mixtures(self):
-        """Means and stddevs `[K, M, Z]` and weights `[M]` of the K posteriors."""
+    def mixtures(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return means, stddevs `[K, M, Z]` and weights `[M]` of the posteriors."""
         return self.encode(self.pseudo_inputs())
 
-    def components(self):
+    def components(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         means, stddevs, weights = self.mixtures()
         num, latent_dim = self.pixels.shape[0], means.shape[-1]
         return (
@@ -292,8 +295,8 @@ class VampPrior(keras.layers.Layer, MixturePrior):
             tf.tile(weights, [num]) / num,
         )
 
-    def sample_mixture(self, like, noise):
-        """Draws z, `[B, M, Z]`, from each Gaussian of one random pseudo-input a row."""
+    def sample_mixture(self, like: tf.Tensor, noise: Noise) -> tf.Tensor:
+        """Draw z, `[B, M, Z]`, from each Gaussian of a random pseudo-input per row."""
         means, stddevs, _ = self.mixtures()
         weights = _equal_weights(self.pixels.shape[0])
         index = draw_index("pseudo_input", weights, like, noise)
@@ -301,8 +304,10 @@ class VampPrior(keras.layers.Layer, MixturePrior):
         return noise.normal("z", mean, stddev)
 
 
-def component_log_probs(z, means, stddevs):
-    """Log N(z; mean_n, stddev_n^2) of N diagonal Gaussians in nats, `[..., N]`.
+def component_log_probs(
+    z: tf.Tensor, means: tf.Tensor, stddevs: tf.Tensor
+) -> tf.Tensor:
+    """Compute log N(z; mean_n, stddev_n^2) of N diagonal Gaussians in nats, `[..., N]`.
 
     One matrix product, so that nothing of `[..., N, Z]` exists, in float64: its terms
     cancel, and where products are rounded to TF32 nothing would be left of them.
@@ -327,8 +332,10 @@ def component_log_probs(z, means, stddevs):
     return tf.cast(products + constants, z.dtype)
 
 
-def draw_index(name, weights, like, noise):
-    """Indices drawn with probabilities `weights [N]`, int32 `[B]`.
+def draw_index(
+    name: str, weights: tf.Tensor, like: tf.Tensor, noise: Noise
+) -> tf.Tensor:
+    """Draw indices with probabilities `weights [N]`, int32 `[B]`.
 
     Args:
         name: of the noise.

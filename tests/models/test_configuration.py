@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mvae_tf
-from mvae_tf import likelihoods, networks
+from mvae_tf import likelihoods, networks, quiet
 from mvae_tf.models import VAE, register, registry
 from mvae_tf.parts.part import Part
 
@@ -182,3 +182,9 @@ def test_evaluate_takes_the_arguments_of_keras_by_place():
     model.compile(mvae_tf.optimizers.FusedAdam(), run_eagerly=True)
     assert len(model.evaluate(X, None, 3, 0)) == 3
     np.testing.assert_allclose(model(X), model.reconstruct(X), rtol=1e-5)
+
+
+def test_other_backends_are_refused(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(ImportError, match="^Expected the Keras backend tensorflow"):
+        quiet.import_tensorflow()

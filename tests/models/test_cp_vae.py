@@ -21,7 +21,7 @@ from mvae_tf.models.categorical import (
     CategoryLinear,
     CategoryTable,
 )
-from mvae_tf.models.hooks import Posterior
+from mvae_tf.models.hooks import Draw, Posterior
 from mvae_tf.noise import BatchNoise, RowNoise, index_seeds, step_seed
 from mvae_tf.presets import cp_vae
 from mvae_tf.runs import training
@@ -280,10 +280,10 @@ def test_the_posterior_of_a_draw_is_the_same_however_it_is_made(name):
     share(enumerated, sampled)
     x = images(20)
     drawn = [model.draw(model.infer(x), new_noise()) for model in (enumerated, sampled)]
-    for key in ("z", "weights", "mean", "stddev"):
-        np.testing.assert_allclose(drawn[0][key], drawn[1][key], rtol=1e-5, atol=1e-6)
+    for first, second in zip(*drawn, strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6)
     # Every category of these is drawn by some row.
-    assert np.all(np.sum(drawn[0]["weights"], axis=0) > 0)
+    assert np.all(np.sum(drawn[0].weights, axis=0) > 0)
     first, second = (terms_of(m, x, training=False) for m in (enumerated, sampled))
     np.testing.assert_allclose(first["kl"], second["kl"], rtol=1e-5)
 
@@ -328,10 +328,7 @@ def test_importance_sampling_is_the_sum_over_categories_and_latents(name, argume
     means, stddevs = (np.broadcast_to(m, (3, 1)) for m in model.prior_moments())
     density = 0.0
     for k in range(3):
-        latents = {
-            "z": z[:, None, None],
-            "weights": tf.one_hot(tf.fill([len(z)], k), 3),
-        }
+        latents = Draw(z[:, None, None], tf.one_hot(tf.fill([len(z)], k), 3))
         given = [
             model.log_prob_given(np.stack([x[i]] * len(z)), latents) for i in (0, 1)
         ]

@@ -1,7 +1,7 @@
 """Gated convolutional encoder and PixelCNN decoder, which reads the image it makes.
 
 Each pixel is predicted from the latent and from the pixels before it in raster order:
-p(x given z) = prod_t p(x_t given x_<t, z). Van den Oord et al., "Conditional Image
+p(x | z) = prod_t p(x_t | x_<t, z). Van den Oord et al., "Conditional Image
 Generation with PixelCNN Decoders" (NeurIPS 2016), https://arxiv.org/abs/1606.05328;
 layers of the VampPrior code (https://arxiv.org/abs/1705.07120), which GMMpVAE takes up.
 """
