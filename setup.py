@@ -67,6 +67,7 @@ setup(
         "tensorboard",
         "numpy",
         "matplotlib",
+        "pillow>=10.1",
         "scikit-learn",
     ],
     extras_require={

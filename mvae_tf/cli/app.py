@@ -108,6 +108,8 @@ def _in_options(message: str, options: argparse.Namespace) -> str:
     `--set data.download=true`.
     """
     message = message.replace("download=True", "--set data.download=true")
+    message = message.replace("data_dir=DIR", "--set data.data_dir=DIR")
+    message = message.replace("value_range=None", "--set data.value_range=null")
     message = message.replace("mvae_tf.presets.names()", "`mvae-tf list presets`")
     message = message.replace("mvae_tf.data.sources()", "`mvae-tf list datasets`")
     names = "|".join(

@@ -122,7 +122,7 @@ def checked_images(x: np.ndarray, where: str, bounded: bool = True) -> np.ndarra
     if bounded and (low < 0 or high > 1):
         raise ValueError(
             f"Expected float values in [0, 1] in {where}, got {low:g} to {high:g}: "
-            "scale them, or keep them with value_range=None (data.value_range=null)."
+            "scale them, or keep them as they are with value_range=None."
         )
     return x
 

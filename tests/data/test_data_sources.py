@@ -400,7 +400,9 @@ def test_a_damaged_record_file_is_named(tmp_path, name, damage):
 
 
 def test_absent_tfds_data_says_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match="--set data.download=true") as caught:
+    with pytest.raises(
+        FileNotFoundError, match="download=True, or .* data_dir=DIR"
+    ) as caught:
         data.load("celeb_a", data_dir=tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)

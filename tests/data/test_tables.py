@@ -48,7 +48,7 @@ def test_a_table_through_the_command_line(tmp_path, capsys):
     train += ["--set", 'network={"name": "mlp", "hidden": 4}']
 
     assert cli.main(train) == 2
-    assert "value_range=null" in capsys.readouterr().err
+    assert "with --set data.value_range=null." in capsys.readouterr().err
     train += ["--set", "data.value_range=null"]
     assert cli.main(train) == 2
     assert "Expected data.value_range within [0.0, 1.0]" in capsys.readouterr().err

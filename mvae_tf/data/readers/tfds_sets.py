@@ -129,8 +129,8 @@ def _builder(
     if not download:
         raise FileNotFoundError(
             f"Expected the data set {name} in {builder.data_dir}, found none: download "
-            "it with --set data.download=true (download=True in Python), or name the "
-            "folder of TensorFlow Datasets with --set data.data_dir=DIR (data_dir=DIR)."
+            "it with download=True, or name another folder of TensorFlow Datasets with "
+            "data_dir=DIR."
         )
     builder.download_and_prepare()
     return builder
