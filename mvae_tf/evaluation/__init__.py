@@ -1,10 +1,11 @@
 """Evaluation of a trained model, in groups of numbers that `UNITS` documents.
 
-`evaluate` measures the groups that it is asked for; each is a function of a `Task`, the
-model and the data to measure it on. Numbers are averages over images of a data set.
+`evaluate` measures the groups that it is asked for, on a data set; most numbers are
+means over its images. `model.log_likelihood(x, num_samples)` gives the values of single
+images that lie behind the mean `log_likelihood`, for a histogram (GMMpVAE Fig 10).
 
-The values behind the average of `log_likelihood`, for a histogram over images
-(GMMpVAE Fig 10), are `model.log_likelihood(x, num_samples)`.
+`mvae_tf.evaluation.audit` checks that numbers keep the order that valid bounds have;
+`mvae_tf.evaluation.samplers` fits distributions to the latents of a model.
 """
 
 from mvae_tf.evaluation.classifiers import Classifier, inception, train_classifier

@@ -1,11 +1,12 @@
 """The evidence: its lower bound, its estimate, and the order that the two must keep."""
 
 import math
+from typing import Any
 
 import numpy as np
 
 from mvae_tf.evaluation.audit import audit as audit_model
-from mvae_tf.evaluation.task import mean
+from mvae_tf.evaluation.task import Task, mean
 
 __all__ = ["audit", "elbo", "lacks_bound", "likelihood"]
 
@@ -13,16 +14,16 @@ _ROWS = 64
 _AUDITED = 100
 
 
-def lacks_bound(task):
-    """Why the model has no bound to measure, or None."""
+def lacks_bound(task: Task) -> str | None:
+    """Says why the model has no bound to measure; None if it has one."""
     model = task.model
     if not model.no_bound:
         return None
     return f"{type(model).__name__} has no evidence lower bound: {model.no_bound}."
 
 
-def elbo(task):
-    """Bound, its two parts and, where a model has it, `elbo_relaxed`; all images."""
+def elbo(task: Task) -> dict[str, float]:
+    """Measures the bound and its two parts, and `elbo_relaxed`, on all images."""
     return task.mean_over_images(_bound, "bound")
 
 
@@ -36,8 +37,8 @@ def _bound(model, x, y, seed):
     }
 
 
-def likelihood(task):
-    """Importance-sampled likelihood of the leading images."""
+def likelihood(task: Task) -> dict[str, Any]:
+    """Estimates log p(x) of the leading images by importance sampling."""
     model, (x, y) = task.model, task.leading
     starts = range(0, len(x), _ROWS)
     bar = task.bar("likelihood", len(starts))
@@ -64,8 +65,8 @@ def likelihood(task):
     return results
 
 
-def audit(task):
-    """Audit of the leading images, at most 100."""
+def audit(task: Task) -> dict[str, Any]:
+    """Audits the model on the leading images, at most 100."""
     x, y = task.leading
     labels = None if y is None else y[:_AUDITED]
     # One draw has no standard error.

@@ -1,8 +1,11 @@
 """Classifiers of images, which inception scores and Frechet distances look through."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from mvae_tf.data import leading
 
@@ -15,24 +18,29 @@ class Classifier:
     """Class probabilities and features of images.
 
     Args:
-        name: what to call it beside a score.
+        name: What to call it beside a score.
         network: `keras.Model` from images `[B, H, W, C]` to a pair, probabilities
             `[B, L]` and features `[B, F]`.
         value_range: `(low, high)` of the pixels that it knows; others are clipped.
     """
 
-    def __init__(self, name, network, value_range=(0.0, 1.0)):
+    def __init__(
+        self,
+        name: str,
+        network: keras.Model,
+        value_range: tuple[float, float] = (0.0, 1.0),
+    ):
         self.name = name
         self.network = network
         self.value_range = value_range
 
     @property
-    def input_shape(self):
-        """`(H, W, C)` of its images; None where any size will do."""
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape `(H, W, C)` of its images, with None where any size will do."""
         return tuple(self.network.input_shape[1:])
 
-    def misfit(self, input_shape):
-        """Why images of a shape do not suit it, in a line, or None where they do."""
+    def misfit(self, input_shape: Sequence[int]) -> str | None:
+        """Says why images of a shape do not suit it; None if they do."""
         sides = tuple(input_shape)
         if len(sides) == len(self.input_shape) and all(
             known in (None, side)
@@ -45,28 +53,34 @@ class Classifier:
             f"{self.name!r}, got {sides}.".replace("'any'", "any")
         )
 
-    def probabilities_and_features(self, images):
-        """Both of images.
+    def probabilities_and_features(
+        self, images: ArrayLike
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Computes class probabilities and features of images.
 
         Args:
             images: `[B, H, W, C]` in the pixel scale of `value_range`.
 
         Returns:
-            float32 arrays `[B, L]`, rows summing to 1, and `[B, F]`.
+            Float32 arrays: probabilities `[B, L]`, whose rows sum to 1, and features
+            `[B, F]`.
 
         Raises:
-            ValueError: images of another shape.
+            ValueError: The images have another shape.
         """
         images = np.asarray(images)
         misfit = self.misfit(images.shape[1:])
         if misfit:
             raise ValueError(misfit)
         clipped = np.clip(images, *self.value_range)
-        return tuple(self.network.predict(clipped, batch_size=_ROWS, verbose=0))
+        probabilities, features = self.network.predict(
+            clipped, batch_size=_ROWS, verbose=0
+        )
+        return probabilities, features
 
 
-def inception(value_range=(0.0, 1.0)):
-    """InceptionV3 trained on ImageNet, as Keras has it, for colour images of any size.
+def inception(value_range: tuple[float, float] = (0.0, 1.0)) -> Classifier:
+    """Loads Keras' InceptionV3, trained on ImageNet, for colour images of any size.
 
     Images are resized to 299 x 299 (bilinear) and scaled to [-1, 1]. Published scores
     come from the Inception graph of 2015, of 1,008 classes, whose last bias many
@@ -74,13 +88,10 @@ def inception(value_range=(0.0, 1.0)):
     last convolution.
 
     Args:
-        value_range: `(low, high)`, black and white of the images to come.
-
-    Returns:
-        `Classifier`.
+        value_range: Pixel values `(low, high)` of black and white.
 
     Raises:
-        OSError: the weights are not at hand and cannot be downloaded.
+        OSError: The weights are not at hand and cannot be downloaded.
     """
     try:
         trunk = keras.applications.InceptionV3(weights="imagenet")
@@ -101,8 +112,14 @@ def inception(value_range=(0.0, 1.0)):
     return Classifier("InceptionV3 (ImageNet)", network, value_range)
 
 
-def train_classifier(train, test, data="the data at hand", seed=0, epochs=5):
-    """Small convolutional network trained on labelled images.
+def train_classifier(
+    train: tf.data.Dataset,
+    test: tf.data.Dataset,
+    data: str = "the data at hand",
+    seed: int = 0,
+    epochs: int = 5,
+) -> Classifier:
+    """Trains a small convolutional network on labelled images.
 
     It stands in for `inception` where there is no network to download from, and for
     images that are not like those of ImageNet. Two convolutions of 3 x 3 (32 and 64
@@ -112,16 +129,13 @@ def train_classifier(train, test, data="the data at hand", seed=0, epochs=5):
     Args:
         train: `tf.data.Dataset` of batches `(x, y)`, images `[B, H, W, C]` and
             integer labels `[B]`, with an end; read `epochs` + 1 times.
-        test: such batches of other images, which the accuracy in the name is of.
-        data: name of the data, for the name of the classifier.
-        seed: int that decides initial weights and dropout.
-        epochs: passes over `train`.
-
-    Returns:
-        `Classifier`.
+        test: Such batches of other images; its name tells the accuracy on them.
+        data: Name of the data, for the name of the classifier.
+        seed: Integer that decides initial weights and dropout.
+        epochs: Number of passes over `train`.
 
     Raises:
-        ValueError: on data without labels, without an end, or of vectors.
+        ValueError: The data have no labels or no end, or are vectors.
     """
     shape, value_range, num_classes = _described(train)
     network = small_network(shape, num_classes, seed)
@@ -137,7 +151,7 @@ def train_classifier(train, test, data="the data at hand", seed=0, epochs=5):
 
 
 def _described(dataset):
-    """Shape of the images, range of the pixels and number of classes of a data set."""
+    """Returns shape of images, range of pixels and number of classes of a data set."""
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2 or spec[0].shape.rank != 4:
         raise ValueError(
@@ -153,8 +167,8 @@ def _described(dataset):
     return spec[0].shape[1:], (float(low), float(high)), int(last) + 1
 
 
-def small_network(shape, num_classes, seed):
-    """Untrained network of `train_classifier`, to probabilities and features."""
+def small_network(shape: Sequence[int], num_classes: int, seed: int) -> keras.Model:
+    """Makes the network of `train_classifier`, not yet trained."""
 
     def weights(layer):
         return keras.initializers.GlorotUniform(seed + layer)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mvae_tf.evaluation.task import Task
 from mvae_tf.models.categorical import CategoryTable
 
 __all__ = ["categories", "clustering", "lacks_categories", "lacks_labelled_categories"]
@@ -9,28 +10,28 @@ __all__ = ["categories", "clustering", "lacks_categories", "lacks_labelled_categ
 _TOP = 5
 
 
-def lacks_categories(task):
-    """Why there are no categories to measure, or None."""
+def lacks_categories(task: Task) -> str | None:
+    """Says why there are no categories to measure; None if there are."""
     if task.model.has_categories:
         return None
     return f"Expected a model with categories, got {type(task.model).__name__}."
 
 
-def lacks_labelled_categories(task):
-    """Why there is nothing to cluster by or to compare with, or None."""
+def lacks_labelled_categories(task: Task) -> str | None:
+    """Says why clusters cannot be compared with labels; None if they can."""
     lacking = lacks_categories(task)
     if lacking is None and task.leading[1] is None:
         lacking = "Expected a data set with labels for clustering, got none."
     return lacking
 
 
-def categories(task):
-    """How much the categories say about the images, over all images."""
+def categories(task: Task) -> dict[str, float]:
+    """Measures how much the categories say about all images."""
     return usage(task.category_probabilities[0])
 
 
-def usage(probabilities):
-    """Numbers about the use of categories of the probabilities q(c | x) `[B, K]`.
+def usage(probabilities: np.ndarray) -> dict[str, float]:
+    """Measures the use of categories, from the probabilities q(c | x) `[B, K]`.
 
     I(c; x) = H(q(c)) - E[H(q(c | x))] of the empirical distribution of the images
     (CP-VAE Eq 17).
@@ -50,13 +51,13 @@ def _entropy(probabilities):
     return -np.sum(probabilities * np.log(np.maximum(probabilities, 1e-300)), axis=-1)
 
 
-def clustering(task):
-    """Agreement of categories and labels, over all images."""
+def clustering(task: Task) -> dict[str, float]:
+    """Measures how categories and labels agree on all images."""
     return agreement(*task.category_probabilities)
 
 
-def agreement(probabilities, labels):
-    """Numbers about categories of the probabilities `[B, K]` and labels `[B]`."""
+def agreement(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Measures how probabilities of categories `[B, K]` agree with labels `[B]`."""
     from scipy.optimize import linear_sum_assignment
     from sklearn import metrics
 

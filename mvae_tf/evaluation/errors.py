@@ -4,11 +4,13 @@ import math
 
 import numpy as np
 
+from mvae_tf.evaluation.task import Task
+
 __all__ = ["reconstruction"]
 
 
-def reconstruction(task):
-    """Squared errors of reconstructions, over all images."""
+def reconstruction(task: Task) -> dict[str, float]:
+    """Measures the squared errors of reconstructions of all images."""
     results = task.mean_over_images(_squared_errors, "errors")
     pixels = math.prod(task.model.input_shape)
     return results | {

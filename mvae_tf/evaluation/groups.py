@@ -1,7 +1,10 @@
 """The groups of metrics, and `evaluate`, which measures the ones asked for."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
 
 from mvae_tf.evaluation import (
     bounds,
@@ -11,6 +14,7 @@ from mvae_tf.evaluation import (
     latents,
     scores,
 )
+from mvae_tf.evaluation.classifiers import Classifier
 from mvae_tf.evaluation.task import Task
 from mvae_tf.parts.part import choice
 
@@ -21,14 +25,14 @@ class Group(NamedTuple):
     """A group of metrics.
 
     Attributes:
-        measure: function from a `Task` to a dict of results.
-        lacks: function from a `Task` to a line that says why it cannot be measured, or
-            None.
-        by_default: whether it is measured where none is asked for.
+        measure: Function from a `Task` to a dict of results.
+        lacks: Function from a `Task` to a line that says why the group cannot be
+            measured, or None.
+        by_default: Whether the group is measured where no group is asked for.
     """
 
-    measure: Callable
-    lacks: Callable = lambda task: None
+    measure: Callable[[Task], dict[str, Any]]
+    lacks: Callable[[Task], str | None] = lambda task: None
     by_default: bool = True
 
 
@@ -55,42 +59,42 @@ GROUPS = tuple(_GROUPS)
 
 
 def evaluate(
-    model,
-    dataset,
-    metrics=None,
-    num_samples=100,
-    num_images=1000,
-    seed=0,
-    verbose=0,
-    train=None,
-    classifier=None,
-    num_train=20_000,
-):
-    """Metrics of a model on a data set.
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    metrics: Sequence[str] | None = None,
+    num_samples: int = 100,
+    num_images: int = 1000,
+    seed: int = 0,
+    verbose: int = 0,
+    train: tf.data.Dataset | None = None,
+    classifier: Classifier | None = None,
+    num_train: int = 20_000,
+) -> dict[str, Any]:
+    """Measures a model on a data set.
 
     Args:
-        model: a model of this library.
+        model: Model of this library.
         dataset: `tf.data.Dataset` of batches `x` or `(x, y)`, in the same order
             whenever it is read.
-        metrics: names among `GROUPS`; None for all that model and data have, but for
+        metrics: Names among `GROUPS`; None for all that model and data have, but for
             "classification", "component_classification" and "scores", which take long.
-        num_samples: importance samples an image.
-        num_images: number of leading images that the likelihood, the components and
-            the latents are measured on, and the first 100 of them the audit; all else
-            is measured on every image.
-        seed: int that decides all noise.
+        num_samples: Number of importance samples per image.
+        num_images: Number of leading images that the likelihood, the components and
+            the latents are measured on; the audit takes the first 100 of them. All
+            else is measured on every image.
+        seed: Integer that decides all noise.
         verbose: 1 shows progress bars.
-        train: such batches with labels, for "classification".
+        train: Batches `(x, y)` of other images and their labels, for "classification".
         classifier: `mvae_tf.evaluation.Classifier`, for "scores".
-        num_train: number of leading images of `train` to learn from.
+        num_train: Number of leading images of `train` to learn from.
 
     Returns:
-        dict from the names in `UNITS` to numbers or nested lists of numbers; to a text
+        Dict from the names in `UNITS` to numbers or nested lists of numbers; to a text
         for "classifier", and to a dict for "audit".
 
     Raises:
-        ValueError: on an unknown name, on a data set without an image, on too few
-            images, and where a group is asked for that model or data do not have.
+        ValueError: A name is unknown, the data set has no or too few images, or a group
+            is asked for that model or data do not have.
     """
     task = Task(
         model=model,
@@ -113,7 +117,7 @@ def evaluate(
         lacking = _GROUPS[choice(name, GROUPS, "group of metrics")].lacks(task)
         if lacking:
             raise ValueError(lacking)
-    results = {}
+    results: dict[str, Any] = {}
     for name in metrics:
         results |= _GROUPS[name].measure(task)
     return results

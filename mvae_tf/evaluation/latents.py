@@ -1,18 +1,19 @@
 """Components and latents: which of them a model uses, and how they depend."""
 
 import math
+from typing import Any
 
 import numpy as np
 
-from mvae_tf.evaluation.task import latent_means
+from mvae_tf.evaluation.task import Task, latent_means
 
 __all__ = ["components", "latents"]
 
 _ACTIVE_VARIANCE = 0.01
 
 
-def components(task):
-    """Use and dependence of the components of a mixture, on the leading images."""
+def components(task: Task) -> dict[str, Any]:
+    """Measures use and dependence of a mixture's components on the leading images."""
     model, (x, y) = task.model, task.leading
     if model.num_components == 1 or not hasattr(model, "selected_components"):
         return {}
@@ -37,8 +38,8 @@ def components(task):
     return values
 
 
-def latents(task):
-    """Active units of the leading images.
+def latents(task: Task) -> dict[str, Any]:
+    """Counts the active units on the leading images.
 
     Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders" (ICLR 2016).
     """

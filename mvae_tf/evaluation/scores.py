@@ -1,29 +1,35 @@
 """Inception score and Frechet distance, in the eyes of any classifier of images."""
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from mvae_tf.evaluation.task import Task
 
 __all__ = ["frechet_distance", "inception_score", "lacks_classifier", "scores"]
 
 _SPLITS = 10
 
 
-def inception_score(probabilities, num_splits=_SPLITS):
-    """Inception score exp E KL(p(label given x) || p(label)), MVAE Eq 37.
+def inception_score(
+    probabilities: ArrayLike, num_splits: int = _SPLITS
+) -> tuple[float, float]:
+    """Computes the inception score exp E KL(p(label | x) || p(label)), MVAE Eq 37.
 
     Salimans et al., "Improved Techniques for Training GANs" (NeurIPS 2016). Images are
     split in their order; p(label) is the mean over a split. Few images score low.
 
     Args:
-        probabilities: `[B, L]`, p(label given x) of a classifier, rows summing to 1.
-        num_splits: number of parts to score on their own.
+        probabilities: `[B, L]`, p(label | x) of a classifier, rows summing to 1.
+        num_splits: Number of parts that are scored on their own.
 
     Returns:
-        `(mean, stddev)` over the parts, floats; the mean is in 1..L.
+        `(mean, stddev)` over the parts; the mean is in 1..L.
 
     Raises:
-        ValueError: on fewer than 2 images a part.
+        ValueError: A part would have fewer than 2 images.
     """
     from scipy.special import rel_entr
 
@@ -40,8 +46,8 @@ def inception_score(probabilities, num_splits=_SPLITS):
     return float(np.mean(values)), float(np.std(values))
 
 
-def frechet_distance(features_a, features_b):
-    """Squared Frechet distance between Gaussians fitted to two sets of features.
+def frechet_distance(features_a: ArrayLike, features_b: ArrayLike) -> float:
+    """Computes the squared Frechet distance between Gaussian fits to two sets.
 
     |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) with means m and covariances C
     (Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local
@@ -54,10 +60,11 @@ def frechet_distance(features_a, features_b):
         features_b: `[B, F]`.
 
     Returns:
-        float, 0 or more; biased upwards where images are few.
+        The distance, 0 or more; biased upwards where images are few. NaN where a
+        feature is not finite, as of the images of a diverged model.
 
     Raises:
-        ValueError: on fewer than 2 images, or features of two sizes.
+        ValueError: There are fewer than 2 images, or features of two sizes.
     """
     a, b = (np.asarray(values, np.float64) for values in (features_a, features_b))
     if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
@@ -65,6 +72,8 @@ def frechet_distance(features_a, features_b):
             "Expected features of at least 2 images each, of one size, got "
             f"{list(a.shape)} and {list(b.shape)}."
         )
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return math.nan
     (mean_a, root_a), (mean_b, root_b) = _moments(a), _moments(b)
     squared = np.sum((mean_a - mean_b) ** 2) + np.sum(root_a**2) + np.sum(root_b**2)
     common = np.linalg.norm(root_a @ root_b.T, "nuc")
@@ -72,21 +81,21 @@ def frechet_distance(features_a, features_b):
 
 
 def _moments(features):
-    """Mean `[F]`, and R with a covariance of R^T R."""
+    """Returns the mean `[F]` and a matrix R with the covariance R^T R."""
     mean = features.mean(axis=0)
     root = np.linalg.qr(features - mean, mode="r") / math.sqrt(len(features) - 1)
     return mean, root
 
 
-def lacks_classifier(task):
-    """Why there is nothing to score with, or None."""
+def lacks_classifier(task: Task) -> str | None:
+    """Says why there is nothing to score with; None if there is."""
     if task.classifier is None:
         return "Expected a classifier for scores, see `mvae_tf.evaluation.inception`."
     return task.classifier.misfit(task.model.input_shape)
 
 
-def scores(task):
-    """Scores of reconstructions, of samples and of all images themselves."""
+def scores(task: Task) -> dict[str, Any]:
+    """Scores reconstructions, samples and the images themselves."""
     model, classify = task.model, task.classifier.probabilities_and_features
     of_data, of_reconstructions = [], []
     for x, y in task.batches("scores"):

@@ -3,10 +3,12 @@
 import dataclasses
 import functools
 import operator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mvae_tf.data import leading
 
@@ -17,7 +19,7 @@ _ROWS = 512
 
 @dataclasses.dataclass
 class Task:
-    """A model to measure on a data set; see `evaluate` for the settings."""
+    """What there is to measure: a model, a data set and the settings of `evaluate`."""
 
     model: keras.Model
     dataset: Any
@@ -29,8 +31,8 @@ class Task:
     seed: int = 0
     verbose: int = 0
 
-    def batches(self, title):
-        """NumPy batches `(x, y)` of all images, counted on a progress bar."""
+    def batches(self, title: str) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yields NumPy batches `(x, y)` of all images and counts them on a bar."""
         bar = self.bar(title, operator.length_hint(self.dataset) or None)
         found = False
         for batch in self.dataset:
@@ -55,48 +57,52 @@ class Task:
             None if unlabelled else np.concatenate(labels),
         )
 
-    def bar(self, title, size):
-        """Progress bar of `size` steps."""
+    def bar(self, title: str, size: int | None) -> keras.utils.Progbar:
+        """Makes a progress bar of `size` steps."""
         return keras.utils.Progbar(size, verbose=self.verbose, unit_name=title)
 
     @functools.cached_property
-    def leading(self):
+    def leading(self) -> tuple[np.ndarray, np.ndarray | None]:
         """The first `num_images` images and their labels, `(x, y)`; y may be None."""
         return leading(self.dataset, self.num_images)
 
-    def mean_over_images(self, function, title):
-        """Means of what `function(model, x, y, seed)` gives for each image.
+    def mean_over_images(
+        self, function: Callable[..., dict[str, Any]], title: str
+    ) -> dict[str, float]:
+        """Averages what `function(model, x, y, seed)` returns over all images.
 
         Args:
-            function: returns a dict of arrays `[B]`.
-            title: of the progress bar.
+            function: Returns a dict of arrays `[B]`, one value for each image.
+            title: Title of the progress bar.
 
         Returns:
-            dict from the same names to floats.
+            Dict from the same names to means.
         """
-        values = {}
+        values: dict[str, list[np.ndarray]] = {}
         for x, y in self.batches(title):
             for key, of_batch in function(self.model, x, y, self.seed).items():
                 values.setdefault(key, []).append(np.asarray(of_batch))
         return {key: mean(np.concatenate(parts)) for key, parts in values.items()}
 
 
-def mean(values):
-    """Mean of an array as a float, summed in double precision."""
+def mean(values: Any) -> float:
+    """Computes the mean of an array in double precision."""
     return float(np.mean(values, dtype=np.float64))
 
 
-def integer_labels(y):
-    """Labels `[B]` as integers, from these or from one-hot rows."""
+def integer_labels(y: ArrayLike) -> np.ndarray:
+    """Returns labels `[B]` as integers, from integers or from one-hot rows."""
     y = np.asarray(y)
     return y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
 
 
-def latent_means(model, x, y=None):
-    """Means of q(z given x), `[B, K, Z]`.
+def latent_means(
+    model: keras.Model, x: np.ndarray, y: np.ndarray | None = None
+) -> np.ndarray:
+    """Computes the means of q(z | x), `[B, K, Z]`.
 
-    Components that are categories share one latent: it then has the axis to itself,
-    `[B, 1, Z]`, and its mean is that over categories.
+    Categories share one latent, so a model with categories has the means `[B, 1, Z]`:
+    the average over categories, weighted with their probabilities.
     """
     parts = []
     for start in range(0, len(x), _ROWS):

@@ -7,7 +7,7 @@ __all__ = ["UNITS", "meaning"]
 _ERRORS = {
     "sse": "squared error summed over an image's pixels, in the pixel scale of the "
     "likelihood; posterior means and expected weights, no mask; lower is better",
-    "sse_sampled": "as sse, with latents, weights and mask drawn, as in training",
+    "sse_sampled": "as sse, with drawn latents, weights and mask, as in training",
     "sse_unmasked": "as sse_sampled, with the mask left out",
     "rmse": "square root of sse_sampled, the RMSE of the MVAE and M-VAE tables: not "
     "divided by the number of pixels",
@@ -15,31 +15,34 @@ _ERRORS = {
 }
 
 _BOUNDS = {
-    "elbo": "evidence lower bound, nats an image, every KL in full; higher is better",
+    "elbo": "evidence lower bound in nats per image, with every KL in full; higher is "
+    "better",
     "elbo_relaxed": "no bound: as elbo, with relaxed categories in place of one-hot "
     "ones, as in the training of the model; what the authors' code of CP-VAE reports, "
     "nats per image",
-    "elbo_reconstruction": "-E[log p(x given z)] of the bound, nats an image",
-    "elbo_kl": "KL of all latents of the bound, nats an image",
-    "log_likelihood": "importance-sampled log p(x), nats an image; higher is better",
+    "elbo_reconstruction": "-E[log p(x | z)] of the bound, in nats per image",
+    "elbo_kl": "KL divergence of all latents in the bound, in nats per image",
+    "log_likelihood": "importance-sampled log p(x), in nats per image; higher is "
+    "better",
     "log_likelihood_ess": "effective sample size of log_likelihood, mean over images: "
-    "of its draws, those that count; where it is a few, do not trust the likelihood",
+    "how many of its draws count; with fewer than 10, do not trust the likelihood",
     "log_likelihood_images": "number of images behind log_likelihood",
-    "log_likelihood_samples": "draws an image behind log_likelihood",
-    "bits_per_dim": "-log_likelihood in bits a pixel value, where p(x) is a "
+    "log_likelihood_samples": "number of draws per image behind log_likelihood",
+    "bits_per_dim": "-log_likelihood in bits per pixel value, where p(x) is a "
     "probability of discrete pixels (Likelihood.is_mass); lower is better",
-    "audit": "inequalities that valid numbers fulfil, see mvae_tf.audit",
+    "audit": "checks of inequalities that valid numbers fulfil, see mvae_tf.audit",
 }
 
 _COMPONENTS = {
     "selected_components": "mean number of components that the mask keeps",
-    "selected_components_expected": "its closed form, K P(m >= threshold)",
+    "selected_components_expected": "the closed form of selected_components, K P(m >= "
+    "threshold)",
     "selected_components_of_four": "selected_components, counted over four components "
     "even where there are more, as the authors' MVAE-Gau script for K = 6 counts",
     "dropout_rate": "dropout rate p of the components",
     "mask_stddev": "standard deviation of the Gaussian mask of MVAE-Gau; above 1 about "
     "half of the masks are kept, whatever the weights",
-    "component_usage": "expected mixing weight of each component",
+    "component_usage": "expected mixing weight of each component, mean over images",
     "dhsic": "pairwise dHSIC (square root) of the components' drawn latents, K x K",
     "active_units": "number of latent dimensions, of all components, whose posterior "
     "mean has a variance over images above 0.01 (Burda et al. 2016)",
@@ -58,8 +61,9 @@ _CATEGORIES = {
 
 _CLUSTERING = {
     "cluster_accuracy": "percent of images whose most probable category is the one "
-    "matched to their label, one to one, as well as can be (Hungarian method); low by "
-    "construction where there are more categories than labels; higher is better",
+    "that is matched to their label. The best one-to-one matching (Hungarian method) "
+    "is used, so the number is low where there are more categories than labels; higher "
+    "is better",
     "cluster_purity": "percent of images with the most frequent label of their most "
     "probable category; grows with the number of categories; higher is better",
     "cluster_nmi": "normalised mutual information of label and most probable "
@@ -73,8 +77,8 @@ _CLUSTERING = {
 }
 
 _CLASSIFICATION = {
-    "accuracy_mlp": "percent of test labels right: a network of 100 ReLU on the "
-    "posterior means of all components; higher is better",
+    "accuracy_mlp": "percent of test labels that a network of 100 ReLU predicts from "
+    "the posterior means of all components; higher is better",
     "accuracy_svm": "as accuracy_mlp, with a linear SVM (C = 1)",
     "accuracy_knn": "as accuracy_mlp, with 5 nearest neighbours",
     "accuracy_mlp_component_0": "as accuracy_mlp, on the first component alone; _1, "
@@ -83,15 +87,15 @@ _CLASSIFICATION = {
     "_2, ... are the others",
     "accuracy_knn_component_0": "as accuracy_knn, on the first component alone; _1, "
     "_2, ... are the others",
-    "classification_error": "percent of test labels wrong: CGM's own classifier of "
-    "codes, 128 ReLU (CGM Table I); lower is better",
-    "classification_images": "number of training images behind these",
+    "classification_error": "percent of test labels that CGM's own classifier of "
+    "codes, 128 ReLU, gets wrong (CGM Table I); lower is better",
+    "classification_images": "number of training images behind the accuracies",
 }
 
 _SCORES = {
     "classifier": "name of the classifier behind the scores, which only compare with "
     "those of the same one",
-    "inception_score": "exp E KL(p(label given x) || p(label)) of reconstructions with "
+    "inception_score": "exp E KL(p(label | x) || p(label)) of reconstructions with "
     "drawn latents, mean over 10 splits; 1 up to the number of labels, higher is "
     "better",
     "inception_score_stddev": "standard deviation of inception_score over the splits",
@@ -106,10 +110,13 @@ UNITS = _ERRORS | _BOUNDS | _COMPONENTS | _CATEGORIES | _CLUSTERING
 UNITS |= _CLASSIFICATION | _SCORES
 
 
-def meaning(name):
-    """What `UNITS` says of a number; of any component for that of the first.
+def meaning(name: str) -> str:
+    """Returns what `UNITS` says of a number.
 
     Args:
-        name: name of a number; one that is not documented has the meaning "".
+        name: Name of a number. The entry of component 0 serves for every component.
+
+    Returns:
+        The text; an empty one for a number that is not documented.
     """
     return UNITS.get(re.sub(r"(_component)_\d+$", r"\1_0", name), "")

@@ -282,17 +282,12 @@ def _audit(checks):
     """Table of the audit, under a warning where a check fails."""
     if not checks:
         return []
-    rows = [
-        [
-            name,
-            _format(check["value"]),
-            f"{_format(check['limit'])} + {_format(check['slack'])}",
-            "holds"
-            if check["holds"]
-            else f"fails ({check['failures'] or 'not finite'})",
-        ]
-        for name, check in checks.items()
-    ]
+    rows = []
+    for name, check in checks.items():
+        limit = f"{_format(check['limit'])} + {_format(check['slack'])}"
+        failures = check["failures"] or "not finite"
+        result = "holds" if check["holds"] else f"fails ({failures})"
+        rows.append([name, _format(check["value"]), limit, result])
     table = _table(["audit", "value", "must not exceed", "result"], rows)
     if all(check["holds"] for check in checks.values()):
         return [table]
