@@ -17,7 +17,6 @@ its branches (a clip, the nearest prototype) by real parts, and stops a gradient
 dropping an imaginary part. The functions below do.
 """
 
-import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -52,11 +51,6 @@ class Draws(Noise):
         drawn = distribution(size=shape).astype("float32")
         self.values[name] = drawn.astype("float64")
         return tf.constant(drawn)
-
-    def child(self, name):
-        child = copy.copy(self)
-        child._prefix = f"{self._prefix}{name}/"
-        return child
 
     def normal(self, name, mean, stddev):
         return mean + stddev * self._draw(name, mean.shape, self.generator.normal)

@@ -187,11 +187,12 @@ class TestDraws:
         np.testing.assert_allclose(frequencies, weights, atol=4 * 0.5 / np.sqrt(20_000))
 
     def test_indices_stay_in_range_when_the_sum_rounds_down(self):
-        def always_last(name, sampler, like):
-            return tf.fill(tf.shape(like), np.float32(1.0 - 2.0**-24))
+        class AlwaysLast:
+            def uniform(self, name, like):
+                return tf.fill(tf.shape(like), np.float32(1.0 - 2.0**-24))
 
         weights = tf.constant([0.5, 0.4999])
-        assert priors.draw_index("name", weights, tf.zeros([1]), always_last) == 1
+        assert priors.draw_index("name", weights, tf.zeros([1]), AlwaysLast()) == 1
 
 
 class TestVampPrior:
