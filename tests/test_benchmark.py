@@ -100,3 +100,20 @@ def test_gpu_check_prints_its_tables(benchmark, capsys):
         assert f"| `{name}` | 0.0e+00 | 0.0e+00 |" in printed
     assert "| naive K=2 |" in printed
     assert "images/s; the fastest step" in printed
+
+
+def test_input_pipelines_are_related_to_the_step(benchmark, capsys):
+    found = {"npz, 28x28x1": [(1000.0, 0.5)], "CelebA, 218x178 to 64x64": [(50.0, 0.1)]}
+    benchmark.input_pipelines.print_table(found, cores=2)
+    rows = capsys.readouterr().out.splitlines()[1:3]
+    # 2,000 images per second of one core, 30 million operations each, on two cores.
+    assert rows[0].split()[-3:] == ["0.5", "2000", "0.1"]
+    assert rows[1].split()[-3:] == ["0.1", "500", "10.1"]
+
+
+@pytest.mark.extra
+def test_quick_run_of_the_input_pipelines(benchmark, capsys):
+    benchmark.main(["--quick", "--models", "input"])
+    printed = capsys.readouterr().out
+    for name in ("npz, 28x28x1", "folder, JPEG 64x64", "CelebA (TFDS)", "ImageNet"):
+        assert f"\n{name}" in printed

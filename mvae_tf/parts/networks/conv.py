@@ -1,6 +1,8 @@
 """Convolutional networks of the MVAE paper, for images of any size."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -48,13 +50,13 @@ class Conv(ConvNetwork):
 
     def __init__(
         self,
-        filters=None,
-        kernel_size=3,
-        units=1024,
-        feature_map=None,
-        decoder=None,
-        output_stride=1,
-        batch_statistics=False,
+        filters: Sequence[int] | None = None,
+        kernel_size: int = 3,
+        units: int = 1024,
+        feature_map: Sequence[int] | None = None,
+        decoder: Sequence[Sequence[int]] | None = None,
+        output_stride: int = 1,
+        batch_statistics: bool = False,
     ):
         self.filters = _integers("filters", filters)
         self.kernel_size = kernel_size
@@ -62,7 +64,7 @@ class Conv(ConvNetwork):
         self.feature_map = _integers("feature_map", feature_map, 3)
         if decoder is not None and not isinstance(decoder, list | tuple):
             raise ValueError(f"Expected decoder a list of steps, got {decoder!r}.")
-        self.decoder = decoder and tuple(
+        self.decoder: Any = decoder and tuple(
             _integers("each step of decoder", step, 2) for step in decoder
         )
         self.output_stride = output_stride
@@ -207,7 +209,7 @@ class Conv(ConvNetwork):
         )
 
 
-def _decoder(doublings):
+def _decoder(doublings: int) -> tuple[tuple[int, int], ...]:
     """(channels, stride) of the steps that double the sides of a map so often."""
     if doublings <= 0:
         return ((256, 1),)
@@ -215,7 +217,7 @@ def _decoder(doublings):
     return authors + tuple((max(256 >> i, 16), 2) for i in range(1, doublings - 1))
 
 
-def _integers(name, values, length=None):
+def _integers(name: str, values: Any, length: int | None = None) -> Any:
     """The values as a tuple of positive ints, or None."""
     if values is None:
         return None
