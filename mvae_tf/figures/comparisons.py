@@ -1,8 +1,11 @@
 """Figures that set numbers side by side: of a paper and ours, and of several runs."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -29,24 +32,26 @@ _LINE, _PANEL, _GAP = 30, 250, 34
 _SOURCES = {"paper": 0.0, "ours": 1.0}
 
 
-def comparison(rows, title, subtitle=""):
-    """Numbers of a paper and ours, one panel a metric and one line a row.
+def comparison(
+    rows: Sequence[Mapping[str, Any]], title: str, subtitle: str = ""
+) -> Figure:
+    """Draws numbers of a paper and ours, a panel for each metric and a line per row.
 
     Hollow dots are the paper's, filled ones ours. Numbers stand beside the dots, so
     that none lies on another; one that is not finite has no dot.
 
     Args:
-        rows: sequence of dicts with "row" and "metric", two texts, and "paper" and
-            "ours", two numbers or None; and "run", a text that tells rows of one name
-            apart, where there are any. Panels and lines keep their order.
-        title: line in bold.
-        subtitle: what is seen.
+        rows: Dicts with the texts "row" and "metric", the numbers (or None) "paper" and
+            "ours" and, where several rows have one name, the text "run" that tells
+            them apart. Panels and lines keep their order.
+        title: Line in bold.
+        subtitle: Says what is seen.
 
     Returns:
-        `matplotlib.figure.Figure` with one axes a metric.
+        A figure with axes for each metric.
 
     Raises:
-        ValueError: without rows, or on a row, metric and run that come twice.
+        ValueError: There are no rows, or a row, metric and run come twice.
     """
     if not rows:
         raise ValueError("Expected at least one row to compare, got none.")
@@ -81,7 +86,7 @@ def comparison(rows, title, subtitle=""):
 
 
 def _lines(rows):
-    """Name of each row's line: of rows of one name, those of other runs add theirs."""
+    """Names the line of each row; rows of one name add the names of their runs."""
     runs = {}
     for row in rows:
         runs.setdefault(row["row"], set()).add(row.get("run"))
@@ -92,7 +97,7 @@ def _lines(rows):
 
 
 def _texts(cells, names, metric):
-    """Pairs of texts, paper and ours, of one metric; a missing number is a dash."""
+    """Returns pairs of texts, paper and ours, of a metric; a dash if one is missing."""
     values = [cells.get((name, metric), {}) for name in names]
     numbers = [row.get(source) for row in values for source in _SOURCES]
     finite = [abs(v) for v in numbers if v is not None and math.isfinite(v)]
@@ -187,24 +192,28 @@ def _add_key(figure):
     )
 
 
-def histories(series, key, title, subtitle="", ylabel=None, xlabel="epoch"):
-    """One quantity over the epochs of several runs, a line each.
+def histories(
+    series: Mapping[str, Sequence[Mapping[str, Any]]],
+    key: str,
+    title: str,
+    subtitle: str = "",
+    ylabel: str | None = None,
+    xlabel: str = "epoch",
+) -> Figure:
+    """Draws one quantity over the epochs of several runs, a line for each run.
 
     Args:
-        series: dict from a label to the history of a run, a sequence of dicts with
+        series: Dict from a label to the history of a run, a sequence of dicts with
             "epoch" and values, which are numbers or their texts. A missing value leaves
             a gap; a run without any value has no line.
-        key: name of the quantity, such as "val_loss".
-        title: line in bold.
-        subtitle: what is seen.
-        ylabel: name of the quantity for readers; None is `key`.
-        xlabel: what "epoch" counts.
-
-    Returns:
-        `matplotlib.figure.Figure`.
+        key: Name of the quantity, such as "val_loss".
+        title: Line in bold.
+        subtitle: Says what is seen.
+        ylabel: Name of the quantity for readers; None stands for `key`.
+        xlabel: What "epoch" counts.
 
     Raises:
-        ValueError: if no run has a value.
+        ValueError: No run has a value.
     """
     lines = {label: _points(history, key) for label, history in series.items()}
     lines = {k: v for k, v in lines.items() if np.isfinite(v[1]).any()}

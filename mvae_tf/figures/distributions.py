@@ -1,7 +1,11 @@
 """Figures of distributions: samples, likelihoods and categories, a panel a model."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike
 
 from mvae_tf.figures.style import COLOURS, INK, level_lines, name_panel, new_plot
 
@@ -10,29 +14,32 @@ __all__ = ["category_posteriors", "densities", "likelihood_histogram"]
 _BINS = 60
 
 
-def densities(samples, density, title, subtitle="", limits=(0.0, 1.0)):
-    """Histograms of drawn numbers under the density that they should have.
+def densities(
+    samples: Mapping[str, ArrayLike],
+    density: Callable[[np.ndarray], np.ndarray],
+    title: str,
+    subtitle: str = "",
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> Figure:
+    """Draws histograms of numbers under the density that they should have.
 
     Figures 3 and 4 of Lavda, Gregorova and Kalousis (Entropy 2020).
 
     Args:
-        samples: dict from a label to numbers `[N]`.
-        density: function from points `[n]` to the true density there.
-        title: line in bold.
-        subtitle: what is seen.
-        limits: the ends of the axis; a panel names the share beyond them, if any.
-
-    Returns:
-        `matplotlib.figure.Figure`.
+        samples: Dict from a label to numbers `[N]`.
+        density: Function from points `[n]` to the true density there.
+        title: Line in bold.
+        subtitle: Says what is seen.
+        limits: Ends of the axis; a panel names the share of numbers beyond, if any.
 
     Raises:
-        ValueError: on no samples, or numbers that are not finite.
+        ValueError: There are no samples, or numbers that are not finite.
     """
-    samples = _checked(samples, "samples")
+    checked = _checked(samples, "samples")
     edges = np.linspace(*limits, _BINS + 1)
     points = np.linspace(*limits, 400)
-    figure, panels = _panels(samples, title, subtitle, width=330, height=230)
-    for axes, (label, numbers) in zip(panels, samples.items(), strict=True):
+    figure, panels = _panels(checked, title, subtitle, width=330, height=230)
+    for axes, (label, numbers) in zip(panels, checked.items(), strict=True):
         # Numbers beyond the limits count: the bars are those of all.
         per_bin = 1.0 / (len(numbers) * (edges[1] - edges[0]))
         counts, _ = np.histogram(numbers, edges)
@@ -46,33 +53,34 @@ def densities(samples, density, title, subtitle="", limits=(0.0, 1.0)):
     return figure
 
 
-def category_posteriors(probabilities, title, subtitle=""):
-    """Probabilities of the K categories as bars, with a line at 1/K.
+def category_posteriors(
+    probabilities: Mapping[str, ArrayLike], title: str, subtitle: str = ""
+) -> Figure:
+    """Draws the probabilities of the K categories as bars, with a line at 1/K.
 
     Figures 9 to 12 of Lavda, Gregorova and Kalousis (Entropy 2020).
 
     Args:
-        probabilities: dict from a label to `[K]`, which sum to 1, such as the mean of
-            `category_probabilities` over images.
-        title: line in bold.
-        subtitle: what is seen.
+        probabilities: Dict from a label to probabilities `[K]`, which sum to 1, such as
+            the mean of `category_probabilities` over images.
+        title: Line in bold.
+        subtitle: Says what is seen.
 
     Returns:
-        `matplotlib.figure.Figure`; the name of a panel counts the categories above
-        1/K.
+        A figure whose panels count, in their names, the categories above 1/K.
 
     Raises:
-        ValueError: on no probabilities, or some that do not sum to 1.
+        ValueError: There are no probabilities, or some that do not sum to 1.
     """
-    probabilities = _checked(probabilities, "probabilities")
-    for label, values in probabilities.items():
+    checked = _checked(probabilities, "probabilities")
+    for label, values in checked.items():
         if abs(values.sum() - 1.0) > 1e-3 or values.min() < 0:
             raise ValueError(
                 f"Expected probabilities that sum to 1, got {values.sum():.4g} for "
                 f"{label!r}."
             )
-    figure, panels = _panels(probabilities, title, subtitle, width=380, height=210)
-    for axes, (label, values) in zip(panels, probabilities.items(), strict=True):
+    figure, panels = _panels(checked, title, subtitle, width=380, height=210)
+    for axes, (label, values) in zip(panels, checked.items(), strict=True):
         num = len(values)
         axes.bar(np.arange(num), values, width=0.8, color=COLOURS[0])
         axes.axhline(1.0 / num, color=COLOURS[2], linewidth=1.0)
@@ -85,32 +93,38 @@ def category_posteriors(probabilities, title, subtitle=""):
     return figure
 
 
-def likelihood_histogram(values, title, subtitle=""):
-    """Histograms of log-likelihoods of images, one line of panels a model.
+def likelihood_histogram(
+    values: Mapping[str, ArrayLike], title: str, subtitle: str = ""
+) -> Figure:
+    """Draws histograms of the log-likelihoods of images, a panel for each model.
 
     Figure 10 of Guo et al. (IEEE Access 2020). Panels share their axes, which leave out
     the outermost 0.2% of all images.
 
     Args:
-        values: dict from a label to nats `[N]`, one an image.
-        title: line in bold.
-        subtitle: what is seen.
+        values: Dict from a label to log-likelihoods `[N]` in nats, one for each image.
+        title: Line in bold.
+        subtitle: Says what is seen.
 
     Returns:
-        `matplotlib.figure.Figure`, with a line at the mean of each.
+        A figure with a line at the mean of each histogram.
 
     Raises:
-        ValueError: on no values, or values that are not finite.
+        ValueError: There are no values, or values that are not finite.
     """
-    values = _checked(values, "values")
-    low, high = np.quantile(np.concatenate(list(values.values())), (0.001, 0.999))
+    checked = _checked(values, "values")
+    low, high = np.quantile(np.concatenate(list(checked.values())), (0.001, 0.999))
     edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)
-    figure, panels = new_plot(760, 150 * len(values) + 50, title, subtitle, len(values))
-    for i, (axes, (label, nats)) in enumerate(zip(panels, values.items(), strict=True)):
+    figure, panels = new_plot(
+        760, 150 * len(checked) + 50, title, subtitle, len(checked)
+    )
+    for i, (axes, (label, nats)) in enumerate(
+        zip(panels, checked.items(), strict=True)
+    ):
         share = np.histogram(nats, edges)[0] / len(nats)
         axes.stairs(share, edges, fill=True, color=COLOURS[i % len(COLOURS)])
         axes.axvline(nats.mean(), color=INK, linewidth=1.2)
-        last = i == len(values) - 1
+        last = i == len(checked) - 1
         name_panel(
             axes,
             f"{label}: mean {nats.mean():.2f}, {len(nats):,} images".replace("-", "−"),
@@ -125,8 +139,8 @@ def likelihood_histogram(values, title, subtitle=""):
     return figure
 
 
-def _checked(named, what):
-    """Float64 vectors of a dict."""
+def _checked(named: Mapping[str, ArrayLike], what: str) -> dict[str, np.ndarray]:
+    """Returns the values of a dict as float64 vectors, after checking them."""
     if not named:
         raise ValueError(f"Expected {what} of at least one model, got none.")
     arrays = {label: np.asarray(v, np.float64) for label, v in named.items()}

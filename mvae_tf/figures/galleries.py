@@ -1,8 +1,12 @@
 """Figures that set images of several models, or of several kinds, side by side."""
 
 import math
+from collections.abc import Mapping
 
+import keras
 import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from mvae_tf.figures.style import (
     DPI,
@@ -22,20 +26,20 @@ _BETWEEN, _LABEL = 26, 34
 _MIN_WIDTH, _WIDTH = 760, 1500
 
 
-def reconstruction_rows(models, x, y=None):
-    """Images over what each of several models makes of them.
+def reconstruction_rows(
+    models: Mapping[str, keras.Model], x: ArrayLike, y: ArrayLike | None = None
+) -> Figure:
+    """Draws images over their reconstructions by several models.
+
+    Reconstructions come from posterior means and expected weights.
 
     Args:
-        models: dict from a label to a model, all of images of one shape.
-        x: `[N, H, W, C]` images, one column each.
-        y: their labels, which conditional models are given.
-
-    Returns:
-        `matplotlib.figure.Figure`. Reconstructions come from posterior means and
-        expected weights.
+        models: Dict from a label to a model, all of images of one shape.
+        x: `[N, H, W, C]` images, one for each column.
+        y: Labels `[N]` of the images, which conditional models are given.
 
     Raises:
-        ValueError: without models, or of models with different ranges of pixels.
+        ValueError: There is no model, or models have different ranges of pixels.
     """
     if not models:
         raise ValueError("Expected at least one model, got none.")
@@ -58,23 +62,31 @@ def reconstruction_rows(models, x, y=None):
     )
 
 
-def grids(images, title, subtitle="", columns=4, across=None, low=0.0, high=1.0):
-    """Small grids of images side by side, each under its name.
+def grids(
+    images: Mapping[str, ArrayLike],
+    title: str,
+    subtitle: str = "",
+    columns: int = 4,
+    across: int | None = None,
+    low: float = 0.0,
+    high: float = 1.0,
+) -> Figure:
+    """Draws small grids of images side by side, each under its name.
 
     Args:
-        images: dict from a label to `[N, H, W, 1 or 3]` images, of one H and W.
-        title: line in bold.
-        subtitle: what is seen.
-        columns: images in a line of a grid.
-        across: grids in a line; None is as many as a page takes.
-        low: pixel value of black.
-        high: pixel value of white.
+        images: Dict from a label to `[N, H, W, 1 or 3]` images, of one H and W.
+        title: Line in bold.
+        subtitle: Says what is seen.
+        columns: Number of images in each line of a grid.
+        across: Number of grids in each line; None takes as many as fit on a page.
+        low: Pixel value of black.
+        high: Pixel value of white.
 
     Returns:
-        `matplotlib.figure.Figure` with one axes a grid.
+        A figure with axes for each grid.
 
     Raises:
-        ValueError: without grids, or on another shape.
+        ValueError: There is no grid, or images have another shape.
     """
     if not images:
         raise ValueError("Expected at least one grid of images, got none.")

@@ -4,7 +4,12 @@ Figure numbers are those of Ye and Bors, "Deep Mixture Generative Autoencoders",
 2022. Reconstructions come from posterior means and expected weights, without a mask.
 """
 
+from collections.abc import Sequence
+
+import keras
 import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from mvae_tf.figures.style import DPI, MARGIN, heat_map, name_panel, place
 from mvae_tf.figures.tiles import image_table, scaled
@@ -21,16 +26,15 @@ __all__ = [
 ]
 
 
-def reconstructions(model, x, y=None):
-    """Images over their reconstructions, by the mixture and by each component (Fig 2).
+def reconstructions(
+    model: keras.Model, x: ArrayLike, y: ArrayLike | None = None
+) -> Figure:
+    """Draws images over reconstructions by the mixture and each component (Fig 2).
 
     Args:
-        model: a model of this library, of images.
-        x: `[N, H, W, C]` images, one column each.
-        y: their labels, for a conditional model.
-
-    Returns:
-        `matplotlib.figure.Figure`.
+        model: Model of this library, of images.
+        x: `[N, H, W, C]` images, one for each column.
+        y: Labels `[N]` of the images, for a conditional model.
     """
     rows = named_reconstructions(model, x, y)
     subtitle = (
@@ -41,7 +45,9 @@ def reconstructions(model, x, y=None):
     return _table(model, rows, "Reconstructions", subtitle, row_breaks=(0, 1))
 
 
-def named_reconstructions(model, x, y=None):
+def named_reconstructions(
+    model: keras.Model, x: ArrayLike, y: ArrayLike | None = None
+) -> dict[str, ArrayLike]:
     """Computes reconstructions by a model and, in a mixture, by each component.
 
     Args:
@@ -61,18 +67,20 @@ def named_reconstructions(model, x, y=None):
     return rows
 
 
-def mismatch(model, x, y=None, num_shown=10):
-    """Sub-decoders fed by the encoders of other components (Fig 3).
+def mismatch(
+    model: keras.Model, x: np.ndarray, y: np.ndarray | None = None, num_shown: int = 10
+) -> Figure:
+    """Draws what sub-decoders make of the latents of other components (Fig 3).
 
     Args:
-        model: an MVAE or a mixture of VAEs, of images, K > 1.
+        model: MVAE or mixture of VAEs, of images, K > 1.
         x: `[N, H, W, C]` images.
-        y: their labels, for a conditional model.
-        num_shown: number of leading images shown; the errors are of all images.
+        y: Labels `[N]` of the images, for a conditional model.
+        num_shown: Number of leading images shown; the errors are of all images.
 
     Returns:
-        `matplotlib.figure.Figure`: a table with each sub-decoder fed by the encoder of
-        the next component, and the matrix of `mismatch_errors`.
+        A figure with a table of images, in which each sub-decoder is fed by the encoder
+        of the next component, and the matrix of `mismatch_errors`.
     """
     num = model.num_components
     errors = mismatch_errors(model, x, y)
@@ -106,17 +114,19 @@ def mismatch(model, x, y=None, num_shown=10):
     return figure
 
 
-def mismatch_errors(model, x, y=None):
-    """Squared error of each sub-decoder alone, fed by each encoder.
+def mismatch_errors(
+    model: keras.Model, x: np.ndarray, y: np.ndarray | None = None
+) -> np.ndarray:
+    """Measures the squared error of each sub-decoder alone, fed by each encoder.
 
     Args:
-        model: an MVAE or a mixture of VAEs.
-        x: `[N, ...]` images.
-        y: their labels, for a conditional model.
+        model: MVAE or mixture of VAEs.
+        x: `[N, ...]` images in the pixel scale of the likelihood.
+        y: Labels `[N]` of the images, for a conditional model.
 
     Returns:
-        `[K, K]` float64: row i is sub-decoder i, column j encoder j; summed over an
-        image in the pixel scale of the likelihood, mean over images.
+        `[K, K]` float64, with sub-decoder i in row i and encoder j in column j: errors
+        summed over an image, mean over images.
     """
     num = model.num_components
     mean = np.asarray(model.encode(x, y)["mean"])
@@ -129,21 +139,25 @@ def mismatch_errors(model, x, y=None):
     return errors
 
 
-def interpolation(model, x0, x1, y=None, num_frames=12, shift=0):
-    """Frames between pairs of images, one pair a row (Eq 33-36, Fig 6 and 7).
+def interpolation(
+    model: keras.Model,
+    x0: ArrayLike,
+    x1: ArrayLike,
+    y: ArrayLike | None = None,
+    num_frames: int = 12,
+    shift: int = 0,
+) -> Figure:
+    """Draws frames between pairs of images, one pair per row (Eq 33-36, Fig 6 and 7).
 
     Args:
-        model: a model of this library, of images.
+        model: Model of this library, of images.
         x0: `[N, H, W, C]` images at the left.
-        x1: as many images at the right.
-        y: labels of the pairs, for a conditional model.
-        num_frames: frames between the two images; the first and the last are their
-            reconstructions.
-        shift: sub-decoder i takes the interpolated latent of encoder i + shift,
-            cyclically; 0 is the interpolation, 1 its mismatched twin.
-
-    Returns:
-        `matplotlib.figure.Figure`.
+        x1: `[N, H, W, C]` images at the right.
+        y: Labels `[N]` of the pairs, for a conditional model.
+        num_frames: Number of frames between the two images; the first and the last are
+            their reconstructions.
+        shift: Sub-decoder i takes the interpolated latent of encoder i + shift,
+            cyclically: 0 gives the interpolation, 1 mismatched latents.
     """
     if shift:
         frames = _shifted_frames(model, x0, x1, y, num_frames, shift)
@@ -176,20 +190,25 @@ def _shifted_frames(model, x0, x1, y, num_frames, shift):
     return np.stack(frames, axis=1)
 
 
-def traversal(model, places, low, high, steps=11, y=None, start=None):
-    """Images decoded along one latent dimension of one component a row (Fig 8-10).
+def traversal(
+    model: keras.Model,
+    places: Sequence[tuple[int, int]],
+    low: float,
+    high: float,
+    steps: int = 11,
+    y: int | None = None,
+    start: np.ndarray | None = None,
+) -> Figure:
+    """Draws images decoded along one latent dimension of one component (Fig 8-10).
 
     Args:
-        model: a model of this library, of images.
-        places: pairs (component, dimension), one row each.
-        low: value of the dimension at the left.
-        high: value at the right.
-        steps: number of columns.
-        y: label of all images, for a conditional model.
-        start: `[K, Z]`, the values of all other dimensions; None for zeros.
-
-    Returns:
-        `matplotlib.figure.Figure`.
+        model: Model of this library, of images.
+        places: Pairs (component, dimension), one for each row.
+        low: Value of the dimension at the left.
+        high: Value of the dimension at the right.
+        steps: Number of columns.
+        y: Label of all images, for a conditional model.
+        start: Values `[K, Z]` of all other dimensions; None stands for zeros.
     """
     count, size = model.num_components, model.latent_dim
     start = np.zeros((count, size)) if start is None else np.asarray(start)
@@ -211,18 +230,17 @@ def traversal(model, places, low, high, steps=11, y=None, start=None):
     )
 
 
-def samples(model, rows=6, columns=12, seed=0):
-    """Images by ancestral sampling from the model's own prior.
+def samples(
+    model: keras.Model, rows: int = 6, columns: int = 12, seed: int = 0
+) -> Figure:
+    """Draws images by ancestral sampling from the prior of the model.
 
     Args:
-        model: a model of this library, of images.
-        rows: number of rows.
-        columns: number of columns of an unconditional model. A conditional model has a
+        model: Model of this library, of images.
+        rows: Number of rows.
+        columns: Number of columns for an unconditional model. A conditional model has a
             column for each of its labels, 12 at most.
-        seed: int.
-
-    Returns:
-        `matplotlib.figure.Figure`.
+        seed: Integer that decides the samples.
     """
     labels = None
     if model.num_classes is not None:
@@ -240,17 +258,16 @@ def samples(model, rows=6, columns=12, seed=0):
     )
 
 
-def samples_by_component(model, columns=12, y=None, seed=0):
-    """Images that each component decodes from the same draws of the prior (Fig 17).
+def samples_by_component(
+    model: keras.Model, columns: int = 12, y: ArrayLike | None = None, seed: int = 0
+) -> Figure:
+    """Draws what each component decodes from the same draws of the prior (Fig 17).
 
     Args:
-        model: an MVAE or a mixture of VAEs, of images, K > 1.
-        columns: number of draws.
-        y: labels of the columns, for a conditional model; None counts through them.
-        seed: int.
-
-    Returns:
-        `matplotlib.figure.Figure`.
+        model: MVAE or mixture of VAEs, of images, K > 1.
+        columns: Number of draws.
+        y: Labels of the columns, for a conditional model; None counts through them.
+        seed: Integer that decides the draws.
     """
     count, size = model.num_components, model.latent_dim
     noise = np.random.default_rng(seed).standard_normal((columns, 1, size))
@@ -264,22 +281,20 @@ def samples_by_component(model, columns=12, y=None, seed=0):
         rows,
         "Samples by component",
         "Each column is one draw from the prior, decoded by every component alone.",
-        column_labels=None if y is None else [str(label) for label in y],
+        column_labels=None if y is None else [str(label) for label in np.asarray(y)],
     )
 
 
-def samples_by_category(model, columns=12, rows=10, seed=0):
-    """Images from the prior of each category, the most frequent first.
+def samples_by_category(
+    model: keras.Model, columns: int = 12, rows: int = 10, seed: int = 0
+) -> Figure:
+    """Draws images from the prior of each category, the most frequent first.
 
     Args:
-        model: a model of images, K > 1, whose categories or components have a prior
-            each.
-        columns: number of draws of each.
-        rows: number of categories; those that the model's q(c) favours.
-        seed: int.
-
-    Returns:
-        `matplotlib.figure.Figure`.
+        model: Model of images, K > 1, whose categories or components have a prior each.
+        columns: Number of draws from each category.
+        rows: Number of categories; those with the greatest q(c) are shown.
+        seed: Integer that decides the draws.
     """
     word = "category" if model.has_categories else "component"
     equal = np.zeros(model.num_components)
@@ -297,14 +312,14 @@ def samples_by_category(model, columns=12, rows=10, seed=0):
 
 
 def _decode_alone(model, z, component, y):
-    """Images `[B, H, W, C]` of one component, from `z [B, K, Z]`."""
+    """Decodes `z [B, K, Z]` by one component alone to images `[B, H, W, C]`."""
     weights = np.zeros((len(z), model.num_components), np.float32)
     weights[:, component] = 1.0
     return np.asarray(model.decode(z, weights, y if model.conditional else None))
 
 
 def _table(model, rows, title, subtitle, **options):
-    """Table of rows given as an array, or as a dict from labels to rows."""
+    """Draws a table of rows, an array or a dict from labels to rows of images."""
     if len(model.input_shape) != 3 or model.input_shape[-1] not in (1, 3):
         raise ValueError(
             f"Expected a model of grey or colour images, got input shape "

@@ -5,10 +5,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 from sklearn.decomposition import PCA
 
 from mvae_tf.figures.style import (
@@ -30,20 +32,21 @@ _PANEL = 340
 _NAMED = 10
 
 
-def latents(model, x, y=None):
-    """Posterior means of each component, coloured by class (Fig 11).
+def latents(model: keras.Model, x: ArrayLike, y: ArrayLike | None = None) -> Figure:
+    """Draws the posterior means of each component, coloured by class (Fig 11).
 
     Latents of more than two dimensions are projected onto their two principal axes,
     found for each component on its own. A model with categories has one panel, with
     the latents of the most probable category of each image.
 
     Args:
-        model: a model of this library, Z >= 2.
+        model: Model of this library, Z >= 2.
         x: `[N, ...]` images, N >= 3.
-        y: their labels `[N]` (or one-hot), or None for points of one colour.
+        y: Labels `[N]` of the images (or one-hot rows), or None for points of one
+            colour.
 
     Returns:
-        `matplotlib.figure.Figure` with one panel a component.
+        A figure with a panel for each component.
     """
     mean = _means(model, x, y)
     count = mean.shape[1]
@@ -80,17 +83,19 @@ def latents(model, x, y=None):
     return figure
 
 
-def latents_by_component(model, x, y=None, label=None):
-    """Posterior means of all components in one plot, one colour a component (Fig 13).
+def latents_by_component(
+    model: keras.Model,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    label: int | None = None,
+) -> Figure:
+    """Draws the posterior means of all components in one plot (Fig 13).
 
     Args:
-        model: a model of this library, Z >= 2, K > 1.
+        model: Model of this library, Z >= 2, K > 1.
         x: `[N, ...]` images.
-        y: their labels `[N]` (or one-hot), or None.
-        label: the class that is shown, or None for all images.
-
-    Returns:
-        `matplotlib.figure.Figure`.
+        y: Labels `[N]` of the images (or one-hot rows), or None.
+        label: The class that is shown, or None for all images.
     """
     if label is not None:
         chosen = _class_indices(y) == label
@@ -119,14 +124,11 @@ def latents_by_component(model, x, y=None, label=None):
     return figure
 
 
-def dependence(matrix):
-    """Heat map of the pairwise dHSIC between components (Fig 12).
+def dependence(matrix: ArrayLike) -> Figure:
+    """Draws a heat map of the pairwise dHSIC between components (Fig 12).
 
     Args:
         matrix: `[K, K]`, from `dependence_matrix` of a model.
-
-    Returns:
-        `matplotlib.figure.Figure`.
     """
     matrix = np.asarray(matrix)
     side = max(420, 70 * len(matrix) + 90)
@@ -210,7 +212,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _means(model, x, y):
-    """Posterior means `[N, K, Z]`, with K = 1 where there are categories."""
+    """Returns posterior means `[N, K, Z]`, with K = 1 where there are categories."""
     posterior = model.encode(x, y)
     mean = np.asarray(posterior["mean"])
     if not model.has_categories:
@@ -230,7 +232,7 @@ def _column(history, name):
 
 
 def _project(z):
-    """`[N, 2]` points of latents `[N, Z]`, and the share of their variance shown."""
+    """Returns points `[N, 2]` of latents `[N, Z]`, and the share of variance shown."""
     if z.shape[-1] < 2:
         raise ValueError(f"Expected latent_dim >= 2, got {z.shape[-1]}.")
     if z.shape[-1] == 2:
@@ -240,7 +242,7 @@ def _project(z):
 
 
 def _scatter(axes, points, groups):
-    """Scattered points; returns a handle for each group, or none if there are many."""
+    """Draws points; returns a handle for each group, or none if there are many."""
     style = {"s": 7, "alpha": 0.75, "linewidths": 0}
     axes.set_aspect("equal", adjustable="datalim")
     if groups is None:

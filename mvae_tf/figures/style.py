@@ -5,7 +5,10 @@ global settings of Matplotlib, so figures can be drawn in threads and need no di
 """
 
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -53,29 +56,38 @@ COLOURS = (
 )
 
 
-def new_figure(width, height, title=None, subtitle=""):
-    """Figure with a free area under a heading.
+class HeadedFigure(Figure):
+    """Figure that knows the height of its heading.
+
+    Attributes:
+        heading_pixels: Height of the heading in pixels.
+    """
+
+    heading_pixels: int = 0
+
+
+def new_figure(
+    width: int, height: int, title: str | None = None, subtitle: str = ""
+) -> HeadedFigure:
+    """Makes a figure with a free area under a heading, with `DPI` dots per inch.
 
     Args:
-        width: pixels of the figure.
-        height: pixels of the area under the heading.
-        title: line in bold, or None for no heading.
-        subtitle: what is seen, wrapped to the width.
-
-    Returns:
-        `matplotlib.figure.Figure` of `DPI` dots an inch.
+        width: Width of the figure in pixels.
+        height: Height of the area under the heading in pixels.
+        title: Line in bold, or None for no heading.
+        subtitle: Says what is seen; it is wrapped to the width.
     """
     lines = _wrap(subtitle, width - 2 * MARGIN)
     heading = 0 if title is None else 2 * MARGIN + 20 + 21 * len(lines)
     total = height + heading
     # The hair of a pixel more keeps the renderer from rounding down.
-    figure = Figure(
+    figure = HeadedFigure(
         figsize=((width + 1e-3) / DPI, (total + 1e-3) / DPI), dpi=DPI, facecolor="white"
     )
     FigureCanvasAgg(figure)
     if title is not None:
         left = MARGIN / width
-        style = {"ha": "left", "va": "top"}
+        style: dict[str, Any] = {"ha": "left", "va": "top"}
         figure.text(
             left,
             1 - MARGIN / total,
@@ -98,16 +110,23 @@ def new_figure(width, height, title=None, subtitle=""):
     return figure
 
 
-def new_plot(width, height, title, subtitle, rows=1, columns=1):
-    """Figure with a heading and axes that share the area under it.
+def new_plot(
+    width: int,
+    height: int,
+    title: str,
+    subtitle: str,
+    rows: int = 1,
+    columns: int = 1,
+) -> tuple[Figure, list[Axes]]:
+    """Makes a figure with a heading and axes that share the area under it.
 
     Args:
-        width: pixels of the figure.
-        height: pixels of the area.
-        title: line in bold.
-        subtitle: what is seen.
-        rows: rows of axes.
-        columns: columns of axes.
+        width: Width of the figure in pixels.
+        height: Height of the area in pixels.
+        title: Line in bold.
+        subtitle: Says what is seen.
+        rows: Number of rows of axes.
+        columns: Number of columns of axes.
 
     Returns:
         The figure and a list of axes, row by row.
@@ -124,15 +143,19 @@ def new_plot(width, height, title, subtitle, rows=1, columns=1):
     return figure, axes
 
 
-def name_panel(axes, title, x_label, y_label=None):
-    """Title at the upper left of axes, and names of their two directions."""
-    axes.set_title(title, loc="left", size=TEXT_SIZE, color=INK)
-    axes.set_xlabel(x_label, size=TEXT_SIZE, color=INK)
-    axes.set_ylabel(y_label, size=TEXT_SIZE, color=INK)
+def name_panel(
+    axes: Axes, title: str | None, x_label: str | None, y_label: str | None = None
+) -> None:
+    """Writes a title at the upper left of axes, and the names of both directions."""
+    axes.set_title(title or "", loc="left", size=TEXT_SIZE, color=INK)
+    axes.set_xlabel(x_label or "", size=TEXT_SIZE, color=INK)
+    axes.set_ylabel(y_label or "", size=TEXT_SIZE, color=INK)
 
 
-def place(figure, left, bottom, width, height):
-    """Axes at a place counted in pixels from the lower left corner."""
+def place(
+    figure: Figure, left: float, bottom: float, width: float, height: float
+) -> Axes:
+    """Adds axes at a place counted in pixels from the lower left corner."""
     total_width, total_height = figure.get_size_inches() * DPI
     rectangle = (
         left / total_width,
@@ -145,28 +168,30 @@ def place(figure, left, bottom, width, height):
     return axes
 
 
-def quiet_axes(axes):
-    """Thin grey frame on two sides and small grey numbers."""
+def quiet_axes(axes: Axes) -> None:
+    """Gives axes a thin grey frame on two sides and small grey numbers."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(PALE)
     axes.tick_params(length=0, labelsize=SMALL_SIZE, labelcolor=GREY, pad=4)
 
 
-def level_lines(axes, direction="y"):
-    """Pale lines behind the data, across one direction of axes."""
+def level_lines(axes: Axes, direction: Literal["x", "y"] = "y") -> None:
+    """Draws pale lines behind the data, across one direction of axes."""
     axes.grid(axis=direction, color="#eceff2", linewidth=0.8)
     axes.set_axisbelow(True)
 
 
-def heat_map(axes, values, text_format, vmin, vmax):
-    """Square matrix drawn as colours with each value printed in its cell.
+def heat_map(
+    axes: Axes, values: np.ndarray, text_format: str, vmin: float, vmax: float
+) -> None:
+    """Draws a matrix as colours, with each value printed in its cell.
 
     Args:
         axes: Matplotlib axes.
         values: `[R, C]` array.
-        text_format: format of a printed value, such as ".2f".
-        vmin: value of the lightest colour.
-        vmax: value of the darkest colour; beyond it the colour stays the same.
+        text_format: Format of a printed value, such as ".2f".
+        vmin: Value of the lightest colour.
+        vmax: Value of the darkest colour; beyond it the colour stays the same.
     """
     vmax = max(vmax, vmin + 1e-12)
     image = axes.imshow(values, cmap="Blues", vmin=vmin, vmax=vmax, aspect="equal")
@@ -174,7 +199,7 @@ def heat_map(axes, values, text_format, vmin, vmax):
     size = min(TEXT_SIZE, 34 / max(rows, columns) + 2.5)
     for i in range(rows):
         for j in range(columns):
-            dark = image.norm(values[i, j]) > 0.62
+            dark = float(np.asarray(image.norm(values[i, j]))) > 0.62
             axes.text(
                 j,
                 i,
@@ -189,14 +214,14 @@ def heat_map(axes, values, text_format, vmin, vmax):
     axes.spines[:].set_visible(False)
 
 
-def text_width(text, size):
-    """Pixels that a text of `size` points takes."""
+def text_width(text: str, size: float) -> float:
+    """Measures how many pixels a text of `size` points takes."""
     font = FontProperties(size=size)
     return RendererAgg(1, 1, DPI).get_text_width_height_descent(text, font, False)[0]
 
 
 def _wrap(text, width):
-    """Lines of `TEXT_SIZE` points that fit into a width of pixels."""
+    """Breaks a text of `TEXT_SIZE` points into lines of a width in pixels."""
     lines = []
     for word in text.split():
         if lines and text_width(f"{lines[-1]} {word}", TEXT_SIZE) <= width:
