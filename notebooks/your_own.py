@@ -18,6 +18,7 @@
 # About two minutes on one CPU core.
 
 # %%
+import math
 import os
 from pathlib import Path
 
@@ -173,7 +174,7 @@ def decoder(spec):
     return keras.Sequential(
         [
             layers.Dense(64, activation="silu"),
-            layers.Dense(np.prod(spec.output_shape)),
+            layers.Dense(math.prod(spec.output_shape)),
             layers.Reshape(spec.output_shape),
         ]
     )
