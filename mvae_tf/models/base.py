@@ -8,7 +8,7 @@ A model declares its terms and writes the methods of `hooks.py`; training is in
 import dataclasses
 import numbers
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -70,7 +70,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         seed: int = 0,
         *,
         terms: Mapping[str, Term],
-        labels: str | None = None,
+        labels: Literal["condition", "training"] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -172,7 +172,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         return config | ({"frozen": frozen} if frozen else {})
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "BaseVAE":
+    def from_config(cls, config: dict[str, Any], custom_objects=None) -> "BaseVAE":
         """Create a model from what `get_config` returned."""
         config = dict(config)
         frozen = config.pop("frozen", ())

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from mvae_tf.models.hooks import Hooks
 from mvae_tf.noise import RowNoise, content_seeds
@@ -30,7 +31,9 @@ class ImportanceSampling(NamedTuple):
 class Evidence(Hooks):
     """Bound, likelihood and KL of images, on top of a model's hooks."""
 
-    def elbo(self, x, y=None, seed=None):
+    def elbo(
+        self, x: ArrayLike, y: ArrayLike | None = None, seed: int | None = None
+    ) -> tf.Tensor:
         """Compute the evidence lower bound of each image from one draw of the latents.
 
         All KL terms count in full, whatever the weights of the training objective.
@@ -49,7 +52,9 @@ class Evidence(Hooks):
         terms = self.elbo_terms(x, y, seed)
         return -(terms["reconstruction"] + terms["kl"])
 
-    def elbo_terms(self, x, y=None, seed=None):
+    def elbo_terms(
+        self, x: ArrayLike, y: ArrayLike | None = None, seed: int | None = None
+    ) -> dict[str, tf.Tensor]:
         """Compute the two parts of -ELBO, from one draw of the latents.
 
         Args:
@@ -71,7 +76,13 @@ class Evidence(Hooks):
         x, y = self.input_checks.pair(x, y)
         return self._in_chunks(self._elbo_batch, x, y, self._row_seeds(len(x), seed))
 
-    def log_likelihood(self, x, num_samples, y=None, seed=None):
+    def log_likelihood(
+        self,
+        x: ArrayLike,
+        num_samples: int,
+        y: ArrayLike | None = None,
+        seed: int | None = None,
+    ) -> tf.Tensor:
         """Estimate log p(x) by importance sampling, with the posterior as the proposal.
 
         Args:
@@ -85,7 +96,13 @@ class Evidence(Hooks):
         """
         return self.importance_sampling(x, num_samples, y, seed).log_likelihood
 
-    def effective_sample_size(self, x, num_samples, y=None, seed=None):
+    def effective_sample_size(
+        self,
+        x: ArrayLike,
+        num_samples: int,
+        y: ArrayLike | None = None,
+        seed: int | None = None,
+    ) -> tf.Tensor:
         """Count the draws that `log_likelihood` rests on, see `ImportanceSampling`.
 
         Args:
@@ -99,7 +116,13 @@ class Evidence(Hooks):
         """
         return self.importance_sampling(x, num_samples, y, seed).effective_sample_size
 
-    def importance_sampling(self, x, num_samples, y=None, seed=None):
+    def importance_sampling(
+        self,
+        x: ArrayLike,
+        num_samples: int,
+        y: ArrayLike | None = None,
+        seed: int | None = None,
+    ) -> ImportanceSampling:
         """Estimate `log_likelihood` and `effective_sample_size` from the same draws.
 
         Args:
@@ -135,7 +158,13 @@ class Evidence(Hooks):
             tf.exp(2.0 * log_sum - log_sum_of_squares),
         )
 
-    def kl_monte_carlo(self, x, num_samples, y=None, seed=None):
+    def kl_monte_carlo(
+        self,
+        x: ArrayLike,
+        num_samples: int,
+        y: ArrayLike | None = None,
+        seed: int | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Estimate without bias KL(q(latents | x) || p(latents)), from draws alone.
 
         Args:

@@ -5,6 +5,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -177,7 +178,7 @@ class Hooks(keras.Model):
         log_prob = self.log_prob_given(x, latents, y, noise, training)
         return -log_prob - self.likelihood.constant(math.prod(self.input_shape))
 
-    def training_callbacks(self) -> list[keras.callbacks.Callback]:
+    def training_callbacks(self) -> Sequence[keras.callbacks.Callback]:
         """Return the Keras callbacks that every `fit` of this model runs."""
         return []
 

@@ -6,9 +6,11 @@ graph code on one batch; exports serve these.
 """
 
 import random
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from mvae_tf.models.hooks import Draw, Hooks
 from mvae_tf.noise import RowNoise, check_seed, content_seeds, index_seeds
@@ -28,7 +30,7 @@ class Inference(Hooks):
 
     # === What users call ===
 
-    def encode(self, x, y=None):
+    def encode(self, x: ArrayLike, y: ArrayLike | None = None) -> dict[str, tf.Tensor]:
         """Compute the posterior parameters of each component.
 
         Args:
@@ -41,7 +43,12 @@ class Inference(Hooks):
         """
         return self._in_chunks(self.encode_batch, *self.input_checks.pair(x, y))
 
-    def decode(self, z, weights=None, y=None):
+    def decode(
+        self,
+        z: ArrayLike,
+        weights: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+    ) -> tf.Tensor:
         """Compute the mean of p(x | z).
 
         A decoder that reads pixels makes them one after the other, each the mean of
@@ -87,7 +94,14 @@ class Inference(Hooks):
                 f"{[float(f'{w:.4g}') for w in weights[row]]} in row {row}."
             )
 
-    def reconstruct(self, x, y=None, component=None, seed=None, **draw_options):
+    def reconstruct(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        component: int | None = None,
+        seed: int | None = None,
+        **draw_options: Any,
+    ) -> tf.Tensor:
         """Reconstruct images.
 
         Args:
@@ -114,7 +128,14 @@ class Inference(Hooks):
             **draw_options,
         )
 
-    def generate(self, num, component=None, y=None, seed=None, sampler=None):
+    def generate(
+        self,
+        num: int,
+        component: int | None = None,
+        y: ArrayLike | None = None,
+        seed: int | None = None,
+        sampler: Any = None,
+    ) -> tf.Tensor:
         """Generate images from latents of the model's prior, or of a sampler.
 
         Latents are drawn, and the image is the mean of p(x | z); a decoder that
@@ -146,7 +167,9 @@ class Inference(Hooks):
         y = None if y is None else self.input_checks.one_hot(y, num)
         return self._in_chunks(self.generate_batch, seeds, y, **options)
 
-    def interpolate(self, x0, x1, steps, y=None):
+    def interpolate(
+        self, x0: ArrayLike, x1: ArrayLike, steps: int, y: ArrayLike | None = None
+    ) -> tf.Tensor:
         """Interpolate between images, by their means and weights (MVAE Eq 33-35).
 
         Args:

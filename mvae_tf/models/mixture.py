@@ -1,10 +1,11 @@
 """What MVAE and M-VAE share: K encoders, Dirichlet weights, and their inspection."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE
@@ -180,7 +181,9 @@ class MixtureVAE(BaseVAE):
 
     # === Inspection ===
 
-    def sample_latents(self, x, y=None, seed=None):
+    def sample_latents(
+        self, x: ArrayLike, y: ArrayLike | None = None, seed: int | None = None
+    ) -> tf.Tensor:
         """Draw latents from q(z | x), `[B, K, Z]`.
 
         Args:
@@ -196,7 +199,13 @@ class MixtureVAE(BaseVAE):
         posterior = self.infer(x, y)
         return noise.normal("z", posterior.mean, posterior.stddev)
 
-    def dependence_matrix(self, x, y=None, seed=None, squared=False):
+    def dependence_matrix(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        seed: int | None = None,
+        squared: bool = False,
+    ) -> tf.Tensor:
         """Compute pairwise dHSIC between the latents of the components (MVAE Fig 12).
 
         Args:
@@ -213,7 +222,13 @@ class MixtureVAE(BaseVAE):
             raise ValueError(f"Expected at least 2 images, got {len(z)}.")
         return divergences.pairwise_dhsic(z, squared=squared)
 
-    def cross_reconstruct(self, x, permutation, component=None, y=None):
+    def cross_reconstruct(
+        self,
+        x: ArrayLike,
+        permutation: Sequence[int],
+        component: int | None = None,
+        y: ArrayLike | None = None,
+    ) -> tf.Tensor:
         """Reconstruct with sub-decoder i fed by encoder permutation[i] (Fig 3, 7).
 
         Args:
@@ -248,12 +263,18 @@ class MixtureVAE(BaseVAE):
         weights = self._select(posterior.weights, component)
         return self.decode_batch(z, weights, y)
 
-    def mask_keep_probability(self, threshold=None):
+    def mask_keep_probability(self, threshold: float | None = None) -> float:
         """Compute P(m_i >= threshold) of the mask; 1 without a mask."""
         del threshold
         return 1.0
 
-    def selected_components(self, x, threshold=None, num_draws=16, y=None):
+    def selected_components(
+        self,
+        x: ArrayLike,
+        threshold: float | None = None,
+        num_draws: int = 16,
+        y: ArrayLike | None = None,
+    ) -> SelectedComponents:
         """Count the components that the mask keeps; K without a mask.
 
         Args:
@@ -269,7 +290,12 @@ class MixtureVAE(BaseVAE):
         kept = float(self.num_components * self.mask_keep_probability(threshold))
         return SelectedComponents(kept, kept)
 
-    def prune(self, x, threshold=None, y=None):
+    def prune(
+        self,
+        x: ArrayLike,
+        threshold: float | None = None,
+        y: ArrayLike | None = None,
+    ) -> "MixtureVAE":
         """Make a smaller model with the components that are used most.
 
         The mask's one dropout rate says how many components are kept, not which; usage,
