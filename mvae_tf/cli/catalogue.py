@@ -112,8 +112,8 @@ def _training_settings() -> Iterator[Setting]:
     texts = _described(Training.__doc__ or "", "Attributes")
     for item in dataclasses.fields(Training):
         default = item.default
-        if default is dataclasses.MISSING:
-            default = item.default_factory()  # type: ignore[misc]
+        if item.default_factory is not dataclasses.MISSING:
+            default = item.default_factory()
         text = texts.get(item.name, "")
         yield Setting(item.name, json.dumps(default), "training", text)
 

@@ -230,7 +230,7 @@ def _print_settings(config: RunConfig) -> None:
             for key, value in training.items()
         },
     )
-    run = {"seed": config.seed, "devices": config.devices}
+    run: dict[str, Any] = {"seed": config.seed, "devices": config.devices}
     run |= {"init_from": config.init_from} if config.init_from else {}
     run |= {"import": ", ".join(config.imports)} if config.imports else {}
     _print_group("Run", {key: _value(value) for key, value in run.items()})

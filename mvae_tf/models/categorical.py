@@ -5,6 +5,7 @@ Learning of Multimodal Data" (Entropy 2020).
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import keras
@@ -569,7 +570,7 @@ class CategoricalVAE(BaseVAE):
             ValueError: on images that do not fit the model, and an endless data set.
         """
         self.input_checks.check(x)
-        batches = [x]
+        batches: Iterable = [x]
         if isinstance(x, tf.data.Dataset):
             if x.cardinality() == tf.data.INFINITE_CARDINALITY:
                 raise ValueError("Expected a data set with an end, got an endless one.")

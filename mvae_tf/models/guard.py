@@ -129,7 +129,7 @@ class StepGuard:
         if found_at == _NOTHING:
             return None, ""
         if found_at <= _LABELS:
-            last = self.inputs.num_classes - 1
+            last = self.inputs.last_label
             return (
                 _LABELS - found_at,
                 f"Expected labels in 0..{last}, got others in {{}}.",

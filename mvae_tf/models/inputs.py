@@ -115,7 +115,7 @@ class Inputs:
         y = np.asarray(y)
         if y.dtype.kind not in "biuf":
             raise ValueError(
-                f"Expected labels in 0..{classes - 1}, got {y.dtype.name} values."
+                f"Expected labels in 0..{self.last_label}, got {y.dtype.name} values."
             )
         if y.ndim == 0:
             y = np.full([num], y)
@@ -129,9 +129,14 @@ class Inputs:
         whole = np.isfinite(y).all() and (y == np.floor(y)).all()
         if num and (not whole or y.min() < 0 or y.max() >= classes):
             raise ValueError(
-                f"Expected labels in 0..{classes - 1}, got {y.min()}..{y.max()}."
+                f"Expected labels in 0..{self.last_label}, got {y.min()}..{y.max()}."
             )
         return tf.one_hot(y.astype(np.int32), classes)
+
+    @property
+    def last_label(self) -> int:
+        """The greatest label; -1 for a model without labels."""
+        return (self.num_classes or 0) - 1
 
     def require_labels(self, y: Any) -> None:
         """Check that labels are there, if the model is trained with any.
@@ -142,7 +147,7 @@ class Inputs:
         if self.labels_for and y is None:
             use = {"condition": "conditioned on", "training": "trained with labels of"}
             raise ValueError(
-                f"Expected labels in 0..{self.num_classes - 1} for a model "
+                f"Expected labels in 0..{self.last_label} for a model "
                 f"{use[self.labels_for]} {self.num_classes} classes, got none."
             )
 
@@ -234,7 +239,7 @@ class Inputs:
         classes = self.num_classes
         if not (y.dtype.is_floating or y.dtype.is_integer or y.dtype.is_bool):
             raise ValueError(
-                f"Expected labels in 0..{classes - 1}, got {y.dtype.name} values."
+                f"Expected labels in 0..{self.last_label}, got {y.dtype.name} values."
             )
         # In float64 every integer that can be a label is exact.
         y = tf.cast(y, tf.float64)

@@ -24,7 +24,7 @@ def register(name: str) -> Callable[[type], type]:
         ValueError: another class has the name.
     """
 
-    def decorate(cls: type) -> type:
+    def decorate(cls: Any) -> Any:
         known = _CLASSES.get(name, cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(

@@ -158,4 +158,5 @@ class JensenShannon(PairwiseDistance):
     """Jensen-Shannon divergence by Monte Carlo, at most log 2 nats."""
 
     def distance(self, first, second) -> tf.Tensor:
-        return divergences.jensen_shannon(*first[:2], *second[:2], first[2], second[2])
+        (mean_p, stddev_p, z_p), (mean_q, stddev_q, z_q) = first, second
+        return divergences.jensen_shannon(mean_p, stddev_p, mean_q, stddev_q, z_p, z_q)

@@ -29,7 +29,7 @@ class Part:
         Raises:
             TypeError: the class does not keep an argument under its own name.
         """
-        config = {"name": self.name}
+        config: dict[str, Any] = {"name": self.name}
         for key in inspect.signature(type(self)).parameters:
             if not hasattr(self, key):
                 raise TypeError(
@@ -90,7 +90,7 @@ class Kinds:
             ValueError: another class has the name.
         """
 
-        def decorate(cls: type) -> type:
+        def decorate(cls: Any) -> Any:
             known = self.classes.get(name, cls)
             same = ("__module__", "__qualname__")
             if any(getattr(known, key) != getattr(cls, key) for key in same):

@@ -49,7 +49,10 @@ TRAINING = {
     "patience": 50,
 }
 DISCRETE = ("cp_vae", "indq_vae", "indp_vae", "indqp_vae")
-SIZES = {"mnist": (10, 150, 500), "fashion_mnist": (10, 150, 500)}
+SIZES: dict[str, tuple[int, ...]] = {
+    "mnist": (10, 150, 500),
+    "fashion_mnist": (10, 150, 500),
+}
 SIZES |= {"omniglot": (50, 500)}
 
 # -ELBO in nats of MNIST, Fashion-MNIST and Omniglot, in the order of SIZES.

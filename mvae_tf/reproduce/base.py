@@ -70,6 +70,10 @@ class Run:
 class Experiment:
     """What `Table` and `Figure` share."""
 
+    def runs(self, scale: str) -> list[Run]:
+        """The runs that it shows at a scale."""
+        raise NotImplementedError
+
     def datasets(self, scale: str) -> list[str]:
         """Names of the data sets of its runs."""
         return list(dict.fromkeys(run.dataset for run in self.runs(scale)))

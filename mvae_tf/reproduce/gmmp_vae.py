@@ -15,7 +15,7 @@ __all__ = ["PAPER"]
 # The rows with CNN and Pixel networks get the MLP as well, because those networks take
 # days to train without an accelerator.
 MLP = 'network={"name": "gated_mlp", "initializer": "he"}'
-REDUCED = {
+REDUCED: dict[str, tuple[str, ...]] = {
     "mnist": ("epochs=30", "warmup_epochs=10", MLP),
     "omniglot": ("epochs=100", "warmup_epochs=30", MLP),
     "frey_faces": ("epochs=60", "warmup_epochs=20", MLP),

@@ -54,7 +54,9 @@ def records(table: Table, trained: Iterable[Trained]) -> list[Row]:
     rows = []
     for (run, _), seeds in groups.items():
         reported = table.reported(run)
-        entries = [(e.row, e.metric, e.value) for e in reported]
+        entries: list[tuple[str, str, float | None]] = [
+            (e.row, e.metric, e.value) for e in reported
+        ]
         known = {e.metric for e in reported}
         beside = [m for m in (*table.also, *table.beside) if m not in known]
         entries += [(run.label, metric, None) for metric in beside]

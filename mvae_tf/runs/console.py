@@ -64,8 +64,8 @@ class Console(keras.callbacks.Callback):
         shape = " x ".join(map(str, splits.input_shape))
         classes = f", {splits.num_classes} classes" if splits.num_classes else ""
         parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
-        rate = training.learning_rate
-        rate = rate["class_name"] if isinstance(rate, dict) else f"{rate:g}"
+        given = training.learning_rate
+        rate = given["class_name"] if isinstance(given, dict) else f"{given:g}"
         origin = f" (preset {config.preset})" if config.preset else ""
         state = f", continues at step {step:,}" if step else ""
         if config.init_from:

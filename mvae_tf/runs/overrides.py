@@ -185,7 +185,8 @@ def _set_serialized(training: Training, head: str, key: str, value: Any) -> Trai
     known = optimizers.arguments(find(old["class_name"]))
     choice(key, known, f"argument of {old['class_name']},")
     changed = {**old, "config": old["config"] | {key: value}}
-    return dataclasses.replace(training, **{head: changed})
+    changes: dict[str, Any] = {head: changed}
+    return dataclasses.replace(training, **changes)
 
 
 def _checked(key: str, old: Any, new: Any) -> Any:

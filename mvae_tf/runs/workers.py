@@ -12,10 +12,10 @@ that they share.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -29,7 +29,8 @@ __all__ = [
 ]
 
 
-class Worker(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Worker:
     """One of the processes that train a model together.
 
     Attributes:

@@ -133,7 +133,7 @@ class Network(Part):
     """
 
     autoregressive = False
-    image_shape = None
+    image_shape: Any = None
 
     def for_images(self, image_shape):
         """Return the same network, fitted to images of one shape.
