@@ -83,6 +83,7 @@ def site(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_site_builds_and_needs_no_network(site):
     pages = list(site.rglob("*.html"))
     assert len(pages) > 60
@@ -105,6 +106,7 @@ def test_the_site_builds_and_needs_no_network(site):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_pages_of_models_and_the_reference_are_filled(site):
     mvae = (site / "models/mvae.html").read_text("utf-8")
     assert "\\[" in mvae
