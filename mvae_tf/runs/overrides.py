@@ -23,6 +23,9 @@ _PARTS = {
     "independence": independence,
 }
 
+# Arguments that are a number, or the name or the configuration of a part.
+_NUMBER_OR_PART = ("temperature",)
+
 # What other libraries and the papers call a setting.
 _OTHER_NAMES = {
     "lr": "learning_rate",
@@ -119,7 +122,8 @@ def _set(config: RunConfig, key: str, value: Any) -> RunConfig:
     if key in training:
         changed = _set_training(config.training, key, value)
         return dataclasses.replace(config, training=changed)
-    value = _checked(key, arguments.get(key), value)
+    if not (key in _NUMBER_OR_PART and isinstance(value, str | dict)):
+        value = _checked(key, arguments.get(key), value)
     return dataclasses.replace(config, arguments=config.arguments | {key: value})
 
 

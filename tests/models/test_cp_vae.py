@@ -24,7 +24,7 @@ from mvae_tf.models.categorical import (
 from mvae_tf.models.hooks import Draw, Posterior
 from mvae_tf.noise import BatchNoise, RowNoise, index_seeds, step_seed
 from mvae_tf.presets import cp_vae
-from mvae_tf.runs import training
+from mvae_tf.runs import overrides, training
 
 HIDDEN = 6
 LAYERS = ["trunk", "category_head", "gate", "gaussian_head"]
@@ -573,6 +573,19 @@ def test_a_resumed_run_has_the_temperatures_of_an_undisturbed_one(tmp_path):
         states.append(harness.arrays_of(model))
     np.testing.assert_allclose(model.current_temperature, np.exp(-0.1 * 6), rtol=1e-6)
     assert not harness.differ(*states)
+
+
+@pytest.mark.parametrize(
+    ("setting", "rate"),
+    [("annealed", 3e-5), ('{"name": "annealed", "rate": 0.1}', 0.1)],
+)
+def test_a_setting_of_a_run_can_anneal_the_temperature(setting, rate):
+    config = RunConfig("indqp_vae", {"temperature": 0.67})
+    config = overrides.apply(config, [f"temperature={setting}"])
+    model = mvae_tf.create("indqp_vae", (4, 4, 1), **config.arguments)
+    assert model.temperature.rate == rate
+    with pytest.raises(ValueError, match="temperature a number, got True"):
+        overrides.apply(RunConfig("indqp_vae"), ["temperature=true"])
 
 
 @pytest.mark.parametrize("name", ["cp_vae", "indp_vae", "indq_vae", "indqp_vae"])
