@@ -58,7 +58,7 @@ class CGM(BaseVAE):
     than from N(r, s^2 I) alone. `effective_sample_size` says how many count; where it
     is a few, the estimate is too low, and no number to compare models by.
 
-    Labels are needed to train and evaluate CGM2, and for nothing else; the label given
+    Labels are needed to train and evaluate CGM2, and for nothing else; the label passed
     to `generate` is the category to draw from.
 
     Args:

@@ -169,11 +169,12 @@ def _sources(sources, num):
     """Return the indices as a list of ints; None stays None."""
     if sources is None:
         return None
-    given = list(sources)
-    if len(given) != num or any(
-        isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < num for i in given
+    indices = list(sources)
+    if len(indices) != num or any(
+        isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < num
+        for i in indices
     ):
         raise ValueError(
             f"Expected latent_sources as {num} indices in 0..{num - 1}, got {sources}."
         )
-    return given
+    return indices

@@ -1,16 +1,17 @@
 """Encoders, sub-decoders and mix-decoders with the component axis inside.
 
-A network is a part (`MLP`, `GatedMLP`, `Conv`, `GatedConv`, `Pixel`, `DCGAN`). Once
-told the shape of the images by `for_images`, it makes three kinds of Keras layer:
+A network is a part (`MLP`, `GatedMLP`, `Conv`, `GatedConv`, `Pixel`, `DCGAN`), or made
+of your own Keras models (`FromKeras`). Once told the shape of the images by
+`for_images`, it makes three kinds of Keras layer from a `NetworkSpec`:
 
-- `encoder(K, latent_dim)`: x `[B, ...]` -> mean `[B, K, Z]`, stddev `[B, K, Z]` (None
-  with `deviations=False`) and, for mixtures, positive scores `[B, K]`;
-- `sub_decoder(K)`: z `[B, K, Z]` -> features `[K, B, ...]`, one set a component;
-- `mix_decoder(channels)`: features `[B, ...]` -> likelihood features `[B, H, W, C]`,
-  shared by the components, or `[K, B, ...]` -> `[K, B, H, W, C]` with K sets of
-  weights of its own; that of an `autoregressive` network takes the image, too.
+- `encoder(spec)`: x `[B, ...]` -> mean `[B, K, Z]`, stddev `[B, K, Z]` and, for
+  mixtures, positive scores `[B, K]`;
+- `sub_decoder(spec)`: z `[B, K, Z]` -> features `[K, B, ...]`, one set per component;
+- `mix_decoder(spec)`: features `[B, ...]` -> likelihood features `[B, H, W, C]`, shared
+  by the components, or `[K, B, ...]` -> `[K, B, H, W, C]` with K sets of weights; that
+  of an `autoregressive` network takes the image, too.
 
-The fully connected ones have a fourth, `trunk()`: x -> features `[B, hidden]`, the
+The fully connected ones have a fourth, `trunk(spec)`: x -> features `[B, hidden]`, the
 encoder without its heads, for models that put heads of their own on it.
 
 Layers are called as `layer(inputs, labels=None, noise=None, training=False)`; labels

@@ -226,7 +226,7 @@ class ConvSubDecoder(Branches):
 
 
 class ConvMixDecoder(Branches):
-    """Convolutions to the image, shared or one stack a component."""
+    """Convolutions to the image, shared or one stack per component."""
 
     def __init__(self, shared, **kwargs):
         super().__init__(**kwargs)

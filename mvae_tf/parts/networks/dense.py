@@ -1,4 +1,4 @@
-"""What fully connected networks share, whatever their layers: places in a model."""
+"""Encoders, sub-decoders and mix-decoders of fully connected networks."""
 
 import math
 
@@ -30,7 +30,7 @@ class Trunk:
     """Features `[B, hidden]` of images, before any head."""
 
     def call(self, x, noise=None, training=False):
-        """See the class."""
+        """Compute the features `[B, hidden]` of images `x`."""
         return tf.squeeze(self.run(_flat(x), noise, training), axis=0)
 
 
@@ -38,11 +38,11 @@ class Encoder:
     """K encoders on flattened images; labels are appended to the pixels."""
 
     def head(self, features):
-        """Mean, stddev and scores from the features `[B, K, O]` of the last layer."""
+        """Split the last layer's `[B, K, O]` into mean, stddev and scores."""
         raise NotImplementedError
 
     def call(self, x, labels=None, noise=None, training=False):
-        """See the class."""
+        """Compute mean, stddev `[B, K, Z]` and scores `[B, K]` of images `x`."""
         x = _flat(x)
         if labels is not None:
             x = tf.concat([x, tf.cast(labels, x.dtype)], axis=-1)
@@ -53,7 +53,7 @@ class SubDecoder:
     """K sub-decoders; labels are appended to each component's latents."""
 
     def call(self, z, labels=None, noise=None, training=False):
-        """See the class."""
+        """Compute features `[K, B, ...]` from latents `z [B, K, Z]`."""
         z = tf.transpose(z, [1, 0, 2])
         if labels is not None:
             labels = tf.cast(labels, z.dtype)[tf.newaxis]
@@ -63,7 +63,7 @@ class SubDecoder:
 
 
 class MixDecoder:
-    """Decoder from features to the image, shared (K = 1 inside) or one a component.
+    """Decoder from features to the image, shared (K = 1 inside) or one per component.
 
     Args:
         output_shape: shape of what it makes of one image.
@@ -77,7 +77,7 @@ class MixDecoder:
         self.shared = shared
 
     def call(self, features, noise=None, training=False):
-        """See the class."""
+        """Compute outputs of the likelihood from features."""
         if self.shared:
             features = tf.expand_dims(features, 0)
         outputs = self.run(features, noise, training)

@@ -65,7 +65,7 @@ class ComponentLinear(ComponentNetwork):
     """K linear layers, gated or not, as one batched matrix product.
 
     Args:
-        num_components: K.
+        num_components: int, K.
         input_units, units: sizes of the input and of the output.
         gated: whether the output is h(x) * sigmoid(g(x)).
         initializer: "glorot" or "he".
@@ -126,7 +126,7 @@ class GatedStack(DenseStack):
     """Gated layers in a row, and a linear one at the end if `linear`.
 
     Args:
-        num_components: K.
+        num_components: int, K.
         units: sizes of the input and of each layer's output.
         linear: whether the last layer has no gate.
         initializer: "glorot" or "he".
@@ -175,7 +175,7 @@ class GatedSubDecoder(SubDecoder, GatedStack):
 
 
 class GatedMixDecoder(MixDecoder, GatedStack):
-    """Decoder from features to the image, shared (K = 1 inside) or one a component."""
+    """Decoder from features to the image, shared or one per component."""
 
 
 @register("gated_mlp")

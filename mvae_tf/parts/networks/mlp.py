@@ -34,7 +34,7 @@ class ComponentDense(ComponentNetwork):
     """K dense layers as one batched matrix product.
 
     Args:
-        num_components: K.
+        num_components: int, K.
         input_units, units: sizes of the input and of the output.
         activation: name of a Keras activation, or None.
         seed: int; component i starts from the same weights whatever K is.
@@ -126,7 +126,7 @@ class MLPSubDecoder(SubDecoder, _Stack):
 
 
 class MLPMixDecoder(MixDecoder, _Stack):
-    """Decoder from features to the image, shared (K = 1 inside) or one a component."""
+    """Decoder from features to the image, shared or one per component."""
 
 
 @register("mlp")
