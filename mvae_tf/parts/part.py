@@ -138,7 +138,14 @@ class Kinds:
         for key, parameter in known.items():
             if parameter.default is parameter.empty and key not in arguments:
                 raise ValueError(f"Expected {key} for {self.what} {kind.name!r}.")
-        return kind(**arguments)
+        try:
+            return kind(**arguments)
+        except (TypeError, IndexError) as error:
+            # Such as a text or a list in the place of a number.
+            raise ValueError(
+                f"Expected {self.what} {kind.name!r} with arguments of the right "
+                f"types, got {arguments}: {error}."
+            ) from error
 
     def _checked(self, part):
         """Return the part, if its configuration makes an equal one."""

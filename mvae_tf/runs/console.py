@@ -77,9 +77,10 @@ class Console(keras.callbacks.Callback):
             f"of {shape}{classes}",
             "Model": f"{config.model}{origin}: K = {model.num_components}, "
             f"{model.latent_dim} latent dimensions, {parameters:,} parameters",
-            "Training": f"{training.epochs:,} epochs of {splits.steps_per_epoch:,} "
-            f"steps of {training.batch_size:,} images, {total:,} steps in all; "
-            f"{training.optimizer['class_name']}, learning rate {rate}",
+            "Training": f"epochs {training.epochs:,}, steps per epoch "
+            f"{splits.steps_per_epoch:,}, steps in all {total:,}, images per step "
+            f"{training.batch_size:,}; {training.optimizer['class_name']}, learning "
+            f"rate {rate}",
             "Device": _devices(config.devices),
             "Watch": f"tensorboard --logdir {output / 'logs'}",
         }

@@ -387,7 +387,7 @@ def test_training_says_what_it_does(run, capsys, tmp_path):
         f"Run       {output}",
         "Data      digits: 64 training, 64 validation and 64 test images of 8 x 8 x 1",
         "mvae: K = 2, 3 latent dimensions",
-        "1 epochs of 1 steps of 128 images, 1 steps in all; Adam, learning rate 0.001",
+        "epochs 1, steps per epoch 1, steps in all 1, images per step 128; Adam, ",
         "Device    CPU",
         f"tensorboard --logdir {output}/logs",
         "First step after",

@@ -64,6 +64,8 @@ def test_settings_apply_in_turn():
         ("kl_weight=true", r"Expected kl_weight a number, got True"),
         ("mask.renormalize=1", r"Expected mask.renormalize true or false, got 1"),
         ("input_shape=5", r"Expected input_shape a list, got 5"),
+        ("mixing.prior=x", r"dirichlet' with arguments of the right types, got"),
+        ("mixing.prior=[1]", r"dirichlet' with arguments of the right types, got"),
         ("epochs=1.5", r"Expected epochs an integer >= 1, got 1.5"),
         ("mask.temperature=-1", r"Expected temperature > 0, got -1"),
         ("mask.placement=here", r"Unknown placement 'here'"),
