@@ -53,7 +53,6 @@ def of_numbers(results: Mapping[str, Any], diverged: str = "") -> dict[str, str]
     draws = results.get("log_likelihood_ess")
     if draws is not None and draws < _FEW_DRAWS:
         reason = f"effective sample size of {draws:.2g}: likely too low"
-        for name in ("log_likelihood", "log_likelihood_ess"):
-            reasons.setdefault(name, reason)
+        reasons.setdefault("log_likelihood", reason)
         reasons.setdefault("bits_per_dim", reason.replace("too low", "too high"))
     return reasons

@@ -382,8 +382,9 @@ def test_missing_data_leave_the_old_figures(tmp_path):
 @pytest.mark.parametrize("name", ["metrics.json", "history.csv", "model.keras"])
 def test_damaged_file_is_named(tmp_path, name):
     make_run(tmp_path, make_model())
-    with (tmp_path / name).open("ab") as file:
-        file.write(b" ")
+    content = bytearray((tmp_path / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(storage.DamagedFile, match=f"{name} is damaged") as error:
         write_report(tmp_path)
     assert "\n" not in str(error.value)
