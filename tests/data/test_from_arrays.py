@@ -342,6 +342,25 @@ def test_16_bit_colours_are_refused(tmp_path):
         data.load(f"folder:{tmp_path}")
 
 
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "L"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_of_every_kind_is_read_as_by_tensorflow(tmp_path, mode, progressive):
+    photo = Image.fromarray(pixels(9, 9, 3)).resize((40, 30)).convert(mode)
+    x, _ = folder_of(tmp_path, photo, ".jpg", progressive=progressive).arrays("test")
+    expected = tf.io.decode_image(tf.io.read_file(str(tmp_path / "0.jpg")))
+    np.testing.assert_array_equal(np.rint(255 * x[0]), expected)
+
+
+def test_a_file_that_pillow_cannot_open_is_named(tmp_path):
+    for i in range(3):
+        Image.fromarray(GREY).save(tmp_path / f"{i}.png")
+    content = bytearray((tmp_path / "1.png").read_bytes())
+    content[20:24] = b"\xff" * 4  # An absurd height.
+    (tmp_path / "1.png").write_bytes(content)
+    with pytest.raises(ValueError, match="Expected an image, cannot decode .*1.png"):
+        data.load(f"folder:{tmp_path}")
+
+
 def test_opaque_alpha_is_dropped(tmp_path):
     x, _ = folder_of(
         tmp_path, Image.new("RGBA", (4, 3), (51, 0, 255, 255)), ".png"

@@ -188,8 +188,9 @@ def _inspected(path: str) -> tuple[int, tuple[int, int], bool]:
     Raises:
         ValueError: It is no image, or one that would lose something.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
+    deep = transparent = False
     try:
         with Image.open(path) as image:
             exif = image.getexif() if "exif" in image.info else {}
@@ -197,35 +198,32 @@ def _inspected(path: str) -> tuple[int, tuple[int, int], bool]:
             width, height = image.size
             if orientation in (5, 6, 7, 8):
                 width, height = height, width
-            kind = OTHER
-            if image.format == "JPEG" and orientation == 1:
-                kind = JPEG
-            elif (
-                image.format == "PNG"
-                and image.mode in ("L", "RGB")
-                and orientation == 1
-            ):
+            png = image.format == "PNG"
+            kind = JPEG if image.format == "JPEG" else OTHER
+            if png and image.mode in ("L", "RGB"):
                 kind = PNG
-            if image.mode[0] in "IF" or (
-                image.format == "PNG" and _bit_depth(path) > 8
-            ):
-                raise ValueError(
-                    f"Expected images of 8 bits per channel, got more in {path}: scale "
-                    "and convert it first."
-                )
-            if image.has_transparency_data:
+            if orientation != 1 or image.has_transparency_data:
                 kind = OTHER
-                if np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
-                    raise ValueError(
-                        f"Expected opaque images, got transparent pixels in {path}: "
-                        "put it on a background first."
-                    )
+            deep = image.mode[0] in "IF" or (png and _bit_depth(path) > 8)
+            if image.has_transparency_data:
+                transparent = np.asarray(image.convert("RGBA"))[..., 3].min() < 255
             grey = image.mode in ("1", "L", "LA")
             if image.mode in ("P", "PA"):
                 rgb = np.asarray(image.convert("RGB"))
                 grey = bool((rgb == rgb[..., :1]).all())
-    except (UnidentifiedImageError, OSError, SyntaxError, EOFError) as error:
+    except Exception as error:
+        # Damaged files have been seen to raise errors of many kinds.
         raise _undecodable(path, 0) from error
+    if deep:
+        raise ValueError(
+            f"Expected images of 8 bits per channel, got more in {path}: scale and "
+            "convert it first."
+        )
+    if transparent:
+        raise ValueError(
+            f"Expected opaque images, got transparent pixels in {path}: put it on a "
+            "background first."
+        )
     return kind, (height, width), grey
 
 
