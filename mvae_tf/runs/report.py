@@ -47,6 +47,7 @@ th, td { text-align: left; vertical-align: top; padding: .35rem .9rem .35rem 0;
   border-bottom: 1px solid var(--line); white-space: pre-line; }
 th { font-weight: 600; }
 table + table { margin-top: 1.5rem; }
+.plain :is(th, td:not(:first-child)) { overflow-wrap: normal; }
 figure { margin: 0 0 2rem; }
 figure img { max-width: 100%; height: auto; display: block; background: #fff;
   border-radius: 6px; }
@@ -176,7 +177,7 @@ def _heading(run):
                 "method."
             )
         )
-    parts.append(_table(None, _facts(run)))
+    parts.append(_table(None, _facts(run), ""))
     parts.append(_files(run.folder))
     return "\n".join(parts)
 
@@ -316,7 +317,7 @@ def _last_epoch(run):
         parts.append(_note(f"Training ended after {epoch:g} of {planned} epochs."))
     return [
         *parts,
-        _table(["quantity", "training", "validation"], rows, wide=False),
+        _table(["quantity", "training", "validation"], rows, "plain"),
         _quiet(
             "Means over the epoch. The loss is the weighted sum of the terms, in nats "
             "per image; the terms stand before their weights."
@@ -365,7 +366,7 @@ def _settings(run):
         "training": values["training"],
     }
     return [
-        _table([title, "value"], [[k, _setting(v)] for k, v in group.items()], False)
+        _table([title, "value"], [[k, _setting(v)] for k, v in group.items()], "")
         for title, group in groups.items()
     ]
 
@@ -382,7 +383,7 @@ def _repetition(run):
         "<p>Beside the run's folder, which holds all settings:</p>",
         f"<pre>python -c {_escape(shlex.quote(code))}</pre>",
         "<p>The same machine and versions give the same weights, bit for bit.</p>",
-        _table(["package", "version"], rows, wide=False) if rows else "",
+        _table(["package", "version"], rows, "plain"),
     ]
 
 
@@ -422,13 +423,14 @@ def _quiet(text):
     return f'<p class="quiet">{_escape(text)}</p>'
 
 
-def _table(header, rows, wide=True):
+def _table(header, rows, kind="wide"):
     """Makes a table of texts, which keep their line breaks.
 
     Args:
         header: Names of the columns, or None.
         rows: Sequence of rows of texts.
-        wide: Whether the cells of a row stand below each other on a narrow screen.
+        kind: "wide" for a table whose cells stand below each other on a narrow screen,
+            "plain" for one of short words and numbers that do not break, "" for others.
     """
     if not rows:
         return ""
@@ -440,8 +442,7 @@ def _table(header, rows, wide=True):
         heads = [""] * len(row) if header is None else header
         cells = "".join(map(_cell, row, heads))
         lines.append(f"<tr>{cells}</tr>")
-    kind = ' class="wide"' if wide and header is not None else ""
-    return f"<table{kind}>\n" + "\n".join(lines) + "\n</table>"
+    return f'<table class="{kind}">\n' + "\n".join(lines) + "\n</table>"
 
 
 class _Marked(NamedTuple):
