@@ -33,8 +33,8 @@ def in_memory(arrays: dict[str, Any], request: Request, where: str) -> Parts:
     parts = _split(_checked(arrays, request, where), request, where)
     num_classes = arrays.get("num_classes")
     labels = [y for _, y in parts if y is not None]
-    if num_classes is None and labels:
-        num_classes = number_of_classes(labels, where)
+    if labels:
+        num_classes = number_of_classes(labels, where, num_classes)
     parts = [(_fitted(x, request, where), y) for x, y in parts]
     train, validation, test = (examples_of(x, y) if len(x) else None for x, y in parts)
     return Parts(train, validation, test, num_classes)

@@ -155,19 +155,29 @@ def checked_labels(y: np.ndarray, num_examples: int, where: str) -> np.ndarray:
     return y.reshape(-1).astype(np.int64)
 
 
-def number_of_classes(labels: list[np.ndarray], where: str) -> int:
+def number_of_classes(
+    labels: list[np.ndarray], where: str, stated: int | None = None
+) -> int:
     """Return the number of classes that the labels of all parts stand for.
 
     Args:
         labels: Checked labels of each part.
         where: Name of the data set for errors.
+        stated: Number of classes that the source states, or None.
 
     Raises:
-        ValueError: The labels do not begin at 0, or name more classes than there are
-            examples, so that they cannot be class numbers.
+        ValueError: There are labels beyond the stated number; or, where none is stated,
+            labels that do not begin at 0 or name more classes than there are examples,
+            so that they cannot be class numbers.
     """
     every = np.concatenate(labels)
     low, high = every.min(), every.max()
+    if stated is not None:
+        if high >= stated:
+            raise ValueError(
+                f"Expected labels in 0..{stated - 1} in {where}, got {low}..{high}."
+            )
+        return stated
     if low > 0 or high >= len(every):
         raise ValueError(
             f"Expected labels that number the classes from 0 on in {where}, got "

@@ -120,7 +120,8 @@ def source(name: str, about: str, takes: str = "", suffix: str = "") -> Callable
         suffix: Suffix of files that this source reads when no name is given.
 
     Returns:
-        A decorator, which returns the function unchanged.
+        A decorator, which returns the function unchanged and raises ValueError if
+        another function has the name.
 
     Example:
         >>> @mvae_tf.data.source("noise", "1,000 4x4 images of uniform noise")
@@ -131,10 +132,18 @@ def source(name: str, about: str, takes: str = "", suffix: str = "") -> Callable
     """
 
     def register(read: Callable) -> Callable:
+        known = _SOURCES[name].read if name in _SOURCES else read
+        if _origin(known) != _origin(read):
+            raise ValueError(f"Expected a name that no data source has, got {name!r}.")
         _SOURCES[name] = Source(name, about, read, takes, suffix)
         return read
 
     return register
+
+
+def _origin(read: Callable) -> str:
+    """Where a function was defined: equal for one that is defined anew."""
+    return f"{read.__module__}.{getattr(read, '__qualname__', read)}"
 
 
 def sources() -> dict[str, str]:

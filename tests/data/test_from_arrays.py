@@ -426,3 +426,14 @@ def test_a_source_is_one_function(no_trace):
     assert (splits.input_shape, splits.num_classes) == ((4, 4, 1), 5)
     assert (splits.num_train, splits.num_validation, splits.num_test) == (6, 4, 4)
     assert read_ramp is registry.find("ramp:levels.txt")[0].read
+    with pytest.raises(ValueError, match="that no data source has, got 'ramp'"):
+        data.source("ramp", "another")(lambda request: {})
+    with pytest.raises(ValueError, match="no data source has, got 'mnist'"):
+        data.source("mnist", "another")(lambda request: {})
+
+    @data.source("few", "more labels than classes")
+    def read_few(request):
+        return {"x": pixels(9, 4), "y": np.arange(9), "num_classes": 3}
+
+    with pytest.raises(ValueError, match="Expected labels in 0..2 in few, got 0..8"):
+        data.load("few")
