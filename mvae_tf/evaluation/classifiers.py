@@ -79,7 +79,7 @@ class Classifier:
         return probabilities, features
 
 
-def inception(value_range: tuple[float, float] = (0.0, 1.0)) -> Classifier:
+def inception(value_range: tuple[float, float] | None = (0.0, 1.0)) -> Classifier:
     """Loads Keras' InceptionV3, trained on ImageNet, for colour images of any size.
 
     Images are resized to 299 x 299 (bilinear) and scaled to [-1, 1]. Published scores
@@ -92,7 +92,12 @@ def inception(value_range: tuple[float, float] = (0.0, 1.0)) -> Classifier:
 
     Raises:
         OSError: The weights are not at hand and cannot be downloaded.
+        ValueError: The values are unbounded, and so no pixels.
     """
+    if value_range is None:
+        raise ValueError(
+            "Expected images with a value_range for InceptionV3, got unbounded values."
+        )
     try:
         trunk = keras.applications.InceptionV3(weights="imagenet")
     except Exception as error:

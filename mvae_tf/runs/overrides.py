@@ -174,7 +174,8 @@ def _set_training(training: Training, key: str, value: Any) -> Training:
             value = {"class_name": value, "config": {"initial_learning_rate": rate}}
         else:
             value = {"class_name": value, "config": {}}
-    return dataclasses.replace(training, **{key: value})
+    changes: dict[str, Any] = {key: value}
+    return dataclasses.replace(training, **changes)
 
 
 def _set_serialized(training: Training, head: str, key: str, value: Any) -> Training:
