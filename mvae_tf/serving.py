@@ -16,9 +16,20 @@ and of nothing else, so that a server may join and split batches as it likes:
 |                   | `position` `[B]`, 0 at x0 and 1 at x1 |                       |
 
 `serving_default` reconstructs from posterior means and expected weights. `images` are
-`[B, H, W, C]` (or `[B, P]` for vectors) in the pixel scale of the likelihood. Row i of
+`[B, H, W, C]` (or `[B, P]` for vectors) in the pixel scale of the likelihood. A request
+is refused, as the methods of the model refuse it, for pixels that are not finite or out
+of the likelihood's range, latents and positions that are not finite, weights that are
+negative or do not sum to 1, and unknown labels. Row i of
 `model.generate(num, seed=s)` is what `generate` answers to the row `[i, s]`. The
 signatures of a conditional model have one more input, `label` int32 `[B]`.
+
+Each version holds a request for every signature, in the file that TF Serving runs
+before it answers (`assets.extra/tf_serving_warmup_requests`), so that no client waits
+for the first one.
+
+`format="litert"` and `format="onnx"` write each signature as a file for LiteRT or ONNX
+instead, without checks of requests, and without `generate`, whose random numbers and
+loop over rows neither can run.
 """
 
 import contextlib
@@ -26,6 +37,7 @@ import os
 import re
 import shutil
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -36,9 +48,12 @@ import tensorflow as tf
 
 from mvae_tf.models.base import BaseVAE
 from mvae_tf.noise import index_seeds
+from mvae_tf.parts.part import choice
 from mvae_tf.storage import StorageError
 
-__all__ = ["export"]
+__all__ = ["FORMATS", "export"]
+
+FORMATS = ("saved_model", "litert", "onnx")
 
 _TEMPORARY = re.compile(r"\.tmp-(\d{1,9})-\d+")
 _ROUNDING = 1e-5
@@ -49,7 +64,7 @@ _HALF_ROUNDING = {"float16": 4e-3, "bfloat16": 3e-2}
 _TURN = threading.Lock()
 
 
-def export(model, base, version=None, sampler=None):
+def export(model, base, version=None, sampler=None, format="saved_model"):
     """A new version of a served model, `<base>/<version>/`.
 
     The version is written to a hidden folder beside its place, loaded back, compared
@@ -63,15 +78,18 @@ def export(model, base, version=None, sampler=None):
         version: int >= 1; None is one more than the highest version in `base`.
         sampler: a `mvae_tf.samplers.Sampler` of the model that `generate` draws the
             latents from, in place of the prior.
+        format: "saved_model"; "litert" or "onnx" for one file, `<signature>.tflite` or
+            `<signature>.onnx`, for each signature but `generate`. ONNX needs the
+            package tf2onnx.
 
     Returns:
         Path of the version's folder.
 
     Raises:
         TypeError: `model` is no model of this library.
-        ValueError: a version that exists or that is no int >= 1, or a model whose
-            answers depend on the batch (`batch_statistics=True`) or change when it is
-            loaded back.
+        ValueError: a version that exists or that is no int >= 1, an unknown format, or
+            a model whose answers depend on the batch (`batch_statistics=True`) or
+            change when it is loaded back.
         mvae_tf.storage.StorageError: the folder cannot be written.
 
     Example:
@@ -85,6 +103,7 @@ def export(model, base, version=None, sampler=None):
         )
     if sampler is not None:
         sampler.check(model)
+    choice(format, FORMATS, "export format")
     base = Path(base)
     with _TURN, _storage_errors(base):
         version = _new_version(base, version)
@@ -93,8 +112,12 @@ def export(model, base, version=None, sampler=None):
         temporary = base / f".tmp-{os.getpid()}-{version}"
         try:
             endpoints = _endpoints(model, sampler)
-            _write(endpoints, temporary)
-            _check(model, endpoints, temporary)
+            if format == "saved_model":
+                _write(endpoints, temporary)
+                _check(model, endpoints, temporary)
+                _write_warmup(model, endpoints, temporary)
+            else:
+                _write_converted(model, endpoints, temporary, format)
             _sync_tree(temporary)
             os.rename(temporary, base / str(version))
             _sync(base)
@@ -104,10 +127,14 @@ def export(model, base, version=None, sampler=None):
 
 
 class _Endpoint(NamedTuple):
-    """Graph function of a signature and the `TensorSpec` of each of its inputs."""
+    """Graph function of a signature, the `TensorSpec` of its inputs, and their checks.
+
+    `checks` maps the name of an input to a function that asserts what it must be.
+    """
 
     function: Callable
     inputs: list
+    checks: dict
 
     def __call__(self, *tensors):
         """Answer to a request, checked here, for servers do not compare shapes."""
@@ -119,6 +146,9 @@ class _Endpoint(NamedTuple):
                 rows,
                 f"Expected as many rows of {spec.name!r} as of {first.name!r}.",
             )
+        for tensor, spec in zip(tensors, self.inputs, strict=True):
+            if spec.name in self.checks:
+                self.checks[spec.name](tensor)
         return self.function(
             *(
                 tf.ensure_shape(tensor, spec.shape)
@@ -131,12 +161,7 @@ def _endpoints(model, sampler):
     """Dict from the name of each signature to its `_Endpoint`."""
 
     def one_hot(label):
-        if label is None:
-            return None
-        message = f"Expected labels in 0..{model.num_classes - 1}."
-        tf.debugging.assert_non_negative(label, message)
-        tf.debugging.assert_less(label, model.num_classes, message)
-        return tf.one_hot(label, model.num_classes)
+        return None if label is None else tf.one_hot(label, model.num_classes)
 
     def reconstruct(x, label=None):
         return {"images": model.reconstruct_batch(x, one_hot(label))}
@@ -169,13 +194,47 @@ def _endpoints(model, sampler):
     pair = [image("x0"), image("x1"), batch_of("position")]
     conditional = model.conditional
     label = [batch_of("label", dtype=tf.int32)] if conditional else []
-    return {
-        "serving_default": _Endpoint(reconstruct, [image("x"), *label]),
-        "encode": _Endpoint(encode, [image("x"), *label]),
-        "decode": _Endpoint(decode, [*latents, *label]),
-        "generate": _Endpoint(generate, [seed, *label]),
-        "interpolate": _Endpoint(interpolate, [*pair, *label]),
+    signatures = {
+        "serving_default": (reconstruct, [image("x"), *label]),
+        "encode": (encode, [image("x"), *label]),
+        "decode": (decode, [*latents, *label]),
+        "generate": (generate, [seed, *label]),
+        "interpolate": (interpolate, [*pair, *label]),
     }
+    checks = _checks(model)
+    return {name: _Endpoint(*parts, checks) for name, parts in signatures.items()}
+
+
+def _checks(model):
+    """Assertions about the values of inputs, by name; those of the model's methods."""
+    low, high = model.input_checks.bounds
+    least = 1.0 - 1e-3 if model.normalized_weights else 0.0
+
+    def every(condition, message):
+        tf.debugging.Assert(tf.reduce_all(condition), [message])
+
+    def pixels(x):
+        # NaN is in no range.
+        message = f"Expected finite {model.input_checks.described_range}."
+        every(tf.math.is_finite(x) & (x >= low) & (x <= high), message)
+
+    def finite(name):
+        return lambda value: every(
+            tf.math.is_finite(value), f"Expected finite values of {name!r}."
+        )
+
+    def weights(value):
+        sums = tf.reduce_sum(value, axis=1, keepdims=True)
+        message = "Expected weights >= 0 whose rows sum to 1."
+        every((value >= -1e-6) & (sums >= least) & (sums <= 1.001), message)
+
+    def labels(value):
+        message = f"Expected labels in 0..{(model.num_classes or 0) - 1}."
+        every((value >= 0) & (value < (model.num_classes or 0)), message)
+
+    images = dict.fromkeys(("x", "x0", "x1"), pixels)
+    numbers = {name: finite(name) for name in ("z", "position")}
+    return images | numbers | {"weights": weights, "label": labels}
 
 
 def _write(endpoints, folder):
@@ -183,6 +242,91 @@ def _write(endpoints, folder):
     for name, endpoint in endpoints.items():
         archive.add_endpoint(name, endpoint.__call__, endpoint.inputs)
     archive.write_out(folder, verbose=False)
+
+
+def _write_warmup(model, endpoints, folder):
+    """A request for each signature, as records that TF Serving replays when it loads.
+
+    A record is a `PredictionLog` of Serving's protocol. Its few fields are written
+    here, because the package that defines them is large and needed for nothing else.
+    """
+    path = folder / "assets.extra" / "tf_serving_warmup_requests"
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as file:
+        for name, endpoint in endpoints.items():
+            inputs = [
+                # An entry of the map of inputs: the name and a tensor.
+                _field(2, _field(1, key.encode()) + _field(2, _proto(value)))
+                for key, value in _example(model, endpoint, rows=1).items()
+            ]
+            # A model's name, which Serving replaces, and the signature's.
+            spec = _field(1, _field(1, b"default") + _field(3, name.encode()))
+            request = spec + b"".join(inputs)
+            file.write(_field(6, _field(1, request)))
+
+
+def _proto(tensor):
+    return tf.make_tensor_proto(tensor.numpy()).SerializeToString()
+
+
+def _field(number, content):
+    """A length-delimited field of a protocol buffer."""
+    length, size = bytearray(), len(content)
+    while size >= 128:
+        length.append(size % 128 + 128)
+        size //= 128
+    return bytes([8 * number + 2, *length, size]) + content
+
+
+# === LiteRT and ONNX ===
+
+
+def _write_converted(model, endpoints, folder, format):
+    """Converts each signature by itself and compares its answers with the model's.
+
+    LiteRT's converter keeps only one of several signatures that it is given at once.
+    """
+    convert, suffix = {"litert": (_litert, ".tflite"), "onnx": (_onnx, ".onnx")}[format]
+    tolerance = _HALF_ROUNDING.get(model.compute_dtype, _ROUNDING)
+    folder.mkdir()
+    for name, endpoint in endpoints.items():
+        if name == "generate":
+            continue
+        function = tf.function(endpoint.function, input_signature=endpoint.inputs)
+        inputs = _example(model, endpoint, rows=3)
+        arrays = {key: value.numpy() for key, value in inputs.items()}
+        content, answer = convert(function, model, arrays)
+        answer = {key: tf.constant(value) for key, value in answer.items()}
+        expected = endpoint(*inputs.values())
+        _compare(answer, expected, tolerance, f"{format} {name!r} to be the model's")
+        (folder / f"{name}{suffix}").write_bytes(content)
+
+
+def _litert(function, model, inputs):
+    """Bytes of a function for LiteRT, and its answer there."""
+    concrete = [function.get_concrete_function()]
+    content = tf.lite.TFLiteConverter.from_concrete_functions(concrete, model).convert()
+    with warnings.catch_warnings():
+        # TensorFlow's own interpreter, which is to move to another package.
+        warnings.simplefilter("ignore")
+        interpreter = tf.lite.Interpreter(model_content=content)
+    return content, interpreter.get_signature_runner()(**inputs)
+
+
+def _onnx(function, model, inputs):
+    """Bytes of a function for ONNX, and its answer by ONNX's reference code."""
+    try:
+        import tf2onnx
+        from onnx.reference import ReferenceEvaluator
+    except ImportError as error:
+        raise ValueError(
+            f"Expected the package tf2onnx for format 'onnx' (pip install tf2onnx): "
+            f"{error}."
+        ) from error
+    proto, _ = tf2onnx.convert.from_function(function, function.input_signature)
+    evaluator = ReferenceEvaluator(proto)
+    answer = dict(zip(evaluator.output_names, evaluator.run(None, inputs), strict=True))
+    return proto.SerializeToString(), answer
 
 
 # === The check of what was written ===
@@ -234,7 +378,10 @@ def _example(model, endpoint, rows):
     }
 
     def images(shape):
-        return random.uniform(low, high, shape)
+        bounded = np.isfinite([low, high]).all()
+        return (
+            random.uniform(low, high, shape) if bounded else random.normal(size=shape)
+        )
 
     return {
         spec.name: tf.cast(

@@ -32,6 +32,7 @@ MODELS = {
     "m_vae": {"num_components": 2, "network": CONV},
     "vae": {"likelihood": "discretized_logistic", "input_shape": (5,)},
 }
+THIRDS = np.full([2, 3], 1 / 3, "float32")
 IMAGES = {"images": ("float32", (None, 8, 8, 1))}
 
 
@@ -277,6 +278,18 @@ def test_eight_threads_get_the_serial_answers(conditional):
         ("generate", {"seed": np.zeros([2, 2], "int32"), "label": [0]}),
         ("serving_default", {"x": np.zeros([2, 8, 8, 1], "float32"), "label": None}),
         ("serving_default", {"image": np.zeros([2, 8, 8, 1], "float32")}),
+        ("serving_default", {"x": np.full([2, 8, 8, 1], 1.1, "float32")}),
+        ("encode", {"x": np.full([2, 8, 8, 1], np.nan, "float32")}),
+        ("encode", {"x": np.full([2, 8, 8, 1], -np.inf, "float32")}),
+        ("decode", {"z": np.full([2, 3, 4], np.nan, "float32"), "weights": THIRDS}),
+        ("decode", {"z": np.zeros([2, 3, 4], "float32"), "weights": 10 * THIRDS}),
+        ("decode", {"z": np.zeros([2, 3, 4], "float32"), "weights": -THIRDS}),
+        ("decode", {"z": np.zeros([2, 3, 4], "float32"), "weights": np.nan * THIRDS}),
+        (
+            "interpolate",
+            dict.fromkeys(("x0", "x1"), np.zeros([2, 8, 8, 1], "float32"))
+            | {"position": np.full(2, np.inf, "float32")},
+        ),
     ],
 )
 def test_a_bad_request_is_an_error_and_no_crash(conditional, name, inputs):
@@ -343,6 +356,58 @@ def test_models_with_priors_of_their_own(name, arguments, tmp_path):
     assert set(signature.structured_input_signature[1]) == {"seed"}
     images = signature(seed=tf.constant([[0, 7], [1, 7]]))["images"]
     np.testing.assert_allclose(images, model.generate(2, seed=7), atol=1e-5)
+
+
+def test_numbers_without_bounds(tmp_path):
+    likelihood = {"name": "gaussian", "activation": "linear"}
+    likelihood |= {"low": -np.inf, "high": np.inf}
+    model = make("vae", input_shape=(5,), likelihood=likelihood)
+    served = tf.saved_model.load(str(mvae_tf.export(model, tmp_path))).signatures
+    x = np.random.default_rng(0).normal(0.0, 100.0, (4, 5)).astype("float32")
+    images = served["serving_default"](x=x)["images"]
+    np.testing.assert_allclose(images, model.reconstruct(x), rtol=1e-5, atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Expected finite"):
+        served["encode"](x=np.full([1, 5], np.inf, "float32"))
+
+
+def test_a_version_holds_a_warm_up_request_for_each_signature(conditional):
+    logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    model, folder, served = conditional
+    path = folder / "assets.extra" / "tf_serving_warmup_requests"
+    found = set()
+    for record in tf.data.TFRecordDataset(str(path)):
+        request = logs.PredictionLog.FromString(record.numpy()).predict_log.request
+        name = request.model_spec.signature_name
+        inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
+        served[name](**inputs)
+        found.add(name)
+    assert found == set(served)
+
+
+@pytest.mark.parametrize("label", ["mvae", "m_vae"])
+@pytest.mark.parametrize(("format", "suffix"), [("litert", "tflite"), ("onnx", "onnx")])
+def test_other_formats_hold_all_signatures_but_generate(
+    label, format, suffix, tmp_path
+):
+    if format == "onnx":
+        pytest.importorskip("tf2onnx")
+    # The answers are compared with the model's before a version appears.
+    folder = mvae_tf.export(make(label, **MODELS[label]), tmp_path, format=format)
+    names = ("decode", "encode", "interpolate", "serving_default")
+    assert listing(folder) == [f"{name}.{suffix}" for name in names]
+
+
+def test_onnx_without_its_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(ValueError, match="Expected the package tf2onnx for format"):
+        mvae_tf.export(make(), tmp_path, format="onnx")
+    assert listing(tmp_path) == []
+
+
+def test_unknown_format(tmp_path):
+    with pytest.raises(ValueError, match="Unknown export format 'lite'"):
+        mvae_tf.export(make(), tmp_path, format="lite")
+    assert listing(tmp_path) == []
 
 
 @pytest.mark.extra

@@ -302,10 +302,10 @@ def interpolate(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """A new version for TensorFlow Serving."""
+    """A new version for TensorFlow Serving, LiteRT or ONNX."""
     model = _load(options)
     sampler = _sampler(options, model)
-    folder = mvae_tf.export(model, options.to, options.version, sampler=sampler)
+    folder = mvae_tf.export(model, options.to, options.version, sampler, options.format)
     print(f"Exported: {folder}")
 
 

@@ -383,7 +383,7 @@ def _add_export(subparsers: Any) -> None:
         subparsers,
         "export",
         "commands.export",
-        "write the model in the form that TensorFlow Serving loads",
+        "write the model in the form that TensorFlow Serving, LiteRT or ONNX loads",
     )
     parser.add_argument(
         "--to",
@@ -399,6 +399,13 @@ def _add_export(subparsers: Any) -> None:
         help="number of the version (default: one more than the highest)",
     )
     _add_sampler(parser)
+    parser.add_argument(
+        "--format",
+        choices=("saved_model", "litert", "onnx"),
+        default="saved_model",
+        help="saved_model; or litert or onnx for one file per signature, without "
+        "`generate` (default saved_model)",
+    )
 
 
 def _add_report(subparsers: Any) -> None:
