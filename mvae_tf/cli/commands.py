@@ -331,6 +331,7 @@ def report(options: argparse.Namespace) -> None:
     """Figures and the report of a run."""
     config = read_config(options.run)
     _check_imports(config, options, "report", options.run)
+    _warn_if_diverged(options.run, config)
     # Matplotlib takes a while to import.
     from mvae_tf.runs.report import write_report
 
@@ -403,9 +404,18 @@ def _load(options: argparse.Namespace) -> BaseVAE:
     """Model of a run, or of a `.keras` file."""
     if (options.run / "config.json").is_file():
         command = options.parser.prog.split()[-1]
-        _check_imports(read_config(options.run), options, command, options.run)
+        config = read_config(options.run)
+        _check_imports(config, options, command, options.run)
+        _warn_if_diverged(options.run, config)
     model: Any = mvae_tf.load(options.run)
     return model
+
+
+def _warn_if_diverged(run: Path, config: RunConfig) -> None:
+    """Says so on stderr, in one line."""
+    shape = config.arguments.get("input_shape", ())
+    if diverged := training.divergence(training.read_history(run), shape):
+        storage.warn(f"the run in {run} diverged: {diverged}")
 
 
 def _check_imports(

@@ -29,6 +29,7 @@ import tensorflow as tf
 from mvae_tf import data, models, optimizers, storage
 from mvae_tf.config import RunConfig, read_config
 from mvae_tf.evaluation import evaluate
+from mvae_tf.runs import caveats
 from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
 from mvae_tf.runs.checkpoints import Checkpoints, load
 from mvae_tf.runs.console import Console
@@ -59,8 +60,6 @@ __all__ = [
 
 _SHOWN = 256
 _LOOKED_AT_BATCHES = 10
-# Nats of loss for each value of an image, above which a run counts as diverged.
-_DIVERGED = 1e6
 
 
 def train(
@@ -126,7 +125,10 @@ def train(
             wait_for_all(strategy)
     diverged = divergence(read_history(output), model.input_shape)
     if diverged:
-        raise FloatingPointError(f"{diverged}; what it left is in {output}")
+        raise FloatingPointError(
+            f"The run diverged: {diverged}; a lower learning_rate may help. What it "
+            f"left is in {output}."
+        )
     return model
 
 
@@ -221,7 +223,7 @@ def early_stopping(history, settings, input_shape=()):
         loss, 0 before the first, without `patience`, and while none was a number; and
         whether more than `patience` epochs after the warm-up have passed since.
     """
-    diverged = divergence(history, input_shape) is not None
+    diverged = bool(divergence(history, input_shape))
     if not settings.patience or not history:
         return 0, diverged
     losses = [row["val_loss"] for row in history]
@@ -233,29 +235,12 @@ def early_stopping(history, settings, input_shape=()):
 
 
 def divergence(history, input_shape):
-    """What to say of a run that has diverged; None for one that has not.
+    """How the training loss of a run diverged (see `caveats.divergence`), or "".
 
-    A run has diverged when the training loss of an epoch is not finite, or above 10^6
-    nats for each value of an image, which no likelihood of this library gives to images
-    in its range. The rule looks at the history alone, as `early_stopping` does.
-
-    Args:
-        history: rows of `history.csv`.
-        input_shape: shape of an image.
-
-    Returns:
-        One line that names the first such epoch, or None.
+    It looks at the last epoch, for training stops at the one that diverged.
     """
-    limit = _DIVERGED * math.prod(input_shape)
-    for row in history:
-        loss = row.get("loss", 0.0)
-        if not abs(loss) <= limit:
-            return (
-                f"the run diverged in epoch {row['epoch']:g}: its loss is {loss:.3g} "
-                f"nats per image, which is beyond {limit:.1g}; a lower learning_rate "
-                "may help"
-            )
-    return None
+    losses = [{"epoch": row["epoch"], "loss": row["loss"]} for row in history[-1:]]
+    return caveats.divergence(losses, num_values=math.prod(input_shape))
 
 
 # === The folder ===
@@ -419,12 +404,19 @@ def finite(value):
 def create(config, splits):
     """Compiled model that fits the data, its optimiser built."""
     arguments = {"input_shape": splits.input_shape} | config.arguments
-    if tuple(arguments["input_shape"]) != tuple(splits.input_shape):
+    shape = arguments["input_shape"]
+    if not isinstance(shape, list | tuple) or [*shape] != [*splits.input_shape]:
         raise ValueError(
-            f"Expected images of {list(arguments['input_shape'])}, got "
-            f"{list(splits.input_shape)} from {config.data['source']!r}."
+            f"Expected images of {shape}, got {list(splits.input_shape)} from "
+            f"{config.data['source']!r}."
         )
-    model = models.create(config.model, seed=config.seed, **arguments)
+    try:
+        model = models.create(config.model, seed=config.seed, **arguments)
+    except TypeError as error:
+        # The arguments come from a file or the command line: a user's mistake.
+        raise ValueError(
+            f"Expected arguments of the types that {config.model} takes: {error}"
+        ) from error
     if model.num_classes not in (None, splits.num_classes):
         raise ValueError(
             f"Expected data of {model.num_classes} classes, got {splits.num_classes} "
@@ -542,8 +534,8 @@ class _Progress(keras.callbacks.Callback):
         """Says that the run diverges, if it does."""
         diverged = divergence([row], self.model.input_shape)
         if diverged:
-            storage.warn(f"{diverged}; training stops at the end of the epoch")
-        return diverged is not None
+            storage.warn(f"the run diverges: {diverged}; it stops after this epoch")
+        return bool(diverged)
 
 
 def _fit(model, config, splits, output, progress, console):
