@@ -305,7 +305,11 @@ def _write_converted(model, endpoints, folder, format):
 def _litert(function, model, inputs):
     """Bytes of a function for LiteRT, and its answer there."""
     concrete = [function.get_concrete_function()]
-    content = tf.lite.TFLiteConverter.from_concrete_functions(concrete, model).convert()
+    # TensorFlow does not see the variables of a Keras model as the model's.
+    holder = tf.Module()
+    holder.held = function, [variable.value for variable in model.variables]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(concrete, holder)
+    content = converter.convert()
     with warnings.catch_warnings():
         # TensorFlow's own interpreter, which is to move to another package.
         warnings.simplefilter("ignore")

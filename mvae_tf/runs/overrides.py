@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import tensorflow as tf
+
 from mvae_tf import data, optimizers
 from mvae_tf.config import RunConfig, Training
 from mvae_tf.models import registry
@@ -76,8 +78,10 @@ def apply(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
         value = _parse(text)
         _check_size(key, value)
         config = _set(config, key, value)
-    # Only now is it known which optimiser the arguments belong to.
-    optimizers.from_settings(config.training)
+    # Only now is it known which optimiser the arguments belong to. It is made in a
+    # graph of its own: strategies must come before TensorFlow's first operation.
+    with tf.Graph().as_default():
+        optimizers.from_settings(config.training)
     return config
 
 

@@ -383,7 +383,7 @@ def test_training_settings_are_checked(values, message):
             "training setting 'epoch'",
         ),
         ({"seed": 1}, "to name a model"),
-        ({"model": "vae", "seed": -1}, r"Expected seed an integer in \[0, 2\^31\)"),
+        ({"model": "vae", "seed": -1}, r"Expected seed an integer"),
         ({"model": "vae", "devices": 0}, "Expected devices an integer >= 1, got 0"),
         ({"model": "vae", "data": {"seed": 1}}, "Expected seed outside `data`"),
         (

@@ -154,7 +154,7 @@ class Branch(keras.layers.Layer):
         rows = tf.shape(x)[0]
         at_least_one = tf.pad(x, [[0, tf.maximum(1 - rows, 0)], [0, 0], [0, 0], [0, 0]])
         # Padding by a tensor forgets the shape, which LiteRT needs.
-        at_least_one = tf.ensure_shape(at_least_one, (None, *x.shape[1:]))
+        at_least_one.set_shape((None, *x.shape[1:]))
         return layer(at_least_one)[:rows]
 
 
