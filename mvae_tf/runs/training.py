@@ -29,7 +29,6 @@ import tensorflow as tf
 from mvae_tf import data, models, optimizers, storage
 from mvae_tf.config import RunConfig, read_config
 from mvae_tf.evaluation import evaluate
-from mvae_tf.runs import caveats
 from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
 from mvae_tf.runs.checkpoints import Checkpoints, load
 from mvae_tf.runs.console import Console
@@ -60,6 +59,8 @@ __all__ = [
 
 _SHOWN = 256
 _LOOKED_AT_BATCHES = 10
+# Nats of loss for each value of an image, above which a run counts as diverged.
+_DIVERGED = 1e6
 
 
 def train(
@@ -125,10 +126,7 @@ def train(
             wait_for_all(strategy)
     diverged = divergence(read_history(output), model.input_shape)
     if diverged:
-        raise FloatingPointError(
-            f"The run diverged: {diverged}; a lower learning_rate may help. What it "
-            f"left is in {output}."
-        )
+        raise FloatingPointError(f"{diverged}; what it left is in {output}")
     return model
 
 
@@ -235,12 +233,29 @@ def early_stopping(history, settings, input_shape=()):
 
 
 def divergence(history, input_shape):
-    """How the training loss of a run diverged (see `caveats.divergence`), or "".
+    """What to say of a run that has diverged; an empty text for one that has not.
 
-    It looks at the last epoch, for training stops at the one that diverged.
+    A run has diverged when the training loss of an epoch is not finite, or above 10^6
+    nats for each value of an image, which no likelihood of this library gives to images
+    in its range. The rule looks at the history alone, as `early_stopping` does.
+
+    Args:
+        history: rows of `history.csv`.
+        input_shape: shape of an image.
+
+    Returns:
+        One line that names the first such epoch, or "".
     """
-    losses = [{"epoch": row["epoch"], "loss": row["loss"]} for row in history[-1:]]
-    return caveats.divergence(losses, num_values=math.prod(input_shape))
+    limit = _DIVERGED * math.prod(input_shape)
+    for row in history:
+        loss = row.get("loss", 0.0)
+        if not abs(loss) <= limit:
+            return (
+                f"the run diverged in epoch {row['epoch']:g}: its loss is {loss:.3g} "
+                f"nats per image, which is beyond {limit:.1g}; a lower learning_rate "
+                "may help"
+            )
+    return ""
 
 
 # === The folder ===
@@ -534,7 +549,7 @@ class _Progress(keras.callbacks.Callback):
         """Says that the run diverges, if it does."""
         diverged = divergence([row], self.model.input_shape)
         if diverged:
-            storage.warn(f"the run diverges: {diverged}; it stops after this epoch")
+            storage.warn(f"{diverged}; it stops after this epoch")
         return bool(diverged)
 
 

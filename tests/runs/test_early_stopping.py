@@ -83,7 +83,7 @@ def test_a_run_that_diverged_stops(loss, diverged):
     message = training.divergence(rows, (2, 2, 1))
     assert bool(message) == diverged
     assert training.early_stopping(rows, Training(), (2, 2, 1)) == (0, diverged)
-    assert not diverged or message.startswith("the loss of epoch 2 is")
+    assert not diverged or message.startswith("the run diverged in epoch 2: its loss")
 
 
 def test_without_patience_nothing_stops():

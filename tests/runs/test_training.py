@@ -269,12 +269,12 @@ def test_a_signal_ends_a_run_after_a_checkpoint(finished, tmp_path, monkeypatch)
 def test_a_diverged_run_says_so_and_stops(tmp_path, capsys):
     settings = Training(epochs=3, batch_size=32, learning_rate=1e10)
     config = dataclasses.replace(SINGLE, training=settings)
-    with pytest.raises(FloatingPointError, match="diverged: the loss of epoch 1 is"):
+    with pytest.raises(FloatingPointError, match="diverged in epoch 1: its loss is"):
         training.train(config, tmp_path, verbose=0)
-    assert "warning: the run diverges: the loss of epoch 1" in capsys.readouterr().err
+    assert "warning: the run diverged in epoch 1" in capsys.readouterr().err
     assert len(training.read_history(tmp_path)) == 1
     assert (tmp_path / "report.html").exists()
-    with pytest.raises(FloatingPointError, match="The run diverged"):
+    with pytest.raises(FloatingPointError, match="the run diverged in epoch 1"):
         training.train(config, tmp_path, resume=True, verbose=0)
 
 
