@@ -318,12 +318,16 @@ def _sampler(options: argparse.Namespace, model: BaseVAE) -> samplers.Sampler | 
         if not name.endswith(".npz"):
             choice(name, samplers.KINDS, "kind of sampler")
         return samplers.load(Path(name).expanduser())
+    path = options.run / "samplers" / f"{name}.npz"
+    if path.exists():
+        sampler = samplers.load(path)
+        if sampler.fits(model):
+            return sampler
     config = read_config(options.run)
     x, y = data.leading(training.load_data(config).train, samplers.FITTED_IMAGES)
     y = y if model.conditional else None
     sampler = samplers.KINDS[name].fit(model, x, y, seed=config.seed)
-    path = sampler.save(options.run / "samplers" / f"{name}.npz")
-    print(f"Fitted: {path}")
+    print(f"Fitted: {sampler.save(path)}")
     return sampler
 
 

@@ -107,13 +107,17 @@ class Sampler(ABC):
             np.savez(temporary, **arrays)
         return path
 
+    def fits(self, model: keras.Model) -> bool:
+        """Whether a model has the weights that the sampler was fitted to."""
+        return self.model_digest == _digest(model)
+
     def check(self, model: keras.Model) -> None:
         """Checks that a model is the one that the sampler was fitted to.
 
         Raises:
             ValueError: The model has other weights.
         """
-        if self.model_digest != _digest(model):
+        if not self.fits(model):
             raise ValueError(
                 "Expected a sampler that was fitted to this model, got one of a model "
                 "with other weights: fit it again."
