@@ -85,7 +85,7 @@ def _mnist(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(2400)
 def test_the_commands_of_the_readme_work_in_their_order(tmp_path):
     project = tmp_path / "project"
     copy_project(project)
