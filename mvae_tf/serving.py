@@ -79,8 +79,9 @@ def export(model, base, version=None, sampler=None, format="saved_model"):
         sampler: a `mvae_tf.samplers.Sampler` of the model that `generate` draws the
             latents from, in place of the prior.
         format: "saved_model"; "litert" or "onnx" for one file, `<signature>.tflite` or
-            `<signature>.onnx`, for each signature but `generate`. ONNX needs the
-            package tf2onnx.
+            `<signature>.onnx`, for each signature but `generate`. LiteRT's converter
+            does not take convolutional networks; ONNX needs the packages tf2onnx and
+            onnxruntime.
 
     Returns:
         Path of the version's folder.
@@ -309,7 +310,13 @@ def _litert(function, model, inputs):
     holder = tf.Module()
     holder.held = function, [variable.value for variable in model.variables]
     converter = tf.lite.TFLiteConverter.from_concrete_functions(concrete, holder)
-    content = converter.convert()
+    try:
+        content = converter.convert()
+    except Exception as error:  # A class of the converter's own, without a public name.
+        raise ValueError(
+            "Expected a network that LiteRT's converter takes, such as 'mlp': it does "
+            f"not take those of {model.network.name!r}."
+        ) from error
     with warnings.catch_warnings():
         # TensorFlow's own interpreter, which is to move to another package.
         warnings.simplefilter("ignore")
@@ -318,19 +325,21 @@ def _litert(function, model, inputs):
 
 
 def _onnx(function, model, inputs):
-    """Bytes of a function for ONNX, and its answer by ONNX's reference code."""
+    """Bytes of a function for ONNX, and its answer there."""
     try:
+        import onnxruntime
         import tf2onnx
-        from onnx.reference import ReferenceEvaluator
     except ImportError as error:
         raise ValueError(
-            f"Expected the package tf2onnx for format 'onnx' (pip install tf2onnx): "
-            f"{error}."
+            "Expected the packages tf2onnx and onnxruntime for format 'onnx' (pip "
+            f"install tf2onnx onnxruntime): {error}."
         ) from error
     proto, _ = tf2onnx.convert.from_function(function, function.input_signature)
-    evaluator = ReferenceEvaluator(proto)
-    answer = dict(zip(evaluator.output_names, evaluator.run(None, inputs), strict=True))
-    return proto.SerializeToString(), answer
+    content = proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    answer = dict(zip(names, session.run(None, inputs), strict=True))
+    return content, answer
 
 
 # === The check of what was written ===

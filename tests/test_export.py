@@ -384,22 +384,28 @@ def test_a_version_holds_a_warm_up_request_for_each_signature(conditional):
     assert found == set(served)
 
 
-@pytest.mark.parametrize("label", ["mvae", "m_vae"])
 @pytest.mark.parametrize(("format", "suffix"), [("litert", "tflite"), ("onnx", "onnx")])
-def test_other_formats_hold_all_signatures_but_generate(
-    label, format, suffix, tmp_path
-):
+def test_other_formats_hold_all_signatures_but_generate(format, suffix, tmp_path):
     if format == "onnx":
         pytest.importorskip("tf2onnx")
+        pytest.importorskip("onnxruntime")
     # The answers are compared with the model's before a version appears.
-    folder = mvae_tf.export(make(label, **MODELS[label]), tmp_path, format=format)
+    folder = mvae_tf.export(make("mvae", **MODELS["mvae"]), tmp_path, format=format)
     names = ("decode", "encode", "interpolate", "serving_default")
     assert listing(folder) == [f"{name}.{suffix}" for name in names]
 
 
+def test_litert_refuses_what_its_converter_does_not_take(tmp_path):
+    with pytest.raises(ValueError, match="LiteRT's converter takes, such as 'mlp'"):
+        mvae_tf.export(make("m_vae", **MODELS["m_vae"]), tmp_path, format="litert")
+    assert listing(tmp_path) == []
+
+
 def test_onnx_without_its_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
-    with pytest.raises(ValueError, match="Expected the package tf2onnx for format"):
+    with pytest.raises(
+        ValueError, match="Expected the packages tf2onnx and onnxruntime"
+    ):
         mvae_tf.export(make(), tmp_path, format="onnx")
     assert listing(tmp_path) == []
 

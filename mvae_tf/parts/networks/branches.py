@@ -153,8 +153,6 @@ class Branch(keras.layers.Layer):
             return layer(x)
         rows = tf.shape(x)[0]
         at_least_one = tf.pad(x, [[0, tf.maximum(1 - rows, 0)], [0, 0], [0, 0], [0, 0]])
-        # Padding by a tensor forgets the shape, which LiteRT needs.
-        at_least_one.set_shape((None, *x.shape[1:]))
         return layer(at_least_one)[:rows]
 
 
