@@ -52,7 +52,7 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
 def test_a_command_of_a_page_is_understood(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "free_bits_vae.py").touch()  # a file for --import
-    cli.make_parser().parse_args(shlex.split(command))
+    cli.make_parser().parse_args(shlex.split(command, comments=True))
 
 
 def test_every_model_has_a_page_with_its_equations():
