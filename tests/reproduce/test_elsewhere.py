@@ -34,6 +34,12 @@ def stored(folder, name="run", epochs=5, run=VAE, seed=0, **settings):
     return folder / name
 
 
+def said(capsys):
+    """Lines on stderr that are not TensorFlow's, which may start only here."""
+    lines = capsys.readouterr().err.splitlines()
+    return [line for line in lines if line.startswith("mvae-tf: ")]
+
+
 def wanted(*changes, seed=0, run=VAE):
     changes = ("data.validation_size=0", *changes)
     return run, run.config(changes, "npz:here/mnist.npz", seed)
@@ -78,23 +84,22 @@ def test_the_data_may_have_another_name_where_none_is_asked_for(tmp_path):
 def test_a_run_of_other_versions_costs_one_line(tmp_path, capsys):
     run = stored(tmp_path, versions={"mvae_tf": "0.0.1"})
     assert Elsewhere([tmp_path]).find(*wanted()) == run
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = said(capsys)
     assert f"{run} was trained with mvae_tf 0.0.1 (here" in line
 
 
 def test_a_damaged_run_costs_one_line(tmp_path, capsys):
     run = stored(tmp_path)
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / "config.json").write_text("{")
+    storage.write_text(tmp_path / "damaged" / "config.json", "{")
     assert Elsewhere([tmp_path]).find(*wanted()) == run
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = said(capsys)
     assert line.startswith(f"mvae-tf: {tmp_path / 'damaged'} is left out: ")
 
 
 def test_a_missing_folder_costs_one_line(tmp_path, capsys):
     command = ["reproduce", "mvae-table-6", "--runs", str(tmp_path / "gone")]
     assert main([*command, "--output", str(tmp_path / "out")]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = said(capsys)
     assert line.endswith(f"expected a folder at {tmp_path / 'gone'}, found none")
     assert not (tmp_path / "out").exists()
 
