@@ -1,8 +1,8 @@
 """The base class of every model: its shared arguments, its networks, its configuration.
 
 A model declares its terms and writes the methods of `hooks.py`; training is in
-`training_step.py`, and what can be asked of a trained model in `inference.py` and
-`evidence.py`. Models of one Gaussian latent find nearly all of it in `single.py`.
+`training_step.py`, and the methods of a trained model are in `inference.py` and
+`evidence.py`. Models of one Gaussian latent inherit nearly all of it from `single.py`.
 """
 
 import dataclasses
@@ -44,8 +44,8 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         likelihood: name or configuration of p(x | z) (`mvae_tf.likelihoods`).
         seed: int that decides initial weights and all noise.
         terms: dict from the name of each term that `loss_terms` returns to its `Term`.
-        labels: what labels are for, see `Inputs`; None for "condition" where there is
-            a number of classes.
+        labels: what labels are for, see `Inputs`; None stands for "condition" where
+            `num_classes` is set.
         **kwargs: `name` and `dtype` of `keras.Model`.
 
     Raises:
@@ -150,7 +150,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
     # === Keras ===
 
     def build(self, input_shape=None):
-        """Do nothing: every variable is made by the constructor."""
+        """Do nothing, because the constructor makes every variable."""
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor as plain JSON.
@@ -209,7 +209,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         super().save(filepath, *args, **kwargs)
 
     def export(self, filepath, *args, **kwargs) -> None:
-        """Refuse: `mvae_tf.export(model, base)` writes a SavedModel.
+        """Refuse, because `mvae_tf.export(model, base)` writes SavedModels.
 
         Raises:
             ValueError: always.

@@ -17,12 +17,12 @@ __all__ = ["BetaVAE"]
 class BetaVAE(SingleVAE):
     """VAE that minimises reconstruction + beta KL(q(z | x) || N(0, I)).
 
-    With beta = 1 it is the VAE, draw for draw. `elbo` counts the KL in full, whatever
-    beta is.
+    With beta = 1 it equals the VAE, random draws included. `elbo` counts the KL in
+    full, whatever beta is.
 
     Args:
-        beta: float, weight of the KL; above 1 it asks for independent factors and
-            costs quality of reconstruction.
+        beta: float, weight of the KL; above 1 it favours independent factors and
+            makes reconstructions worse.
         *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Example:

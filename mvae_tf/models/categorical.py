@@ -156,7 +156,7 @@ class CategoricalVAE(BaseVAE):
         kl               sum_k pi_k(x) KL(q(z | x, k) || p(z | k)),
         category_kl      KL(q(c | x) || p(c)) = log K - H(pi(x)).
 
-    How c is drawn in training is chosen by `relaxation`. With "straight_through" the
+    `relaxation` chooses how c is drawn in training. With "straight_through" the
     draw is one-hot, so that the objective is a bound of the discrete model, and its
     gradient is that of the relaxed draw softmax((log pi + Gumbel) / temperature)
     (Eq 15). With "relaxed" the networks get the relaxed draw itself, in training and
@@ -168,11 +168,11 @@ class CategoricalVAE(BaseVAE):
     `elbo`, the valid bound with a one-hot c that encoder and decoder share, and
     `elbo_relaxed`, the objective itself.
 
-    A component, as in `weights` and `component=`, is a category. `decode` and what
-    builds on it give c the value of the greatest weight (of equal ones, the lowest
-    category) and z that of the category. Images are generated from the categories in
-    the proportions of `aggregate`: 1/K, the p(c) that the bound is about, until
-    `fit_aggregate` makes it the q(c) of the training images (Eq 18).
+    A component, as in `weights` and `component=`, is a category. `decode`, and each
+    method that decodes, takes as c the category of the greatest weight (the first of
+    equal ones), and as z the latent of this category. `generate` draws categories in
+    the proportions of `aggregate`. These are 1/K, the p(c) of the bound, until
+    `fit_aggregate` sets them to the q(c) of the training images (Eq 18).
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`; the network must have a trunk.
@@ -185,7 +185,7 @@ class CategoricalVAE(BaseVAE):
         relaxation: "straight_through" or "relaxed".
         logits: "linear" for the logits of q(c | x) as the paper has them; "elu" applies
             an ELU to them, as the authors' code does, which keeps them above -1;
-            "zero" holds them at 0, a control in which c says nothing about the image.
+            "zero" holds them at 0, a control in which c is independent of the image.
         extra_layer: bool, whether a gated layer stands before the mean and the variance
             of q(z | x, c), as in the paper; the authors' code has none.
         train_prior: bool, whether p(z | c) is trained. The authors' code does not give
@@ -268,8 +268,8 @@ class CategoricalVAE(BaseVAE):
         self.sub_decoder = self.make_sub_decoder(1, num_classes=classes)
         self.mix_decoder = self.make_mix_decoder()
         if self.prior_uses_c:
-            # Means as far apart as N(0, I) makes them give all images to one category
-            # within an epoch, and none comes back.
+            # With means drawn from N(0, I), one category takes all images within an
+            # epoch, and the others never get any back.
             self.prior = priors.ConditionalGaussian(
                 num_components,
                 latent_dim,
@@ -323,7 +323,7 @@ class CategoricalVAE(BaseVAE):
             input_units=input_units,
             units=units,
             gated=gated,
-            # "mlp" has no choice: its layers are He's.
+            # The network "mlp" has no such argument and always starts as He et al. do.
             initializer=getattr(self.network, "initializer", "he"),
             seed=layer_seed(self.seed, name),
             name=name,
@@ -335,7 +335,7 @@ class CategoricalVAE(BaseVAE):
     def infer(self, x, y=None, noise=None, training=False):
         """As in `BaseVAE`, with `mean` and `stddev` `[B, 1, Z]` where all c share them.
 
-        A graph leaves out the K posteriors where nothing reads them.
+        A compiled function does not compute the K posteriors where nothing reads them.
         """
         features = self.trunk(x, noise=noise, training=training)
         log_weights = tf.nn.log_softmax(self._category_logits(features))
@@ -495,11 +495,12 @@ class CategoricalVAE(BaseVAE):
         return ratio - math.log(self.num_components) - log_q
 
     def elbo_relaxed(self, x: Any, seed: int | None = None) -> tf.Tensor:
-        """Compute what the objective of a relaxed c has in place of `elbo`: no bound.
+        """Compute -1 times the objective with a relaxed c, which is not a bound.
 
-        It is the number that the authors' code of CP-VAE reports: all KL terms in full,
-        and log p(x | z, c) at relaxed draws of c, which tell the decoder more than
-        `category_kl` charges for. Compare it with numbers of that code alone.
+        It is the number that the authors' code of CP-VAE reports: log p(x | z, c) at
+        relaxed draws of c, minus all KL terms in full. A relaxed c tells the decoder
+        more than `category_kl` accounts for, so compare this number only with numbers
+        of that code.
 
         Args:
             x: `[B, ...]` images.

@@ -26,7 +26,8 @@ from mvae_tf.parts.terms import Term
 
 __all__ = ["CGM", "rate_variance"]
 
-# What a stored prototype keeps of itself when a batch updates it; None: it is trained.
+# The share of a stored prototype that an update by a batch keeps. None stands for a
+# prototype that the optimiser trains.
 _KEPT = {"learnable": None, "batch_mean": 0.0, "ema": 0.99}
 
 
@@ -46,17 +47,19 @@ class CGM(BaseVAE):
     - prototype: ||r - g_k(x)||^2 + sum over the other j of max(0, margin - ||r -
       g_j||^2) (Eq 8).
 
-    It is no bound on log p(x), whatever Proposition 1 says: an MMD bounds no KL
-    divergence. Its variance, 0.02 in every experiment, is not the one of the rates it
-    states, 4^(-rate / Z), which is 0.125 for 15 bits and Z = 10; either can be had.
+    The objective is not a bound on log p(x). Proposition 1 of the paper claims that it
+    is, but an MMD does not bound a KL divergence. The paper uses the variance 0.02 in
+    every experiment, while the rates that it states give 4^(-rate / Z), which is 0.125
+    for 15 bits and Z = 10: `variance` sets the first, `information_rate` the second.
 
-    `log_likelihood` draws from half N(r, s^2 I), half p(z), and weighs each draw by the
-    density of this mixture. It is exact in cases where N(r, s^2 I) alone, narrower than
-    the true posterior, misses hundreds of nats. On images few draws count all the same,
-    because the true posterior lies between the code and its prototype: of 100 draws, 2
-    for a CGM2 after 6 epochs on 6,000 digits of MNIST, with an estimate 2.6 nats higher
-    than from N(r, s^2 I) alone. `effective_sample_size` says how many count; where it
-    is a few, the estimate is too low, and no number to compare models by.
+    `log_likelihood` takes half of its draws from N(r, s^2 I) and half from p(z), and
+    weighs each draw by the density of this mixture. It is exact in cases where
+    N(r, s^2 I) alone, which is narrower than the true posterior, is wrong by hundreds
+    of nats. On images few draws count all the same, because the true posterior lies
+    between the code and its prototype. For a CGM2 after 6 epochs on 6,000 digits of
+    MNIST, 2 of 100 draws counted, and the estimate was 2.6 nats higher than that from
+    N(r, s^2 I) alone. `effective_sample_size` says how many draws count. Where there
+    are only a few, the estimate is too low to compare models by.
 
     Labels are needed to train and evaluate CGM2, and for nothing else; the label passed
     to `generate` is the category to draw from.
@@ -64,7 +67,7 @@ class CGM(BaseVAE):
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`.
         latent_dim: int, Z.
-        num_components: int, K, number of prototypes; CGM2: of classes.
+        num_components: int, K, number of prototypes, which is that of classes in CGM2.
         supervised: bool; False is CGM1, True is CGM2.
         variance: float, s^2.
         information_rate: float, bits per image that decide s^2 = 4^(-rate / Z)
@@ -74,15 +77,16 @@ class CGM(BaseVAE):
         granularity: "category" compares the z of each category in the batch with as
             many draws around its prototype, and averages these by size, leaving out
             categories of one image; "joint" compares all z with all draws.
-        unbiased: bool, whether the MMD leaves out the diagonals. Eq 5 has them; but in
-            a category of few images, they draw z to the prototype.
+        unbiased: bool, whether the MMD leaves out the diagonals of the kernel matrices.
+            Eq 5 has the diagonals, but in a category of few images they pull z towards
+            the prototype.
         prototype_update: "learnable" trains the prototypes by all terms; "batch_mean"
             replaces each by the mean of its codes in the batch, "ema" by the running
             mean with a decay of 0.99, before the terms are computed.
         prototype_init: where `before_training`, which a run calls, puts the prototypes:
             "codes" places them by `initialize_prototypes`, "normal" leaves them at
             draws from N(0, I), and None is "codes" for CGM1 and "normal" for CGM2,
-            whose labels pull at all of them.
+            in which the labels move every prototype.
         input_noise: float, stddev of the normal noise on the images that the encoder
             sees in training, for a denoising model (Sec IV-D).
 
@@ -282,11 +286,12 @@ class CGM(BaseVAE):
     ) -> None:
         """Put the prototypes where the codes of some images are.
 
-        CGM1: the centres that k-means finds, started by k-means++; CGM2: class means.
-        Prototypes start from N(0, I), where most are nearest to no code, and nothing in
-        CGM1 draws those to one: call it before `fit`; `mvae_tf.training.train` does. On
-        the digits of scikit-learn (15 epochs, Z = 10, K = 10) CGM1 used 2 prototypes of
-        10 without this call and 10 with it.
+        For CGM1 these places are the centres of k-means, started by k-means++, and for
+        CGM2 the mean code of each class. Call this method before `fit`, as
+        `mvae_tf.training.train` does: prototypes are made as draws from N(0, I), where
+        most of them are not the nearest one to any code, and no term of CGM1 moves such
+        a prototype. On the digits of scikit-learn (15 epochs, Z = 10, K = 10) CGM1 used
+        2 of 10 prototypes without this call and all 10 with it.
 
         Args:
             x: `[B, ...]` images, at least one per category.
@@ -381,7 +386,7 @@ class CGM(BaseVAE):
 def rate_variance(bits: float, latent_dim: int) -> float:
     """Compute the variance 4^(-bits / latent_dim) of an information rate (Sec IV-B).
 
-    It holds where z has a variance of 1 in all: z is then noise of this variance on
-    a code of the rest.
+    It holds where each dimension of z has variance 1, of which the noise has this
+    variance and the code has the remainder.
     """
     return 4.0 ** (-bits / latent_dim)

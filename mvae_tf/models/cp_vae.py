@@ -2,7 +2,7 @@
 
 Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervised
 Learning of Multimodal Data" (Entropy 2020). The objective (Eq 8-13) is in
-`categorical.py`; the classes differ in what their two distributions see of c:
+`categorical.py`; the classes differ in which distributions depend on c:
 
     class      q(z, c | x)              p(z, c)
     CPVAE      q(z | x, c) q(c | x)     p(z | c) p(c)
@@ -27,13 +27,13 @@ class CPVAE(CategoricalVAE):
 
         -log p(x | z, c) + sum_k pi_k KL(q(z | x, k) || p(z | k)) + log K - H(pi).
 
-    The paper writes q(z | x, c), but its text feeds the encoder pi(x), a function of x,
-    in place of c; its posterior is then one of `INDqVAE`, with other layers. The
-    authors' code feeds it a draw of c.
+    The paper writes q(z | x, c), but according to its text the encoder takes pi(x),
+    which is a function of x, in place of c. Such a posterior is q(z | x), that of
+    `INDqVAE` with other layers. In the authors' code the encoder takes a draw of c.
 
     Args:
         *args, **kwargs: arguments of `CategoricalVAE` and `BaseVAE`.
-        z_condition: what the posterior of z sees of c. "enumerate": each one-hot c in
+        z_condition: what the posterior of z takes for c. "enumerate": each one-hot c in
             turn, which makes the objective exact; it takes memory for activations
             `[B, K, hidden]`, and suits K up to about 150. "sample": the drawn c alone;
             `kl` is then that of the draw, unbiased but noisy, and evaluation
@@ -59,8 +59,9 @@ class INDqVAE(CategoricalVAE):
     """CP-VAE whose posterior is independent, q(z | x) q(c | x).
 
     It minimises -log p(x | z, c) + sum_k pi_k KL(q(z | x) || p(z | k)) + log K - H(pi).
-    A gated layer without c keeps the depth of `CPVAE`. The paper names VaDE as an
-    instance, which does not learn q(c | x) and trains otherwise.
+    A gated layer without c keeps the encoder as deep as that of `CPVAE`. The paper
+    names VaDE as an instance, although VaDE does not learn q(c | x) and is trained in
+    another way.
 
     Args:
         *args, **kwargs: arguments of `CategoricalVAE` and `BaseVAE`.

@@ -1,23 +1,26 @@
-"""GMMpVAE: a mixture of Gaussians as posterior, and mixtures of pseudo-inputs as prior.
+"""GMMpVAE: a mixture of Gaussians as the posterior, and pseudo-inputs for the prior.
 
 Guo et al., "Variational autoencoder with optimizing Gaussian mixture model priors"
-(IEEE Access 2020). Two findings decide how it is built here:
+(IEEE Access 2020). Equation numbers are the paper's. Two findings explain why this
+class differs from the paper:
 
-- The bound of Eq 22, an average over the K pseudo-inputs, makes K useless: each of its
-  terms is the same problem, so the best prior has K equal pseudo-posteriors. Between
-  posteriors N(-3, 1) and N(3, 1), it charges 9 nats for the two right pseudo-posteriors
-  and 1.15 for a broad one in between; the KL from the right prior is at most log 2. The
-  tables cannot come from it: one learnt Gaussian is no better a prior than N(0, I).
-- The reported numbers for M >= 2 are no targets. For one decoder, one prior and one
-  image, the bound of a mixture of M posteriors exceeds that of the best of them by at
-  most log M nats (0.69 and 1.10 for M = 2 and 3), the entropy that mixing can add. The
-  paper reports gains of 6.8 to 12.7 over M = 1. A trained model with M = 3 may validly
-  gain more than log M over another one with M = 1, because three separate encoders
-  approximate the posterior better and bring K M Gaussians to the prior. But the bound
-  of Eq 23 is, with equal weights, the average over k and m of the bounds of VAEs with
-  one Gaussian posterior, one Gaussian prior and the same decoder, so that no K and M
-  can take it beyond the best such VAE. `audit` compares a model with each of its own
-  components.
+- The bound of Eq 22 is an average over the K pseudo-inputs, and each of its terms is
+  minimised by the same pseudo-posterior. The best prior then has K equal
+  pseudo-posteriors, so that K has no effect. An example is data whose posteriors are
+  N(-3, 1) and N(3, 1): for the two pseudo-posteriors that equal them, Eq 22 gives 9
+  nats, and for a single broad one between them 1.15 nats, although the KL to the
+  mixture of the first two is at most log 2. The paper's tables cannot come from Eq 22,
+  because one trained Gaussian is no better a prior than N(0, I).
+- The numbers that the paper reports for M >= 2 are not used as targets. For one
+  decoder, one prior and one image, the bound of a mixture of M posteriors exceeds that
+  of the best of them by at most log M nats (0.69 and 1.10 for M = 2 and 3), the entropy
+  that mixing can add. The paper reports gains of 6.8 to 12.7 nats over M = 1. A trained
+  model with M = 3 may gain more than log M over another one with M = 1, because three
+  separate encoders approximate the posterior better and give the prior K M Gaussians.
+  But with equal weights the bound of Eq 23 is the average over k and m of the bounds of
+  VAEs with one Gaussian posterior, one Gaussian prior and the same decoder, so it
+  cannot exceed that of the best such VAE for any K and M. `audit` compares a model with
+  each of its own components.
 """
 
 import math
@@ -44,7 +47,7 @@ _BOUNDS = ("paper_avg", "soft_k", "min_k", "lse_component", "variational")
 
 @register("gmmp_vae")
 class GMMpVAE(BaseVAE):
-    """VAE whose posterior is a mixture of M Gaussians, as its prior is one of K M.
+    """VAE with mixtures of Gaussians: M in the posterior, K M in the prior.
 
     q(z | x) = sum_m pi_m N(z; mean_m(x), stddev_m(x)^2) with fixed pi (Eq 14, 19),
     p(z) = (1/K) sum_k q(z | a_k) of trained pseudo-inputs a_k (Eq 15-17), and the
@@ -55,9 +58,9 @@ class GMMpVAE(BaseVAE):
     with an upper bound U of KL(q(z | x) || p(z)), or its estimate. `elbo` and
     `log_likelihood` take the estimate, whatever the objective takes.
 
-    The paper's own U, "paper_avg" (Eq 22), prefers K equal pseudo-posteriors, which
-    makes K useless. Its numbers for M >= 2 are no targets, for the reason that the
-    module's docstring gives.
+    With the paper's own U, "paper_avg" (Eq 22), the best prior has K equal
+    pseudo-posteriors, so that K has no effect. The docstring of the module says why,
+    and why the paper's numbers for M >= 2 are not used as targets.
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`.

@@ -1,4 +1,4 @@
-"""The guard against bad steps: what it remembers, what it finds, when it ends a run."""
+"""The guard that skips training steps with bad values, and ends runs that have many."""
 
 import keras
 import numpy as np
@@ -16,8 +16,8 @@ class StepGuard:
     """Decides whether the step on a batch may touch a weight, and counts those skipped.
 
     A step whose pixels, loss or gradients are not finite is skipped. A batch with
-    pixels out of range, or unknown labels, is noted down, and `StopOnBadSteps` ends the
-    run for it.
+    pixels out of range, or unknown labels, is skipped too, and recorded so that
+    `StopOnBadSteps` ends the run.
 
     Args:
         model: the model, which owns the variables.

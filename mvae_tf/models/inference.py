@@ -52,7 +52,7 @@ class Inference(Hooks):
         """Compute the mean of p(x | z).
 
         A decoder that reads pixels makes them one after the other, each the mean of
-        its own distribution given z and the pixels before it.
+        its own distribution, p(pixel | z, pixels before it).
 
         Args:
             z: `[B, K, Z]`.
@@ -139,7 +139,7 @@ class Inference(Hooks):
         """Generate images from latents of the model's prior, or of a sampler.
 
         Latents are drawn, and the image is the mean of p(x | z); a decoder that
-        reads pixels draws each of them too, given those before it.
+        reads pixels also draws each pixel, which depends on those before it.
 
         Args:
             num: number of images, at least 1.

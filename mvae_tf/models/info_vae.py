@@ -26,7 +26,7 @@ class InfoVAE(SingleVAE):
         reconstruction + (1 - alpha) KL(q(z | x) || p(z))
                        + (alpha + lambda - 1) MMD^2(q(z), p(z)).
 
-    alpha = 1 drops the KL; alpha = 0 with lambda = 1 is the VAE, draw for draw. The
+    alpha = 1 drops the KL; alpha = 0 with lambda = 1 equals the VAE. The
     discrepancy is that of the latents drawn for the batch and as many draws of N(0, I),
     under the kernel exp(-||a - b||^2 / (2 Z)). lambda has a meaning only beside this
     kernel and a reconstruction summed over pixels. The biased estimate has a floor: for

@@ -1,4 +1,4 @@
-"""What models with one Gaussian posterior and one decoder share: VAE and its kin."""
+"""What models with one Gaussian posterior and one decoder share."""
 
 from collections.abc import Mapping
 from typing import Any

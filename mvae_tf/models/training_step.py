@@ -1,9 +1,8 @@
 """The one training step of the library: weighted sums, the guard, and replicas.
 
-How a batch travels: `fit` hands it to `train_step`, which draws the step's stateless
-noise, asks the model for its `loss_terms` by name, weighs and sums them over the
-global batch, applies the gradients if they are finite, and tells each term to a metric
-of its own.
+`fit` gives each batch to `train_step`, which makes the stateless noise of the step,
+calls the model's `loss_terms`, weights the terms and sums them over the global batch,
+applies the gradients if they are finite, and updates the metric of each term.
 """
 
 from collections.abc import Mapping
@@ -304,7 +303,7 @@ class TrainingStep(Replicas, Hooks):
         def apply(gradients):
             self.optimizer.apply(gradients, variables)
 
-        # A strategy of one device needs what follows as much as one of several.
+        # Under a strategy, even one of a single device, updates have to go through it.
         if not tf.distribute.has_strategy():
             tf.cond(healthy, lambda: apply(gradients), lambda: None)
             return

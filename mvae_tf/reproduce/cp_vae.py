@@ -158,8 +158,8 @@ def _samples_of_labels(trained):
     return figures.grids(
         drawn,
         f"Samples of the categories of each label, {_name(one)}",
-        "The 4 most probable categories of a label in a line, with the mean of q(c "
-        "given x) over its test images.",
+        "One row per label with its 4 most probable categories, and the mean of "
+        "q(c | x) over its test images.",
         columns=8,
         across=4,
     )
@@ -264,10 +264,11 @@ PAPER = Paper(
             remark="The bound is -1 times the paper's number. The paper says neither "
             "how many runs are behind a number nor how they vary, nor a batch size, a "
             "patience or a temperature. On Fashion-MNIST its rows MG, and VP with K = "
-            "500, are far behind the VAE that they contain: failed runs, no targets. "
-            "Below the scale full: Fashion-MNIST, with K = 10 (VP and HVP: 150). CP "
-            "has two rows: its encoder given c, and, as the text has it, given q(c "
-            "given x).",
+            "500, are far behind the VAE that they contain, so these runs failed and "
+            "their numbers are not used as targets. Scales below full train on "
+            "Fashion-MNIST, with K = 10 (150 for VP and HVP). CP has two rows: in the "
+            "first its encoder takes c, in the second q(c | x), as the paper's text "
+            "says.",
         ),
         _category_table("A1", "mnist"),
         Figure(
@@ -276,8 +277,8 @@ PAPER = Paper(
             _models_of_toy,
             _toy_runs((2, 150)),
             _toy_runs((2,)),
-            remark="The noise of p(x given z), whose stddev the paper does not give, "
-            "is that of the modes, 0.05.",
+            remark="The paper does not give the standard deviation of p(x | z). It is "
+            "0.05 here, that of the modes.",
         ),
         Figure(
             "cp-vae-figure-4",
