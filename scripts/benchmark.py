@@ -53,7 +53,7 @@ class Contender:
         model.compile(**arguments)
 
     def run(self, steps):
-        """Seconds a step, and processor cores used, over a block of steps."""
+        """Return seconds per step, and processor cores used, over a block of steps."""
         clock = Clock()
         self.model.fit(
             self.data,

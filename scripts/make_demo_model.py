@@ -74,9 +74,9 @@ CPU. The model is
 
 and everything else a default of `mvae_tf.models.MVAE`: Bernoulli likelihood, dHSIC, all
 terms of the objective with weight 1. The prior of the mixing weights is *not* the
-default, which is sparse (concentration 1/K). Under that one, and with Z = 8, a single
-component learnt the digits and three stayed at their prior, so that most images
-generated were blurs; under this one all four take part.
+default, which is sparse (concentration 1/K). With the default, and Z = 8, a single
+component learnt the digits and three stayed at their prior, so that most generated
+images were blurred; with the prior above, all four take part.
 
 ## Data
 
@@ -99,10 +99,10 @@ The distance to the nearest training image (Euclidean, pixels in [0, 1]) is, on 
 
 ## Use and limits
 
-For examples, teaching and tests of serving. It knows nothing but these digits, and is
-no classifier. Most of its samples, but not all, are digits that a person would read; a
-single VAE with Z = 8 draws slightly cleaner ones. Its numbers say nothing about the
-models and data sets of the papers.
+The model is meant for examples, teaching and tests of serving. It knows nothing but
+these digits, and it is no classifier. Most of its samples, but not all, are digits that
+a person would read; a single VAE with Z = 8 draws slightly cleaner ones. Its numbers
+say nothing about the models and data sets of the papers.
 """
 
 

@@ -86,7 +86,7 @@ class PythaeVAE:
         self.epoch = 0
 
     def run(self, steps):
-        """Seconds a step, and processor cores used, over an epoch of the trainer."""
+        """Return seconds per step, and processor cores used, over one epoch."""
         self.epoch += 1
         start, processor_start = time.perf_counter(), time.process_time()
         with contextlib.redirect_stderr(io.StringIO()):

@@ -9,12 +9,12 @@ at most 100 epochs (Sec V-E). It does not state beta, the weights of InfoVAE, WW
 MAE, how MSVI combines its experts, latent sizes, learning rates, seeds, or the size of
 the ImageNet images; and the authors' scripts hold none of these models (those named
 after InfoVAE train a hybrid with a GAN). Here, each has the data, the networks and the
-training of MVAE on the same images, and its class's own weights. Expect the order of
-the rows, at most.
+training of MVAE on the same images, and the default weights of its class. At most the
+order of the rows can be expected.
 
-Not on one scale with the others: the inception score of CB-VAE is quoted, and its
-authors take it with a CIFAR classifier of their own. MAE has the same RMSE on CIFAR10
-and CIFAR100, 4.11, which may be a slip.
+The inception score of CB-VAE cannot be compared with the others: it is quoted, and its
+authors measure it with a CIFAR classifier of their own. MAE has the same RMSE, 4.11, on
+CIFAR10 and CIFAR100, which may be a misprint.
 """
 
 from mvae_tf.presets.base import Preset, Reported

@@ -9,20 +9,21 @@ classifier. Its likelihoods, and the bits per dimension of Table II, are kept as
 but are not credible:
 
 - a decoder with independent pixels and 10 latents is said to match PixelCNN decoders.
-  Elsewhere decoders of its kind reach 83 on these images, 57 to 61 of reconstruction
-  and 25 of latents; here the latents hold 15 bits, or 10 nats, so that the
-  reconstruction would have to be 67;
+  Elsewhere, decoders of its kind reach 83 nats on these images: 57 to 61 for the
+  reconstruction and 25 for the latents. In the paper the latents hold 15 bits, or 10
+  nats, so that the reconstruction would have to be 67 nats;
 - CGM2 is better on static than on dynamic MNIST, against every other row;
 - Table II does not say by which density or dequantisation of pixels bits are counted
   (here: `discretized_logistic` with open edges), and its ImageNet cell for MAE is that
   model's MNIST number;
 - the paper does not say how it samples by importance. Its posterior is so narrow that
-  few draws count, also where half of them come from the prior (`mvae_tf.models.CGM`):
-  the estimate is too low, and the effective sample size stands beside it.
+  few draws count, also where half of them come from the prior (`mvae_tf.models.CGM`).
+  The estimate is then too low, so the effective sample size is reported beside it.
 
 The paper leaves the number of categories of CGM1 on MNIST, the networks' sizes, a
-learning rate schedule, the scale of pixels and validation open. Here: 10, the networks
-of the InfoVAE authors, which the paper matches, a constant rate, and [0, 1]. Two more
+learning rate schedule, the scale of pixels and validation open. The presets have 10
+categories, the networks of the InfoVAE authors, to which the paper's are matched, a
+constant rate, and pixels in [0, 1]. Two more
 choices differ from the text: the MMD is the unbiased one, and the networks on MNIST
 have dense layers. `cgm1-literal-...` and `cgm2-literal-...` follow the text: the MMD of
 Eq 5 with its diagonals, the networks of footnote 3 without a dense layer, and

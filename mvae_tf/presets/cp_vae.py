@@ -16,23 +16,24 @@ published code (https://github.com/jmtomczak/vae_vampprior) in every preset.
 
 `@code` follows the authors' code where it differs from the text: a relaxed c goes to
 the networks in training, in validation and in the number that is reported
-(`elbo_relaxed`, no bound), with separate draws for the posterior of z and for the
-decoder, under a temperature that falls from 1 to 0.5; the logits of q(c | x) pass an
-ELU; no gated layer stands before the heads; the priors p(z | c) stay where they start;
-weights start from He's normal numbers, and Adam gets normalised gradients. MG takes the
-mean of the logs of its Gaussians in place of the log of their mean. `vae-cp-...@code`
-is the VAE under that initialisation and optimiser. The networks of INDp and INDqp are
-in that repository as bytecode alone: they are CP's and INDq's with N(0, I) here.
-`indqp-vae-uniform-...@code` is a control whose q(c | x) is held uniform: what it gains
-over the VAE does not come from c.
+(`elbo_relaxed`, which is not a bound), with separate draws for the posterior of z and
+for the decoder, under a temperature that falls from 1 to 0.5; the logits of q(c | x)
+pass an ELU; no gated layer stands before the heads; the priors p(z | c) stay where they
+start; weights start from He's normal initialisation, and Adam gets normalised
+gradients. MG takes the mean of the logs of its Gaussians in place of the log of their
+mean. `vae-cp-...@code` is the VAE under that initialisation and optimiser. The networks
+of INDp and INDqp are in that repository as bytecode alone: they are CP's and INDq's
+with N(0, I) here. `indqp-vae-uniform-...@code` is a control whose q(c | x) is held
+uniform, so that what it gains over the VAE does not come from c.
 
 Fashion-MNIST of the mixture of Gaussians, and of the VampPrior with K = 500, are 35
-nats and more behind a plain VAE that the former contains: failed runs, no targets.
-Omniglot here is the original release, not the 24,345 and 8,070 images of the paper,
-which come from a file of their own; its numbers are not on one scale.
+nats and more behind a plain VAE that the former contains, so these runs of the paper
+failed and their numbers are not used as targets. Omniglot here is the original release,
+not the 24,345 and 8,070 images of the paper, which come from another file, so that
+numbers on it cannot be compared.
 
-Tables 2 and A1 list categories by their indices, which are another run's; what can be
-compared is how many of them are distinct, and how many stand under several labels.
+Tables 2 and A1 list categories by their indices, which differ from run to run. What can
+be compared is how many of them are distinct, and how many stand under several labels.
 """
 
 import dataclasses

@@ -3,17 +3,17 @@
 Guo et al., "Variational autoencoder with optimizing Gaussian mixture model priors"
 (IEEE Access 2020). Names are `gmmp-vae-<network>-m<M>-k<K>-<dataset>`.
 
-The rows for M >= 2 are no targets: their numbers cannot be those of the bound that the
-paper defines (see `mvae_tf.models.gmmp_vae`). Those for M = 1, which the paper calls
-equal to a VAE with the VampPrior, train on that model's KL, "mc"; they are not to be
-had from the paper's own bound, "paper_avg", which `gmmp-vae-mlp-m1-k500-avg-mnist`
-trains on. Rows for M >= 2 train on "soft_k". Of the baselines, the numbers of VampPrior
-are quoted from its own paper, whose code samples likelihoods by importance rather than
-report bounds; its preset has the normalised gradients of that code.
+The rows for M >= 2 are not used as targets, because their numbers cannot be those of
+the bound that the paper defines (see `mvae_tf.models.gmmp_vae`). Those for M = 1, which
+the paper calls equal to a VAE with the VampPrior, train on that model's KL, "mc". The
+paper's own bound, "paper_avg", on which `gmmp-vae-mlp-m1-k500-avg-mnist` trains, cannot
+give their numbers. Rows for M >= 2 train on "soft_k". Of the baselines, the numbers of
+VampPrior are quoted from its own paper, whose code reports likelihoods by importance
+sampling rather than bounds; its preset has the normalised gradients of that code.
 
 The paper does not give the learning rate, the layers of its CNN and Pixel networks, or
-what the pseudo-inputs start from: here, they are those of the VampPrior code. Its
-"He" initialisation cites Glorot and Bengio. Its Omniglot is the resized file of the
+what the pseudo-inputs start from. Here, all of these are those of the VampPrior code.
+Its "He" initialisation cites Glorot and Bengio. Its Omniglot is the resized file of the
 IWAE code, which `mvae_tf.data` does not read; that of TFDS has other pixels.
 """
 

@@ -8,8 +8,8 @@ component and dHSIC with weight 1. `@code` follows the script in `Preset.source`
 colour scripts, each component has a prior of its own and there is no dHSIC.
 
 Left out of `@code`: a constant that `hsic_gam` adds to the printed loss without a
-gradient, and a slip that gives image 4 the mixing weight of image 3. SVHN and 3DChairs,
-which the scripts also use, are no source of `mvae_tf.data`.
+gradient, and a mistake that gives image 4 the mixing weight of image 3. SVHN and
+3DChairs, which the scripts also use, are not among the sources of `mvae_tf.data`.
 """
 
 import dataclasses

@@ -11,19 +11,19 @@ regulariser of its mask, its clipped Dirichlet KL, no gradient through the mixin
 weights (TensorFlow 1.6 had none), batch statistics in every batch normalisation, and a
 tanh output on CIFAR images in [0, 1].
 
-Slips of the scripts that `@code` leaves out:
+Mistakes of the scripts that `@code` leaves out:
 
 - `Dropout_Simple_10_Gaussian` and `Dropout_Simple_4_Gaussian_RandomSample` have a mask
   that replaces the encoders' concentrations;
 - the exported CIFAR6_Gaussian graph masks the concentrations 5 and 6 twice;
-- the colour scripts continue from a checkpoint; here, they start from scratch;
-- a step with a NaN destroys the weights there, and is skipped here.
+- the colour scripts continue from a checkpoint, while `@code` starts from scratch;
+- a step with a NaN destroys the weights in the scripts, and is skipped in `@code`.
 
 On MNIST and Fashion-MNIST, `@code` trains on all 60,000 images, as the scripts do: an
 epoch is 429 batches of 128, drawn from the images in a new order. The script of
 MVAE-Gau with K = 6 on MNIST, `Dropout_Sinple_6_Gaussian`, feeds the latent of encoder 4
 to the sub-decoders 4, 5 and 6; its preset does so too (`latent_sources`), because the
-errors that Table VI reports for this model are those of a program with this slip.
+errors that Table VI reports for this model are those of a program with this mistake.
 """
 
 import dataclasses

@@ -89,10 +89,10 @@ PAPER = Paper(
             groups=("likelihood", "classification"),
             also=("log_likelihood_ess",),
             reduced=("cgm1-mnist", "cgm2-mnist"),
-            remark="The classification error is what can be compared; the paper does "
-            "not describe its classifier. The likelihoods are no targets: the paper's "
-            "are not credible, and ours rest on the draws that "
-            "`log_likelihood_ess` counts: where these are a few, ours are too low.",
+            remark="Only the classification error can be compared, although the paper "
+            "does not describe its classifier. The likelihoods are not used as "
+            "targets, because the paper's are not credible and ours are too low where "
+            "`log_likelihood_ess`, the number of draws that count, is small.",
         ),
         Table(
             "cgm-table-2",
@@ -100,10 +100,10 @@ PAPER = Paper(
             "TMM 2020, Table II",
             groups=("likelihood",),
             also=("log_likelihood_ess",),
-            remark="No targets: the paper does not say by which density of pixels its "
-            "bits are counted, and ours rest on the draws that "
-            "`log_likelihood_ess` counts. The residual network of ImageNet is an "
-            "assumption.",
+            remark="The numbers are not used as targets, because the paper does not "
+            "name the density of pixels behind its bits, and our likelihoods are too "
+            "low where `log_likelihood_ess`, the number of draws that count, is small. "
+            "The residual network of ImageNet is an assumption.",
         ),
         Figure(
             "cgm-figure-2",

@@ -238,8 +238,8 @@ def _category_table(number, dataset):
             "cluster_purity",
             "cluster_nmi",
         ),
-        remark="The paper lists indices of categories, which are another run's; this "
-        "is what can be counted of them, with K = 150 at every scale.",
+        remark="The paper lists indices of categories, which differ from run to run, "
+        "so the table has what can be counted of them; K = 150 at every scale.",
     )
 
 

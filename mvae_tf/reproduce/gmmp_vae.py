@@ -24,10 +24,10 @@ NO_TARGETS = (
     "With the decoder and the prior held fixed, a mixture of M posteriors gains at "
     "most log M, 0.69 and 1.10 nats, over the best of its components. The paper's rows "
     "for M = 2 and 3 lie 7 to 13 nats above M = 1, and on MNIST above every likelihood "
-    "in its own Table 2: they cannot be bounds, and are no targets. Two models that "
-    "are trained apart may differ by more than log M."
+    "in its own Table 2. They cannot be bounds, so they are not used as targets. Two "
+    "models that are trained separately may differ by more than log M."
 )
-STAND_IN = "Below the scale full, the gated MLP stands for the CNN and Pixel networks."
+STAND_IN = "Scales below full use the gated MLP in place of the CNN and Pixel networks."
 WEIGHTS = {
     2: ([0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4], [0.5, 0.5]),
     3: (
@@ -207,9 +207,9 @@ PAPER = Paper(
                 *(f"gmmp-vae-mlp-m{m}-k100-mnist" for m in (1, 2, 3)),
             ),
             remark=f"{NO_TARGETS} The row VampPrior is quoted from its own paper, "
-            "whose code samples likelihoods by importance: no bound. The run "
-            "`gmmp-vae-mlp-m1-k500-avg-mnist` trains on the paper's own bound, which "
-            "makes K useless.",
+            "whose code estimates likelihoods by importance sampling, so it is not a "
+            "bound. The run `gmmp-vae-mlp-m1-k500-avg-mnist` trains on the paper's own "
+            "bound, under which K has no effect.",
         ),
         _comparison(2, "mnist", ("vae-gated-mnist", "gmmp-vae-cnn-m3-k500-mnist")),
         _comparison(

@@ -60,7 +60,7 @@ PAPER = Paper(
             "IPTA 2020, Table III",
             groups=("reconstruction", "scores"),
             also=("inception_score_samples", "frechet_distance"),
-            remark="Below the scale full, the classifier is one trained on the data.",
+            remark="Scales below full use a classifier that is trained on the data.",
         ),
         Figure("m-vae-figure-1", "Reconstructions", drawings.reconstructions, K4),
         Figure(

@@ -59,9 +59,9 @@ SCORED: dict[str, Any] = {
     "also": ("inception_score_samples", "frechet_distance"),
     "remark": "As in the authors' scripts, the RMSE is the square root of the squared "
     "error summed over an image, of drawn latents; the score is of reconstructions. "
-    "Below the scale full, the classifier is one trained on the data, so that its "
-    "scores compare with each other and not with the paper's. The weights, sizes and "
-    "training of the baselines are not in the paper.",
+    "Scales below full use a classifier that is trained on the data, whose scores "
+    "can be compared with each other but not with the paper's. The paper does not give "
+    "the weights, sizes and training of the baselines.",
 }
 
 CURVES = tuple(
@@ -72,7 +72,7 @@ SMALL_CURVES = CURVES[:3]
 CELEB_A = (Run("mvae-gau-celeb_a@code"),)
 K4 = (Run("mvae-gau-k4-mnist@code"),)
 LEARNT = "the first 20,000 training images, or from all if there are fewer"
-PLANE = "The other dimension is 0, which the paper leaves open."
+PLANE = "The other dimension is 0 here; the paper does not say what it is."
 
 TABLES = (
     Table(
@@ -114,9 +114,10 @@ TABLES = (
         beside=("selected_components_of_four", "mask_stddev"),
         reduced=MNIST_ROWS,
         remark="Errors are summed over an image. The paper does not say whether a row "
-        "with all components is the same model without its mask or another, trained "
-        "without one: here, both stand beside it. The number of components that "
-        "MVAE-Gau selects is shown once the standard deviation of its mask is below 1.",
+        "with all components is the same model without its mask or another model that "
+        "was trained without one, so both stand beside it here. The number of "
+        "components that MVAE-Gau selects is shown once the standard deviation of its "
+        "mask is below 1.",
     ),
 )
 

@@ -93,7 +93,7 @@ def test_number_of_parameters(num_components, count):
 
 @pytest.fixture(scope="module")
 def two_priors():
-    """Q(z given x) = N(0, 1) against p(z given c) = N(0, 1) and N(1, 4)."""
+    """The posterior q(z | x) = N(0, 1) with p(z | c) = N(0, 1) and N(1, 4)."""
     model = create("indq_vae", 0.0, num_components=2, latent_dim=1)
     model.prior.means.assign([[0.0], [1.0]])
     model.prior.log_variances.assign([[0.0], [np.log(4.0)]])

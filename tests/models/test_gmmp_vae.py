@@ -195,7 +195,7 @@ def test_average_over_pseudo_inputs_prefers_equal_ones():
 
 
 def exact_posterior(num_components, loading, **arguments):
-    """p(x given z) = N((3 z_1, 0, 0, 0), I) with the exact posterior, moved by M."""
+    """p(x | z) = N((3 z_1, 0, 0, 0), I) with the exact posterior, moved by M."""
     model = exact.create(
         "gmmp_vae", num_components=num_components, prior="standard", **arguments
     )
