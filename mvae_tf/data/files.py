@@ -51,8 +51,11 @@ def npz_arrays(path: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
                     where = f"{found}, key {key}"
                     arrays[key] = file[key]
     except _UNREADABLE as error:
+        reason = one_line(error)
+        if "allow_pickle" in reason:  # NumPy's own reason advises to unpickle the file.
+            reason = "it is not an archive of plain arrays"
         raise ValueError(
-            f"Expected a whole .npz file, got {where}: {one_line(error)}."
+            f"Expected a whole .npz file, got {where}: {reason}."
         ) from error
     if not arrays:
         raise ValueError(
