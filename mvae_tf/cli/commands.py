@@ -32,6 +32,7 @@ from mvae_tf.evaluation import samplers
 from mvae_tf.evaluation.audit import audit as run_audit
 from mvae_tf.evaluation.audit import averaged_sample_bound
 from mvae_tf.models.base import BaseVAE
+from mvae_tf.models.gmmp_vae import GMMpVAE
 from mvae_tf.parts.part import choice
 from mvae_tf.runs import caveats, overrides, training
 
@@ -249,7 +250,7 @@ def audit(options: argparse.Namespace) -> None:
     if diverged:
         print(f"(!) {diverged}")
     _print_checks(records)
-    if hasattr(model, "component_elbo") and model.num_components > 1:
+    if isinstance(model, GMMpVAE) and model.num_components > 1:
         likelihood = records["elbo"]["limit"]
         claimed = float(np.mean(averaged_sample_bound(model, x, config.seed)))
         print(

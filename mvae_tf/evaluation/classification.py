@@ -7,6 +7,7 @@ import numpy as np
 
 from mvae_tf.data import leading
 from mvae_tf.evaluation.task import Task, integer_labels, latent_means
+from mvae_tf.models.cgm import CGM
 
 __all__ = [
     "accuracies",
@@ -37,7 +38,7 @@ def classification(task: Task) -> dict[str, float]:
     """
     (train_x, train, train_y), (x, test, y) = _latents(task)
     results = accuracies(_joined(train), train_y, _joined(test), y, task.seed)
-    if hasattr(task.model, "classification_error"):
+    if isinstance(task.model, CGM):
         error = task.model.classification_error(train_x, train_y, x, y)
         results["classification_error"] = error
     return results | {"classification_images": len(train_x)}

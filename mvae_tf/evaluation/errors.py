@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from mvae_tf.evaluation.task import Task
+from mvae_tf.models.mvae import MVAE
 
 __all__ = ["reconstruction"]
 
@@ -28,7 +29,7 @@ def _squared_errors(model, x, y, seed):
         "sse": error(model.reconstruct(x, y)),
         "sse_sampled": error(model.reconstruct(x, y, seed=seed)),
     }
-    if getattr(model, "mask", None) is not None:
+    if isinstance(model, MVAE) and model.dropout_rate() is not None:
         drawn = model.reconstruct(x, y, seed=seed, masked=False)
         values["sse_unmasked"] = error(drawn)
     return values

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 
 from mvae_tf.evaluation.task import Task, latent_means
+from mvae_tf.models.mixture import MixtureVAE
+from mvae_tf.models.mvae import MVAE
+from mvae_tf.parts.masks import GaussianMask
 
 __all__ = ["components", "latents"]
 
@@ -15,7 +18,7 @@ _ACTIVE_VARIANCE = 0.01
 def components(task: Task) -> dict[str, Any]:
     """Measures use and dependence of a mixture's components on the leading images."""
     model, (x, y) = task.model, task.leading
-    if model.num_components == 1 or not hasattr(model, "selected_components"):
+    if model.num_components == 1 or not isinstance(model, MixtureVAE):
         return {}
     selected = model.selected_components(x, y=y)
     usage = np.mean(model.encode(x, y)["weights"], axis=0)
@@ -25,12 +28,12 @@ def components(task: Task) -> dict[str, Any]:
         "component_usage": usage.tolist(),
         "dhsic": model.dependence_matrix(x, y, seed=task.seed).numpy().tolist(),
     }
-    mask = getattr(model, "mask", None)
-    if mask is not None:
-        rate = values["dropout_rate"] = model.dropout_rate()
+    rate = model.dropout_rate() if isinstance(model, MVAE) else None
+    if rate is not None:
+        values["dropout_rate"] = rate
         kept = selected.mean / model.num_components
         values["selected_components_of_four"] = kept * min(4, model.num_components)
-        if mask.name == "gaussian":
+        if isinstance(model.mask, GaussianMask):
             # p = v^2 / (1 + v^2)
             values["mask_stddev"] = (
                 math.sqrt(rate / (1 - rate)) if rate < 1 else math.inf

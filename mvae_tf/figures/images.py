@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from mvae_tf.figures.style import DPI, MARGIN, heat_map, name_panel, place
 from mvae_tf.figures.tiles import image_table, scaled
+from mvae_tf.models.categorical import CategoricalVAE
 
 __all__ = [
     "interpolation",
@@ -297,14 +298,14 @@ def samples_by_category(
         seed: Integer that decides the draws.
     """
     word = "category" if model.has_categories else "component"
-    equal = np.zeros(model.num_components)
-    frequency = np.asarray(getattr(model, "aggregate", equal))
-    chosen = np.argsort(-frequency, kind="stable")[:rows]
+    chosen = np.arange(model.num_components)
+    if isinstance(model, CategoricalVAE):
+        chosen = np.argsort(-model.aggregate.numpy(), kind="stable")
     return _table(
         model,
         {
             f"{word} {k}": model.generate(columns, component=int(k), seed=seed)
-            for k in chosen
+            for k in chosen[:rows]
         },
         f"Samples by {word}",
         f"Each row is drawn from the prior of one {word}.",

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -145,14 +145,18 @@ def dependence(matrix: ArrayLike) -> Figure:
     return figure
 
 
-def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+def curves(
+    history: Sequence[Mapping[str, Any]],
+    kl_terms: Collection[str] = ("kl", "dirichlet_kl", "category_kl"),
+) -> Figure:
     """Draws objective, KL terms, dropout rate and more over epochs (Fig 14-16).
 
     Args:
         history: Sequence of dicts, one for each epoch, with "epoch", "loss" and, where
-            there are any, "reconstruction", names that end in "kl", "dropout_rate" and
+            there are any, "reconstruction", names of KL terms, "dropout_rate" and
             "selected_components"; with the prefix "val_", the values of validation.
             Values are numbers or their texts; a missing one leaves a gap.
+        kl_terms: Names of the model's KL terms, which share a panel.
 
     Returns:
         `matplotlib.figure.Figure` with a panel for each quantity that is there.
@@ -163,11 +167,10 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     if not history:
         raise ValueError("Expected a history of at least one epoch, got none.")
     epochs = _column(history, "epoch")
-    kl_names = [name for name in history[0] if name.endswith("kl")]
     panels_of = {
         "objective": (["loss"], _NATS),
         "reconstruction": (["reconstruction"], _NATS),
-        "KL": ([n for n in kl_names if not n.startswith("val_")], _NATS),
+        "KL": ([name for name in history[0] if name in kl_terms], _NATS),
         "dropout rate p": (["dropout_rate"], None),
         "selected components": (["selected_components"], "components"),
     }

@@ -15,6 +15,8 @@ from mvae_tf import storage
 from mvae_tf.data import Splits, leading
 from mvae_tf.figures import images, plots
 from mvae_tf.figures.style import save
+from mvae_tf.models.mixture import MixtureVAE
+from mvae_tf.parts.terms import kl_names
 
 __all__ = ["CAPTIONS", "DESCRIPTIONS", "draw_run"]
 
@@ -107,7 +109,7 @@ def draw_run(
     folder = Path(folder)
     drawn = {}
     for name, draw in itertools.chain(
-        _of_images(model, x, y), _of_numbers(model, x, y), _of_training(history)
+        _of_images(model, x, y), _of_numbers(model, x, y), _of_training(model, history)
     ):
         path = folder / f"{name}.png"
         try:
@@ -127,7 +129,7 @@ def _of_images(model, x, y):
     """Yields names of figures and functions that draw them."""
     if len(model.input_shape) != 3 or model.input_shape[-1] not in (1, 3):
         return
-    mixture = model.num_components > 1 and hasattr(model, "cross_reconstruct")
+    mixture = model.num_components > 1 and isinstance(model, MixtureVAE)
     few = _leading(x, y, _SHOWN)
     yield "reconstructions", partial(images.reconstructions, model, *few)
     yield "samples", partial(images.samples, model)
@@ -151,7 +153,7 @@ def _of_images(model, x, y):
 
 def _of_numbers(model, x, y):
     """As `_of_images`, of the figures of latents and dependence."""
-    mixture = model.num_components > 1 and hasattr(model, "dependence_matrix")
+    mixture = model.num_components > 1 and isinstance(model, MixtureVAE)
     if model.latent_dim > 1 and len(x) > 2:
         yield "latents", partial(plots.latents, model, x, y)
         if mixture:
@@ -162,9 +164,9 @@ def _of_numbers(model, x, y):
         yield "dependence", lambda: plots.dependence(model.dependence_matrix(x, y))
 
 
-def _of_training(history):
+def _of_training(model, history):
     if history:
-        yield "curves", partial(plots.curves, history)
+        yield "curves", partial(plots.curves, history, kl_names(model.terms))
 
 
 def _traversal(model, x):

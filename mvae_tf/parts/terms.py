@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
-__all__ = ["Term", "check_terms", "checked_weights"]
+__all__ = ["Term", "check_terms", "checked_weights", "kl_names"]
 
 
 class Term(NamedTuple):
@@ -39,6 +39,11 @@ def checked_weights(terms: Mapping[str, Term]) -> dict[str, float]:
         if not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise ValueError(f"Expected a finite weight of {key}, got {value!r}.")
     return {key: float(value) for key, value in weights.items()}
+
+
+def kl_names(terms: Mapping[str, Term]) -> list[str]:
+    """Return the names of the KL terms: "kl", and others that a warm-up moves."""
+    return [key for key, term in terms.items() if key == "kl" or term.warmup]
 
 
 def check_terms(values: Mapping[str, tf.Tensor], terms: Mapping[str, Term]) -> None:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from mvae_tf import storage
 from mvae_tf.config import flat
 from mvae_tf.evaluation.task import integer_labels, latent_means
+from mvae_tf.parts.terms import kl_names
 
 __all__ = ["KLWarmup", "MixtureSummaries", "RunTimes"]
 
@@ -193,7 +194,7 @@ class MixtureSummaries(keras.callbacks.Callback):
             return f"validation/{name.removeprefix('val_')}"
         if name == "loss" or name == "learning_rate":
             return f"loss/{'total' if name == 'loss' else name}"
-        if name.endswith("kl"):
+        if name in kl_names(self.model.terms):
             return f"kl/{name}"
         return f"{'loss' if name in self.model.term_weights else 'mixture'}/{name}"
 

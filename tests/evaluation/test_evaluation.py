@@ -87,6 +87,14 @@ def test_a_single_vae_has_no_numbers_of_components(images):
     assert results["log_likelihood"] >= results["elbo"]
 
 
+def test_a_mixture_without_a_mask_has_no_numbers_of_one(images):
+    arguments = {"latent_dim": 2, "num_components": 2, "network": NETWORK}
+    model = mvae_tf.create("mvae", (4, 4, 1), mask=None, **arguments)
+    results = evaluate(model, batches(images, 10), ["reconstruction", "components"])
+    assert not {"sse_unmasked", "dropout_rate", "mask_stddev"} & set(results)
+    assert results["selected_components"] == 2
+
+
 def test_groups_can_be_chosen_and_labels_reach_a_conditional_model(images):
     model = mvae_tf.create(
         "mvae",

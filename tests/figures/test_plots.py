@@ -128,6 +128,15 @@ def test_curves():
     np.testing.assert_array_equal(rate.get_ydata(), [0.1, 0.2, 0.3])
 
 
+def test_kl_terms_share_a_panel():
+    history = [{"epoch": 1, "loss": 3.0, "kl": 1.0, "val_kl": 2.0, "code": 0.5}]
+    figure = figures.curves(history, kl_terms=["code", "kl"])
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.lines]
+    assert titles == ["objective", "KL"]
+    legend = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert legend == ["kl", "code"]
+
+
 def test_one_epoch_is_a_visible_point():
     figure = figures.curves([{"epoch": 1, "loss": 3.0, "selected_components": 2.0}])
     assert [axes.lines[0].get_marker() for axes in figure.axes] == ["o", "o"]
