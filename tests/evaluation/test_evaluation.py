@@ -172,7 +172,20 @@ def test_every_documented_number_is_measured_of_some_model(mvae, of_mvae, images
     )
     assert of_components["classification_images"] == 74
     assert of_cgm["classifier"] == "halves"
-    measured = {*of_mvae, *of_cgm, *of_components}
+    relaxed = mvae_tf.create(
+        "cp_vae",
+        (4, 4, 1),
+        latent_dim=2,
+        network=NETWORK,
+        relaxation="relaxed",
+        z_condition="sample",
+    )
+    of_relaxed = evaluate(relaxed, dataset, ["elbo", "categories"])
+    gaussian = mvae_tf.create(
+        "mvae", (4, 4, 1), latent_dim=2, network=NETWORK, mask="gaussian"
+    )
+    of_gaussian = evaluate(gaussian, dataset, ["components"])
+    measured = {*of_mvae, *of_cgm, *of_components, *of_relaxed, *of_gaussian}
     assert {re.sub(r"_component_\d$", "_component_0", n) for n in measured} == set(
         UNITS
     )
