@@ -5,6 +5,7 @@ process of their own, this file run as a script; the tests look at what it wrote
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -40,11 +41,30 @@ CONV = {
         "decoder": [[4, 2], [4, 2]],
     },
 }
+
+
+@keras.saving.register_keras_serializable("replicas")
+def own_layers(spec):
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(8, "tanh")])
+
+
+@keras.saving.register_keras_serializable("replicas")
+def own_image(spec):
+    pixels = keras.layers.Dense(math.prod(spec.output_shape))
+    return keras.Sequential([pixels, keras.layers.Reshape(spec.output_shape)])
+
+
+FROM_KERAS = {
+    "name": "from_keras",
+    "encoder": "replicas>own_layers",
+    "mix_decoder": "replicas>own_image",
+}
 MODELS = {
     "vae": ("vae", MLP),
     "gumbel": ("mvae", MIXTURE),
     "gaussian": ("mvae", MIXTURE | {"mask": "gaussian", "num_classes": 3}),
     "conv": ("mvae", CONV),
+    "from_keras": ("mvae", MIXTURE | {"network": FROM_KERAS}),
     # Terms and draws that belong to the whole batch.
     "info_vae": ("info_vae", MLP | {"mmd_weight": 5.0}),
     "cgm": ("cgm", MLP | {"num_components": 3, "mmd_weight": 5.0}),
