@@ -47,10 +47,10 @@ history = model.fit(digits.train, epochs=EPOCHS, verbose=0).history
 # %% [markdown]
 # ## What training does to p
 #
-# MVAE-GS pays -H(p) for its mask (Eq 24), which pulls p towards 1/2; the reconstruction
-# pushes back, for dropped components cost accuracy. Starting at 0.1, p grows over the
-# epochs and has not come to rest at the end: the number of selected components is one
-# of a training time, too.
+# The objective of MVAE-GS has the term -H(p) (Eq 24), which pulls p towards 1/2. The
+# reconstruction pulls p down, because dropped components make it worse. Starting at
+# 0.1, p grows over the epochs and still grows at the end, so the number of selected
+# components also depends on how long the model is trained.
 
 # %%
 rows = [
@@ -100,9 +100,10 @@ describe("before", model)
 describe("after", small)
 
 # %% [markdown]
-# The error rises a little, parameters fall. The bound *rises*, because it counts the KL
-# of every component in full and there are fewer; bounds of mixtures of different K are
-# no measure of which K is right. The pictures can hardly be told apart:
+# The error rises a little, and there are fewer parameters. The bound *rises*, because
+# it counts the KL of every component in full and there are fewer of them; for the same
+# reason, bounds of mixtures of different K do not show which K is right. The pictures
+# can hardly be told apart:
 
 # %%
 mixed = {

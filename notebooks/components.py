@@ -15,8 +15,8 @@
 #
 # An MVAE (Ye and Bors, *Deep Mixture Generative Autoencoders*, TNNLS 2022) has K
 # encoders and K sub-decoders. Do they share the work, repeat each other, or does one do
-# it all? This notebook asks a trained model in five ways. About three minutes on one
-# CPU core.
+# it all? This notebook examines a trained model in five ways. It takes about three
+# minutes on one CPU core.
 
 # %%
 import os
@@ -77,9 +77,9 @@ print("usage:", usage.round(3))
 # %% [markdown]
 # ## 2. Reconstructions alone
 #
-# Each component by itself (Fig 2 of the paper). Rows of digits: every component codes
-# the whole data set, as the paper shows for MNIST. A blurred row would be a component
-# that the mixture does not rely on.
+# Each row shows one component by itself (Fig 2 of the paper). Digits in every row mean
+# that every component encodes the whole data set, as the paper shows for MNIST. A
+# blurred row would be a component that the mixture does not rely on.
 
 # %%
 display(figures.reconstructions(model, x_test[:12]))
@@ -145,13 +145,13 @@ print(f"pairs: {dependence[pairs].mean():.3f}, floor: {floor[pairs].mean():.3f}"
 display(figures.dependence(dependence))
 
 # %% [markdown]
-# The pairs stay above the floor: all latents describe the same digit, so knowing one
-# tells something of the others. `independence_weight` is the weight of the term, 1 here
-# and up to 10 in the paper (Fig 12 and 13 compare).
+# The pairs stay above the floor: all latents describe the same digit, so one of them
+# gives information about the others. `independence_weight` is the weight of the term:
+# 1 here and up to 10 in the paper, whose Fig 12 and 13 compare weights.
 
 # %% [markdown]
-# Last, one draw of the prior in each column, decoded by every component (Fig 17). The
-# same latent is another digit to each of them.
+# Last, each column has one draw from the prior, decoded by every component (Fig 17).
+# Each component decodes the same latent to a different digit.
 
 # %%
 display(figures.samples_by_component(model, columns=12))

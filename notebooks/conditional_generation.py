@@ -15,8 +15,9 @@
 #
 # CP-VAE (Lavda, Gregorova and Kalousis, *Data-Dependent Conditional Priors for
 # Unsupervised Learning of Multimodal Data*, Entropy 2020) has a category c and a latent
-# z whose prior depends on it: p(c) p(z | c) p(x | z, c). Nobody tells it what a
-# category is. Here, ten categories meet ten digits. About two minutes on one CPU core.
+# z whose prior depends on it: p(c) p(z | c) p(x | z, c). It is trained without labels.
+# Here, it has ten categories for ten digits. The notebook takes about two minutes on
+# one CPU core.
 
 # %%
 import os
@@ -43,9 +44,10 @@ x_test, y_test = map(np.asarray, next(iter(digits.test.unbatch().batch(300))))
 # %% [markdown]
 # ## Training
 #
-# Two latent dimensions leave something for the category to say, and the KL weights grow
-# over the first two thirds of the epochs. With eight dimensions and no such warm-up, z
-# tells all, and the categories stay alike (`category_kl` ends at 0.1).
+# Two latent dimensions are too few for all information on an image, so the model uses
+# the category too; and the KL weights grow over the first two thirds of the epochs.
+# With eight dimensions and no such warm-up, z holds all the information, and the
+# categories stay alike (`category_kl` ends at 0.1).
 
 # %%
 model = mvae_tf.create(
@@ -71,7 +73,7 @@ print({name: round(values[-1], 2) for name, values in history.items()})
 # %% [markdown]
 # ## Samples by category
 #
-# One row a category, from its own prior p(z | c), the most frequent category first
+# Each row shows a category, drawn from its prior p(z | c), the most frequent one first
 # (Fig 6 of the paper). `fit_aggregate` measures how often each category occurs in the
 # training images (Eq 18). Some rows are one digit, others mix two or three that look
 # alike.
@@ -94,8 +96,8 @@ for label, row in table.rows.items():
 print("shared by several labels:", table.reused)
 
 # %% [markdown]
-# The same as a picture, with all categories (Fig 10). The line is 1/K, where a label
-# would tell nothing of the category.
+# The same as a picture, with all categories (Fig 10). The line is 1/K, the probability
+# of each category if it did not depend on the label.
 
 # %%
 probabilities = model.category_probabilities(x_test).numpy()
@@ -109,7 +111,7 @@ display(
 )
 
 # %% [markdown]
-# ## Digits to order
+# ## Digits of a chosen label
 #
 # A label is now a distribution over categories, so drawing a label is drawing its
 # categories. `aggregate` holds the proportions that `generate` uses: give it those of a
@@ -140,7 +142,7 @@ for label, images in enumerate(drawn):
 # %% [markdown]
 # Compare with the table: a label with a category that is nearly its own comes out well
 # (sevens, sixes, fives), one that shares its categories comes out as its neighbours
-# (eights, nines). Training on another machine may deal the categories otherwise.
+# (eights, nines). Training on another machine may give other categories.
 #
-# Where labels are at hand, `num_classes=10` makes an MVAE that is told them, and
-# `model.generate(8, y=3)` draws threes.
+# Where there are labels, `num_classes=10` makes an MVAE that is conditioned on them,
+# and `model.generate(8, y=3)` draws threes.

@@ -67,8 +67,8 @@ np.savez(DATA, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
 # ## Run it
 #
 # Each row of the table is a preset: it is trained, measured, and put beside the number
-# of the paper. Stop it whenever you like: run again, the cell continues where it
-# stopped, and what is finished is not computed twice. Tables share their trainings.
+# of the paper. You can stop the cell at any time. When it is run again, it continues
+# where it stopped and does not repeat what is finished. Tables share their runs.
 
 # %%
 # %run -m mvae_tf reproduce {NAME} --scale {SCALE} --data npz:{DATA} --output {OUTPUT}
@@ -76,9 +76,10 @@ np.savez(DATA, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
 # %% [markdown]
 # ## Read it
 #
-# Paper, ours, difference; under the table the unit of each number and, for each row,
-# images, epochs, seed and settings. The number to compare with the paper is
-# `sse_sampled`, of drawn latents; `sse`, of posterior means, is always lower.
+# The columns are the paper's number, ours and the difference. Below the table are the
+# unit of each number and, for each row, the images, epochs, seed and settings. The
+# number to compare with the paper is `sse_sampled`, of drawn latents; `sse`, of
+# posterior means, is always lower.
 
 # %%
 RESULT = OUTPUT / SCALE / NAME
@@ -89,9 +90,9 @@ for picture in sorted(RESULT.parent.glob(f"{NAME}*.png")):
     display(Image(picture, width=900))
 
 # %% [markdown]
-# After four steps, our errors are far above those of the paper, as they should be: no
-# model has learned anything yet. Set `SCALE = "reduced"` for a comparison that means
-# something, and see `RESULTS.md` for ours, which says first what does not hold.
+# After four steps, our errors are far above those of the paper, because no model has
+# learned anything yet. Set `SCALE = "reduced"` for a meaningful comparison, and see
+# `RESULTS.md` for ours.
 #
 # Each run is a folder of its own, with the trained model, its history and figures, and
 # a `report.html` to open in a browser:

@@ -17,9 +17,9 @@ _ERRORS = {
 _BOUNDS = {
     "elbo": "evidence lower bound in nats per image, with every KL in full; higher is "
     "better",
-    "elbo_relaxed": "no bound: as elbo, with relaxed categories in place of one-hot "
-    "ones, as in the training of the model; what the authors' code of CP-VAE reports, "
-    "nats per image",
+    "elbo_relaxed": "like elbo, but with relaxed categories in place of one-hot ones, "
+    "as in training, so that it is not a bound; the number that the authors' code of "
+    "CP-VAE reports, in nats per image",
     "elbo_reconstruction": "-E[log p(x | z)] of the bound, in nats per image",
     "elbo_kl": "KL divergence of all latents in the bound, in nats per image",
     "log_likelihood": "importance-sampled log p(x), in nats per image; higher is "
