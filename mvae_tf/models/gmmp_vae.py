@@ -125,7 +125,6 @@ class GMMpVAE(BaseVAE):
         self.component_encoder = choice(
             component_encoder, encoders, "component_encoder"
         )
-        self.prior = choice(prior, ("vamp", "standard"), "prior")
         self.pseudo_mean = pseudo_mean
         self.pseudo_stddev = pseudo_stddev
 
@@ -136,12 +135,20 @@ class GMMpVAE(BaseVAE):
             self.encoder = self.make_encoder(1, latent_dim=num_components * latent_dim)
         self.sub_decoder = self.make_sub_decoder(num_components=1)
         self.mix_decoder = self.make_mix_decoder()
-        self.latent_prior = self._make_prior()
+        if choice(prior, ("vamp", "standard"), "prior") == "vamp":
+            self.prior = priors.VampPrior.of(self)
+        else:
+            self.prior = priors.StandardNormal(latent_dim)
 
-    def _make_prior(self):
-        if self.prior == "standard":
-            return priors.StandardNormal(self.latent_dim)
-        return priors.VampPrior.of(self)
+    @property
+    def latent_prior(self) -> priors.Prior:
+        """The prior, by the name under which `.keras` files hold its variables."""
+        return self.prior
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor; the prior is a name among them."""
+        standard = isinstance(self.prior, priors.StandardNormal)
+        return super().get_config() | {"prior": "standard" if standard else "vamp"}
 
     def mixing_weights(self) -> tf.Tensor:
         """Return the fixed weights pi of the components, `[M]`."""
@@ -172,10 +179,10 @@ class GMMpVAE(BaseVAE):
         """Draw latents of the components of a random pseudo-input; one has weight 1."""
         rows = like[:, 0]
         chosen = priors.draw_index("component", self.mixing_weights(), rows, noise)
-        if self.prior == "standard":
+        if isinstance(self.prior, priors.StandardNormal):
             z = gaussian.draw_standard(like, self.latent_dim, noise)
         else:
-            z = self.latent_prior.sample_mixture(rows, noise)
+            z = self.prior.sample_mixture(rows, noise)
         return Draw(z, weights=tf.one_hot(chosen, self.num_components))
 
     # === Evidence ===
@@ -188,7 +195,7 @@ class GMMpVAE(BaseVAE):
         )
         log_weights = tf.math.log(posterior.weights)[:, tf.newaxis]
         log_q = tf.reduce_logsumexp(log_weights + log_q, axis=-1)
-        return self.latent_prior.log_prob(z) - log_q
+        return self.prior.log_prob(z) - log_q
 
     def log_density_ratio(self, posterior, latents):
         ratios = self.component_log_ratios(posterior, latents.z)
@@ -264,13 +271,13 @@ class GMMpVAE(BaseVAE):
         """Bound KL(q(z | x) || p(z)) from above in nats, `[B]` (13, 21, 22)."""
         mean, stddev = posterior.mean, posterior.stddev
         pi = self.mixing_weights()
-        if self.prior == "standard":
+        if isinstance(self.prior, priors.StandardNormal):
             return tf.reduce_sum(pi * divergences.gaussian_kl(mean, stddev), axis=1)
         return divergences.mixture_kl_bound(
             mean,
             stddev,
             pi,
-            *self.latent_prior.mixtures(),
+            *self.prior.mixtures(),
             matching=self.matching,
             form=form,
         )
@@ -327,7 +334,7 @@ class GMMpVAE(BaseVAE):
         )
         log_prob = self.component_log_probs(x, z[:, tf.newaxis])[:, 0]
         log_q = gaussian.log_prob(mean, stddev, z)
-        return log_prob + self.latent_prior.log_prob(z) - log_q
+        return log_prob + self.prior.log_prob(z) - log_q
 
 
 def _checked_weights(weights, num):

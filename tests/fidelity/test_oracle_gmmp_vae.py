@@ -115,6 +115,6 @@ def test_objective(num, weights, form, matching):
         matching=matching,
         network=oracle.GATED,
     )
-    pixels = model.latent_prior.pixels
+    pixels = model.prior.pixels
     pixels.assign(np.random.default_rng(3).uniform(-0.2, 1.2, pixels.shape))
     oracle.compare(model, gmmp_objective(num, weights, form, matching))

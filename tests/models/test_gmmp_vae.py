@@ -1,7 +1,9 @@
 """GMMpVAE: reductions, bounds, exact likelihoods, and the paper's numbers."""
 
 import math
+import zipfile
 
+import h5py
 import harness
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from scipy import stats
 import mvae_tf
 from mvae_tf import divergences
 from mvae_tf.noise import BatchNoise, step_seed
+from mvae_tf.parts import priors
 from mvae_tf.presets import gmmp_vae
 
 FORMS = ["paper_avg", "soft_k", "min_k", "lse_component", "variational"]
@@ -23,9 +26,9 @@ def make(scale=0.3, **arguments):
     """A model with weights far enough from 0 for components to differ."""
     model = harness.Case("gmmp_vae", "gmmp_vae").make(**arguments)
     harness.perturb(model, scale)
-    if model.prior == "vamp":
+    if isinstance(model.prior, priors.VampPrior):
         pixels = np.random.default_rng(1).uniform(size=(4, 4, 4, 1))
-        model.latent_prior.pixels.assign(pixels[: model.num_pseudo_inputs])
+        model.prior.pixels.assign(pixels[: model.num_pseudo_inputs])
     return harness.uncompiled(model)
 
 
@@ -37,10 +40,21 @@ def terms_of(model, x, seed=0):
     return model.loss_terms(tf.constant(x), None, noise(seed), False)
 
 
+def test_files_name_the_prior_as_those_written_before_do(tmp_path):
+    model = make()
+    assert model.get_config()["prior"] == "vamp"
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        archive.extract("model.weights.h5", tmp_path)
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        assert file["latent_prior/vars/0"].shape == (4, 4, 4, 1)
+        assert "prior" not in file
+
+
 def with_equal_components(single, num, **arguments):
     """A model of `num` components that are all that of `single`."""
     model = make(num_components=num, **arguments)
-    for name in ("encoder", "sub_decoder", "mix_decoder", "latent_prior"):
+    for name in ("encoder", "sub_decoder", "mix_decoder", "prior"):
         weights = getattr(single, name).get_weights()
         if name == "encoder":
             weights = [np.repeat(weight, num, axis=0) for weight in weights]
@@ -85,7 +99,7 @@ def test_one_component_has_the_likelihood_of_the_vamp_vae():
     model = make(num_components=1)
     vamp = harness.Case("vamp_vae", "vamp_vae").make()
     for ours, theirs in zip(
-        ("encoder", "sub_decoder", "mix_decoder", "latent_prior"),
+        ("encoder", "sub_decoder", "mix_decoder", "prior"),
         ("encoder", "sub_decoder", "mix_decoder", "prior"),
         strict=True,
     ):
@@ -100,7 +114,7 @@ def test_one_component_has_the_likelihood_of_the_vamp_vae():
 def test_one_component_and_one_pseudo_input_have_the_closed_kl(form):
     model = make(num_components=1, num_pseudo_inputs=1)
     q = model.encode(X)
-    p = model.encode(model.latent_prior.pseudo_inputs())
+    p = model.encode(model.prior.pseudo_inputs())
     expected = divergences.gaussian_kl(q["mean"], q["stddev"], p["mean"], p["stddev"])
     np.testing.assert_allclose(model.kl_bound(X, form), expected[:, 0], rtol=1e-4)
 
@@ -124,7 +138,7 @@ def test_equal_components_count_as_one():
 @pytest.mark.parametrize("component_encoder", ["separate", "shared_trunk"])
 def test_an_image_that_is_the_pseudo_input_costs_nothing(form, component_encoder):
     model = make(num_pseudo_inputs=1, component_encoder=component_encoder)
-    model.latent_prior.pixels.assign(X[:1])
+    model.prior.pixels.assign(X[:1])
     np.testing.assert_allclose(model.kl_bound(X[:1], form), [0.0], atol=1e-5)
     np.testing.assert_allclose(model.elbo_terms(X[:1])["kl"], [0.0], atol=1e-5)
     assert np.all(model.kl_bound(X[1:], form) > 1e-3)
@@ -182,7 +196,7 @@ def test_average_over_pseudo_inputs_prefers_equal_ones():
     merged = np.float32([[0, 1, 0, 0], [0, 1, 0, 0]])
     values = {}
     for name, pixels in (("apart", x), ("merged", merged)):
-        model.latent_prior.pixels.assign(pixels)
+        model.prior.pixels.assign(pixels)
         for form in ("paper_avg", "soft_k"):
             values[name, form] = np.mean(model.kl_bound(x, form))
     assert values["apart", "paper_avg"] == pytest.approx(9.0, abs=1e-4)
@@ -323,7 +337,7 @@ def test_prior_draws_components_by_their_weights():
     frequencies = np.mean(latents.weights, axis=0)
     np.testing.assert_allclose(frequencies, [0.2, 0.5, 0.3], atol=0.03)
     # Component m is one of the K Gaussians of encoder m.
-    posterior = model.encode(model.latent_prior.pseudo_inputs())
+    posterior = model.encode(model.prior.pseudo_inputs())
     mean = np.mean(posterior["mean"], axis=0)
     second = np.mean(np.square(posterior["mean"]) + np.square(posterior["stddev"]), 0)
     deviation = np.sqrt(second - np.square(mean))
@@ -477,6 +491,6 @@ def test_presets_make_models(name):
     shape = (28, 20, 1) if grey else (28, 28, 1)
     model = mvae_tf.create("gmmp_vae", input_shape=shape, **arguments)
     assert (model.num_components, model.latent_dim) == (3, 40)
-    pixels = model.latent_prior.pixels
+    pixels = model.prior.pixels
     assert np.mean(pixels) == pytest.approx(0.5 if grey else 0.05, abs=2e-3)
     assert np.std(pixels) == pytest.approx(0.02 if grey else 0.01, rel=0.05)
