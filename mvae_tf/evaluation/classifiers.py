@@ -1,4 +1,4 @@
-"""Classifiers of images, which inception scores and Frechet distances look through."""
+"""Classifiers of images, whose features inception scores and Frechet distances use."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Inception score and Frechet distance, in the eyes of any classifier of images."""
+"""Inception score and Frechet distance, from the features of any image classifier."""
 
 import math
 from typing import Any

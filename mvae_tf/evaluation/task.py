@@ -1,4 +1,4 @@
-"""What a group of metrics has at hand: the model, the data and the settings."""
+"""The model, the data and the settings that a group of metrics measures with."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ _ROWS = 512
 
 @dataclasses.dataclass
 class Task:
-    """What there is to measure: a model, a data set and the settings of `evaluate`."""
+    """A model to measure, a data set and the settings of `evaluate`."""
 
     model: keras.Model
     dataset: Any

@@ -17,7 +17,7 @@ __all__ = ["CBVAE"]
 class CBVAE(SingleVAE):
     """VAE whose p(x | z) is a density of grey pixels in [0, 1].
 
-    The binary cross-entropy of grey pixels is no density: it lacks log C(lambda) of
+    The binary cross-entropy of grey pixels is not a density. It lacks log C(lambda) of
 
         log p(x) = x log lambda + (1 - x) log(1 - lambda) + log C(lambda),
         C(lambda) = 2 artanh(1 - 2 lambda) / (1 - 2 lambda),

@@ -61,7 +61,7 @@ class HVAE(BaseVAE):
         -log p(x | z1, z2) + log q(z1 | x, z2) + log q(z2 | x)
                                - log p(z1 | z2) - log p(z2).
 
-    The latent `z` is z1 followed by z2. What `encode` says of z1 is q(z1 | x, z2)
+    The latent `z` is z1 followed by z2. For z1, `encode` gives q(z1 | x, z2)
     at the mean of z2; draws, the bound and importance weights follow the drawn z2.
 
     Args:

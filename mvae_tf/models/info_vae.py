@@ -28,10 +28,10 @@ class InfoVAE(SingleVAE):
 
     alpha = 1 drops the KL; alpha = 0 with lambda = 1 equals the VAE. The
     discrepancy is that of the latents drawn for the batch and as many draws of N(0, I),
-    under the kernel exp(-||a - b||^2 / (2 Z)). lambda has a meaning only beside this
-    kernel and a reconstruction summed over pixels. The biased estimate has a floor: for
-    64 latents of 10 dimensions drawn from the prior itself it averages 0.0187, which is
-    18.7 at lambda = 1000.
+    under the kernel exp(-||a - b||^2 / (2 Z)). Values of lambda can be compared
+    only for this kernel and a reconstruction summed over pixels. The biased estimate is
+    above 0 even for latents drawn from the prior itself: for 64 latents of 10
+    dimensions it averages 0.0187, which is 18.7 at lambda = 1000.
 
     The model is still p(z) p(x | z) with the posterior q(z | x), so `elbo`, which
     counts the KL in full, is a valid bound; with alpha = 1 training does not tighten

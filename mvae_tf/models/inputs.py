@@ -13,13 +13,13 @@ __all__ = ["Inputs"]
 
 
 class Inputs:
-    """What the examples of one model look like.
+    """The form of the examples of one model, and checks of it.
 
     Args:
         image_shape: shape of one image.
         likelihood: gives the range of valid pixels.
         num_classes: number of classes of the labels, or None.
-        labels: what labels are for: "condition" for a model of p(x | y), which needs
+        labels: how labels are used: "condition" for a model of p(x | y), which needs
             them for every answer; "training" for a model that is trained and evaluated
             with them and answers without; None for a model that ignores them.
     """

@@ -28,10 +28,10 @@ class MAE(SingleVAE):
         diversity = -sum_d log sigmoid(mean_ij KL_ij,d),
         smoothness = stddev_ij KL_ij,
 
-    as the authors' code does; the KL is that of the batch on average. Diversity is
-    Z log 2 for equal posteriors and 0 for distant ones. eta = gamma = free_bits = 0 is
-    the VAE. The encoder, the decoder and the prior of the paper (a residual network, a
-    PixelCNN and an autoregressive flow) are not here.
+    as the authors' code does, where kl is averaged over the batch. Diversity is
+    Z log 2 for equal posteriors and 0 for distant ones. For eta = gamma = free_bits = 0
+    it is the VAE. This class does not have the paper's encoder, decoder and prior (a
+    residual network, a PixelCNN and an autoregressive flow).
 
     `elbo` counts the KL alone, in full, and is a valid bound.
 
@@ -106,8 +106,8 @@ def mutual_divergence(mean, stddev):
 def pairwise_kl(mean, stddev):
     """Compute KL(q_i || q_j) in nats, `[B, B]`, of diagonal Gaussians `[B, Z]`.
 
-    It is E_i log q_i - E_i log q_j, and these are matrix products, which hold nothing
-    of `[B, B, Z]`; in float64, for their terms cancel.
+    It is E_i log q_i - E_i log q_j. Both are matrix products, which make no array
+    `[B, B, Z]`; they are in float64, because their terms cancel.
     """
     log_probs = priors.component_log_probs(mean, mean, stddev)
     variances = tf.square(tf.cast(stddev, tf.float64))
@@ -121,8 +121,8 @@ def pairwise_kl(mean, stddev):
 def pair_stddev(values):
     """Compute the standard deviation of the off-diagonal entries of `[B, B]`.
 
-    Of n entries the sum is divided by n - 1; it is 1e-6, with zero gradient, where they
-    are equal, or there are none.
+    The sum of squares of n entries is divided by n - 1. The result is 1e-6, with zero
+    gradient, where all entries are equal or there are none.
     """
     apart = 1.0 - tf.eye(tf.shape(values)[0])
     pairs = tf.reduce_sum(apart)

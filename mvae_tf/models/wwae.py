@@ -30,8 +30,8 @@ class WWAE(SingleVAE):
     mean(x). The cross terms of S are left out: a batch of fewer images than latent
     dimensions hardly determines them.
 
-    The distance between the two Gaussians has a closed form and compares nothing but
-    two moments. The KL is logged and not minimised.
+    The distance between the two Gaussians has a closed form and compares only their
+    means and covariances. The KL is logged but not minimised.
 
     Args:
         w2_weight: weight of the squared distance, beside a squared error summed over

@@ -90,7 +90,7 @@ class Likelihood(Part):
     def is_mass(self, x: tf.Tensor) -> bool:
         """Whether `log_prob` is the log of a probability of images x, not a density.
 
-        Only then are its nats bits of the pixels, too.
+        Only then can its nats be converted to bits of the pixels.
         """
         return False
 

@@ -3,7 +3,7 @@
 Weights are drawn and kept as log w. A Gamma(alpha) variable is drawn as
 Gamma(alpha + 1) U^(1 / alpha), whose logarithm neither underflows nor loses its
 implicit reparameterisation gradient at the small concentrations that these models
-live at (alpha well under 1).
+have (alpha well under 1).
 
 Source: Ye and Bors, "Deep Mixture Generative Autoencoders" (TNNLS 2022), Sec IV-A.
 """

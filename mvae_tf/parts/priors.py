@@ -2,14 +2,14 @@
 
 A model with more than a standard normal prior is composed with one of these:
 
-| class                | p(z)                                                          |
-|----------------------|---------------------------------------------------------------|
-| `StandardNormal`     | N(0, I)                                                       |
-| `MixtureOfGaussians` | sum_k N(mean_k, stddev_k^2) / K, trained                      |
-| `ConditionalGaussian`| the same, with the K Gaussians as p(z | c)                |
-| `Prototypes`         | the same with one fixed stddev: K trained points with noise   |
-| `VampPrior`          | average of q(z | u_k) over K trained pseudo-inputs u_k,   |
-|                      | each a Gaussian or a mixture of M                             |
+| class                 | p(z)                                                       |
+|-----------------------|------------------------------------------------------------|
+| `StandardNormal`      | N(0, I)                                                    |
+| `MixtureOfGaussians`  | sum_k N(mean_k, stddev_k^2) / K, trained                   |
+| `ConditionalGaussian` | the same, with the K Gaussians as p(z | c)                 |
+| `Prototypes`          | the same, with K trained means and one fixed stddev        |
+| `VampPrior`           | average of q(z | u_k) over K trained pseudo-inputs u_k,    |
+|                       | each a Gaussian or a mixture of M                          |
 
 Densities are in nats, stddevs are standard deviations, and noise is stateless
 (`mvae_tf.noise`).
@@ -114,7 +114,7 @@ class MixturePrior(Prior):
 class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
     """K trained diagonal Gaussians of equal weight; log-variances stay in [-6, 2].
 
-    Means start apart, for equal ones would never part.
+    Means start at different places, because equal ones would get equal gradients.
 
     Args:
         num_components: int, K.
@@ -122,7 +122,7 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
         seed: int that decides the initial values.
         spread: stddev of the initial means of "normal".
         init: "normal" starts the means from N(0, spread^2) and the variances from 1.
-            "uniform" is what the authors' code of CP-VAE does: means from U(0, 1) and
+            "uniform" follows the authors' code of CP-VAE, with means from U(0, 1) and
             log-variances 2 log(1 + exp(u / 2)) with u from U(0, 1), which gives
             variances between 4 and 7.
         trainable: bool, whether the Gaussians are trained.
@@ -177,8 +177,8 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
         """Compute the mean over k of log N(z; mean_k, stddev_k^2) in nats, `[...]`.
 
         By Jensen's inequality it is at most `log_prob`, the log of the mean. It is
-        itself the log of one Gaussian, less a constant: a prior that is trained on it
-        has one mode, whatever K is.
+        itself the log of one Gaussian, less a constant, so that a prior that is trained
+        on it has one mode, whatever K is.
         """
         means, stddevs, _ = self.components()
         return tf.reduce_mean(component_log_probs(z, means, stddevs), axis=-1)
@@ -309,8 +309,8 @@ def component_log_probs(
 ) -> tf.Tensor:
     """Compute log N(z; mean_n, stddev_n^2) of N diagonal Gaussians in nats, `[..., N]`.
 
-    One matrix product, so that nothing of `[..., N, Z]` exists, in float64: its terms
-    cancel, and where products are rounded to TF32 nothing would be left of them.
+    It is one matrix product, so that no array `[..., N, Z]` is made. The product is in
+    float64, because its terms cancel and rounding to TF32 would leave no correct digit.
 
     Args:
         z: `[..., Z]`.

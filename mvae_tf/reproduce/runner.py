@@ -132,7 +132,7 @@ def _missing_data(paper, experiment, scale, sources):
             kind = "frey_faces" if run.dataset == "frey_faces" else "npz"
             hint = f"; or name a file with --data {run.dataset}={kind}:FILE"
             hint = "" if source else hint
-            yield run.dataset, f"{error}{hint}"
+            yield run.dataset, f"{str(error).rstrip('.')}{hint}"
 
 
 def _unmeasured(experiment, trained):

@@ -129,8 +129,8 @@ def _builder(
     if not download:
         raise FileNotFoundError(
             f"Expected the data set {name} in {builder.data_dir}, found none: download "
-            "it with download=True, or name another folder of TensorFlow Datasets with "
-            "data_dir=DIR."
+            f"it with download=True, or with `tfds build {names[0]}`, or name another "
+            "folder of TensorFlow Datasets with data_dir=DIR."
         )
     builder.download_and_prepare()
     return builder
