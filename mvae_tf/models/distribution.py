@@ -96,7 +96,7 @@ def gather_rows(value: tf.Tensor) -> tf.Tensor:
 
 
 class Replicas:
-    """What a Keras model needs to train under a `tf.distribute` strategy."""
+    """Overrides that let a Keras model train under any `tf.distribute` strategy."""
 
     def fit(self, x=None, y=None, batch_size=None, validation_data=None, **kwargs):
         """Trains as `keras.Model.fit` does; several workers share each batch.

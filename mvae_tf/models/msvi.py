@@ -35,8 +35,8 @@ class MSVI(BaseVAE):
 
     MSVI is made for several sources of information on one example, whose beliefs it
     combines. The MVAE paper gives the same image to all experts, each with a deep
-    decoder of its own (Sec V-E), and does not say how it combines them: the mixture is
-    our reading.
+    decoder of its own (Sec V-E), and does not say how it combines them. This class
+    takes their uniform mixture.
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`.

@@ -90,7 +90,7 @@ class PairwiseDistance(Independence):
     components together; the default sign separates them instead.
 
     Args:
-        sign: -1 separates the components, +1 is the letter of Eq 10-11.
+        sign: -1 separates the components, +1 follows Eq 10-11 literally.
         cap: greatest distance that still counts; None for no bound. These distances
             are unbounded (Jensen-Shannon excepted), and with sign -1 an uncapped one
             can outgrow the rest of the objective.
