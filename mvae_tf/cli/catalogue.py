@@ -167,7 +167,7 @@ def _class_settings(place: str, owner: str, prefix: str) -> Iterator[Setting]:
         docstring = ast.get_docstring(node) or ""
         for section in ("Args", "Attributes"):
             for name, text in _described(docstring, section).items():
-                # "see `Mask`" is less than what `Mask` says.
+                # The description in `Mask` replaces one that says "see `Mask`".
                 if texts.get(name, "see `").startswith("see `"):
                     texts[name] = text
         fixed |= _fixed(node)

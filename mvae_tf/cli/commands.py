@@ -357,7 +357,7 @@ def reproduce(options: argparse.Namespace) -> None:
         raise ValueError("Expected --output DIR, got none.")
     if options.seeds < 1:
         raise ValueError(f"Expected --seeds at least 1, got {options.seeds}.")
-    # Names and sources first: a slip in the last must not cost the work of the first.
+    # Check all names and sources first: a mistake in the last must not cost any work.
     chosen = [papers.get(name) for name in options.names]
     sources = [
         _sources(options.data, e.name, e.datasets(options.scale)) for _, e in chosen

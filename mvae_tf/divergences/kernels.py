@@ -193,7 +193,7 @@ def _kernel_points(
             f"Expected gamma as 1 number or {len(dimensions)}, got shape {gamma.shape}."
         )
     scale = tf.cast(tf.sqrt(2.0 * gamma), points.dtype)
-    # Distances do not see a shift, but rounding in the Gram matrix does.
+    # A shift changes no distance, but it adds rounding errors to the Gram matrix.
     points -= tf.stop_gradient(tf.reduce_mean(points, axis=1, keepdims=True))
     return points * tf.reshape(scale, [-1, 1, 1])
 

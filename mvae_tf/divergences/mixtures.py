@@ -39,14 +39,14 @@ def mixture_kl_bound(
 
     | form | value |
     |---|---|
-    | "paper_avg" | mean_k U_k, their Eq 22. It prefers a prior of K equal mixtures |
+    | "paper_avg" | mean_k U_k, their Eq 22; its best prior has K equal mixtures |
     | "soft_k" | -log mean_k exp(-U_k); never above "paper_avg" |
     | "min_k" | min_k U_k + log K; never below "soft_k" |
     | "lse_component" | -sum_m pi_m log sum_kn (pi'_n / K) exp(-KL_kmn); no matching |
     | "variational" | Hershey and Olsen (ICASSP 2007), 20 iterations; the tightest |
 
-    All KL_kmn come from one matrix product and are clamped at 0: means far from those
-    of p, in units of its stddevs, cost digits.
+    All KL_kmn come from one matrix product and are clamped at 0. They lose digits where
+    means are far from those of p, in units of its stddevs.
 
     Args:
         means_q: `[..., M, D]`.

@@ -246,7 +246,7 @@ class Trained:
 
     @functools.cached_property
     def history(self) -> list[dict[str, float]]:
-        """Rows of its `history.csv`, one an epoch."""
+        """Rows of its `history.csv`, one per epoch."""
         return training.read_history(self.folder)
 
     @property

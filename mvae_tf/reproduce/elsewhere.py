@@ -19,7 +19,7 @@ from mvae_tf.runs.checkpoints import Checkpoints
 __all__ = ["Elsewhere", "NoRun", "copy"]
 
 # Settings that say where and how fast a run is computed, and leave its numbers alone.
-# The number of epochs is not part of a run's identity: it is written beside it.
+# The number of epochs does not identify a run either; tables state it beside the run.
 _FREE_DATA = {"data_dir": None, "download": False}
 _FREE_TRAINING = {
     "epochs": 1,

@@ -33,7 +33,7 @@ _CLASSIFIED = re.compile(r"accuracy_([a-z]+)(?:_component_(\d+))?")
 
 
 def records(table: Table, trained: Iterable[Trained]) -> list[Row]:
-    """One dict a number, over the seeds of a run.
+    """One dict per number, over the seeds of a run.
 
     Runs that are complete are averaged; an unfinished one stands alone, with its epoch.
 
@@ -169,7 +169,7 @@ def _label(row):
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Writes dicts with the same keys, one a line."""
+    """Writes dicts with the same keys, one per line."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -231,7 +231,7 @@ def markdown(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _numbers(rows):
-    """One line a run, one column a metric: ours, and the paper's in brackets."""
+    """One line per run, one column per metric: ours, with the paper's in brackets."""
     lines, columns = {}, {}
     for row in rows:
         label, column = f"`{row['run']}`", f"`{row['metric']}`"

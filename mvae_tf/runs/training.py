@@ -5,7 +5,7 @@ A run folder holds:
 - `config.json`: everything needed to repeat the run;
 - `checkpoints/`: the newest two checkpoints, and the best weights where training may
   stop early;
-- `history.csv`: one row an epoch, the terms of the objective in nats;
+- `history.csv`: one row per epoch, the terms of the objective in nats;
 - `model.keras`, `metrics.json`, `figures/*.png`, `report.html`: what a finished run
   leaves;
 - `times.json`: when the run was trained, for how long and on what;
@@ -262,7 +262,7 @@ def divergence(history, input_shape):
 
 
 def read_history(folder):
-    """Rows of `history.csv`, a list of dicts, one an epoch.
+    """Rows of `history.csv`, a list of dicts, one per epoch.
 
     It is empty for a run that has not finished an epoch.
 
@@ -385,7 +385,7 @@ def _finished(output, step):
 
 
 def write_history(output, history):
-    """Writes rows, one an epoch, as `history.csv`; without rows, removes the file."""
+    """Writes rows, one per epoch, as `history.csv`; without rows, removes the file."""
     path = output / "history.csv"
     if not history:
         storage.remove(path)
