@@ -63,9 +63,18 @@ def test_the_model_trains_and_keeps_its_configuration(example):
     assert twin.free_nats == 50.0
 
 
-def test_the_model_passes_the_harness(example, tmp_path):
-    example("free_bits_vae")
-    case = harness.Case("free_bits_vae", "free_bits_vae", {"free_nats": 0.01})
+PARTS = ("encoder", "sub_decoder", "mix_decoder")
+NETWORK = {"name": "from_keras"} | {part: f"my_networks>{part}" for part in PARTS}
+CASES = [
+    harness.Case("free_bits_vae", "free_bits_vae", {"free_nats": 0.01}),
+    harness.Case("laplace", "vae", {"likelihood": "laplace"}),
+    harness.Case("convolutions", "mvae", {"network": NETWORK}),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
+def test_models_with_the_example_pass_the_harness(case, example, tmp_path):
+    example(case.label)
     harness.check_config(case)
     harness.check_gradients(case)
     model, (x, y) = case.compiled(), case.data()
