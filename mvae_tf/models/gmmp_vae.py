@@ -135,6 +135,7 @@ class GMMpVAE(BaseVAE):
             self.encoder = self.make_encoder(1, latent_dim=num_components * latent_dim)
         self.sub_decoder = self.make_sub_decoder(num_components=1)
         self.mix_decoder = self.make_mix_decoder()
+        self.prior: priors.StandardNormal | priors.VampPrior
         if choice(prior, ("vamp", "standard"), "prior") == "vamp":
             self.prior = priors.VampPrior.of(self)
         else:
