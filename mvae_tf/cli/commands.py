@@ -440,16 +440,19 @@ def _check_imports(
 
 
 def _test_images(
-    splits: Splits, indices: Iterable[int]
+    splits: Splits, indices: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Images `[N, ...]` and labels (or None) of the test part, by index."""
-    indices = list(indices)
-    if not indices or not all(0 <= i < splits.num_test for i in indices):
+    wrong = (i for i in indices if not 0 <= i < splits.num_test)
+    first_wrong = next(wrong, None if indices else "none")
+    if first_wrong is not None:
         raise ValueError(
-            f"Expected test images by index in 0..{splits.num_test - 1}, got {indices}."
+            f"Expected test images by index in 0..{splits.num_test - 1}, got "
+            f"{first_wrong}."
         )
     x, y = data.leading(splits.test, max(indices) + 1)
-    return x[indices], None if y is None else y[indices]
+    rows = list(indices)
+    return x[rows], None if y is None else y[rows]
 
 
 def _write_images(path: Path, model: BaseVAE, **images: Any) -> None:

@@ -260,8 +260,11 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
         (["generate", "RUN", "--num=0", "--to=a.npz"], "Expected --num >= 1, got 0"),
         (["generate", "RUN", "--num=1", "--component=9", "--to=a.npz"], "in 0..1, got"),
         (["generate", "RUN", "--num=1", "--label=1", "--to=a.npz"], "conditioned on"),
-        (["reconstruct", "RUN", "--num=65", "--to=a.npz"], "by index in 0..63"),
-        (["reconstruct", "RUN", "--num=0", "--to=a.npz"], "by index in 0..63, got []"),
+        (["reconstruct", "RUN", "--num=65", "--to=a.npz"], "in 0..63, got 64."),
+        (
+            ["reconstruct", "RUN", "--num=0", "--to=a.npz"],
+            "by index in 0..63, got none.",
+        ),
         (["interpolate", "RUN", "--first", "0", "--to=a.npz"], "Expected 1 indices"),
         (["interpolate", "RUN", "--steps=1", "--to=a.npz"], "Expected --steps >= 2"),
         (["evaluate", "RUN", "--metrics", "fid"], "Unknown group 'fid'"),
