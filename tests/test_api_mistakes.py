@@ -270,7 +270,8 @@ CALLS = [
         2,
         component=-1,
     ),
-    mistake(ValueError, r"Expected num >= 1, got 0\.", "generate", 0),
+    mistake(ValueError, r"Expected num in 1\.\.2147483647, got 0\.", "generate", 0),
+    mistake(ValueError, r"Expected num in .*, got 4294967298\.", "generate", 2**32 + 2),
     mistake(
         ValueError,
         r"Expected a seed in 0\.\.2147483647, got 1\.5\.",

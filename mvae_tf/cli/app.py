@@ -107,6 +107,11 @@ def _in_options(message: str, options: argparse.Namespace) -> str:
     `download=True`; a user of the command line knows them as `--num-samples` and
     `--set data.download=true`.
     """
+    if not hasattr(options, "set"):
+        # Commands without --set cannot pass arguments on to the data set.
+        message = message.replace("with download=True, or with", "with")
+        message = message.replace(", or name another folder", "; or set the folder")
+        message = message.replace("with data_dir=DIR", "in TFDS_DATA_DIR")
     message = message.replace("download=True", "--set data.download=true")
     message = message.replace("data_dir=DIR", "--set data.data_dir=DIR")
     message = message.replace("value_range=None", "--set data.value_range=null")

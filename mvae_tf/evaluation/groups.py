@@ -93,9 +93,13 @@ def evaluate(
         for "classifier", and to a dict for "audit".
 
     Raises:
-        ValueError: A name is unknown, the data set has no or too few images, or a group
-            is asked for that model or data do not have.
+        ValueError: A name is unknown, a number is less than 1, the data set has no or
+            too few images, or a group is asked for that model or data do not have.
     """
+    numbers = {"num_samples": num_samples, "num_images": num_images}
+    for name, number in (numbers | {"num_train": num_train}).items():
+        if number < 1:
+            raise ValueError(f"Expected {name} >= 1, got {number}.")
     task = Task(
         model=model,
         dataset=dataset,

@@ -153,8 +153,8 @@ class Inference(Hooks):
         Returns:
             `[num, H, W, C]` in the pixel scale of the likelihood.
         """
-        if num < 1:
-            raise ValueError(f"Expected num >= 1, got {num}.")
+        if not 1 <= num < 2**31:
+            raise ValueError(f"Expected num in 1..{2**31 - 1}, got {num}.")
         self._check_component(component)
         self.input_checks.refuse_labels(y)
         options = {"component": component}
