@@ -56,7 +56,7 @@ class FusedAdam(keras.optimizers.Adam):
     def apply(self, grads, trainable_variables=None):
         """One step; what its variables share is computed once."""
         if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-            dtypes = {variable.dtype for variable in self._trainable_variables}
+            dtypes = {variable.dtype for variable in trainable_variables or ()}
             self._bias_powers = {dtype: self._powers(dtype) for dtype in dtypes}
         try:
             super().apply(grads, trainable_variables)
