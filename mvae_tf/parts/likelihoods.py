@@ -67,7 +67,8 @@ class Likelihood(Part):
     def get_config(self):
         config = super().get_config()
         # JSON has no infinity.
-        open_ended = {key for key, value in config.items() if value in _INFINITE}
+        bounds = config.keys() & {"low", "high"}
+        open_ended = {key for key in bounds if config[key] in _INFINITE}
         return config | dict.fromkeys(open_ended)
 
     @property

@@ -257,7 +257,10 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
             "holds a run: continue it",
         ),
         (["train", "--resume", "--seed=4", "--output=RUN"], "Expected --seed = 0"),
-        (["generate", "RUN", "--num=0", "--to=a.npz"], "Expected --num >= 1, got 0"),
+        (
+            ["generate", "RUN", "--num=0", "--to=a.npz"],
+            "Expected --num in 1..2147483647, got 0",
+        ),
         (["generate", "RUN", "--num=1", "--component=9", "--to=a.npz"], "in 0..1, got"),
         (["generate", "RUN", "--num=1", "--label=1", "--to=a.npz"], "conditioned on"),
         (["reconstruct", "RUN", "--num=65", "--to=a.npz"], "in 0..63, got 64."),
