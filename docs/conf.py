@@ -36,7 +36,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build", "**/_generated", "results", "images"]
+exclude_patterns = ["_build", "**/_generated", "results", "images", "tutorials/runs"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
