@@ -289,7 +289,17 @@ def test_unwritable_output_is_one_line(tmp_path, capsys):
     assert "Not a directory" in fails(command, capsys)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def number(request):
+    """A signal that this process does not ignore, as one under `nohup` does."""
+    usual = signal.SIG_DFL
+    if request.param == signal.SIGINT:
+        usual = signal.default_int_handler
+    before = signal.signal(request.param, usual)
+    yield request.param
+    signal.signal(request.param, before)
+
+
 def test_a_signal_is_one_line_that_says_how_to_go_on(run, monkeypatch, capsys, number):
     def train(*arguments, **options):
         signal.raise_signal(number)
