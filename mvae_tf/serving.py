@@ -49,7 +49,7 @@ import tensorflow as tf
 from mvae_tf.models.base import BaseVAE
 from mvae_tf.noise import index_seeds
 from mvae_tf.parts.part import choice
-from mvae_tf.storage import StorageError
+from mvae_tf.storage import StorageError, sync
 
 __all__ = ["FORMATS", "export"]
 
@@ -121,7 +121,7 @@ def export(model, base, version=None, sampler=None, format="saved_model"):
                 _write_converted(model, endpoints, temporary, format)
             _sync_tree(temporary)
             os.rename(temporary, base / str(version))
-            _sync(base)
+            sync(base)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return base / str(version)
@@ -451,16 +451,8 @@ def _is_running(process_id):
 def _sync_tree(folder):
     for parent, _, files in os.walk(folder):
         for name in files:
-            _sync(os.path.join(parent, name))
-        _sync(parent)
-
-
-def _sync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(os.path.join(parent, name))
+        sync(parent)
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ __all__ = [
     "in_use",
     "read_json",
     "remove",
+    "sync",
     "verify",
     "verify_archive",
     "warn",
@@ -94,7 +95,7 @@ def write(path: StrPath) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         _publish(temporary, path)
     except StorageError:
         raise
@@ -305,7 +306,7 @@ def _write_manifest(folder, entries, damaged, keep=None):
     temporary = _temporary(path)
     try:
         temporary.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
-        _sync(temporary)
+        sync(temporary)
         _replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
@@ -319,10 +320,11 @@ def _temporary(path):
 def _replace(temporary, path):
     os.replace(temporary, path)
     # A rename outlives a power cut only when the folder itself is on the disk.
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path):
+def sync(path: str | os.PathLike) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
