@@ -49,7 +49,7 @@ import tensorflow as tf
 from mvae_tf.models.base import BaseVAE
 from mvae_tf.noise import index_seeds
 from mvae_tf.parts.part import choice
-from mvae_tf.storage import StorageError, sync
+from mvae_tf.storage import StorageError, is_running, sync
 
 __all__ = ["FORMATS", "export"]
 
@@ -434,18 +434,8 @@ def _new_version(base, version):
 def _clean_temporaries(base):
     for path in base.glob(".tmp-*"):
         match = _TEMPORARY.fullmatch(path.name)
-        if match and (int(match[1]) == os.getpid() or not _is_running(int(match[1]))):
+        if match and (int(match[1]) == os.getpid() or not is_running(int(match[1]))):
             shutil.rmtree(path)
-
-
-def _is_running(process_id):
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # It runs, under another user.
-    return True
 
 
 def _sync_tree(folder):

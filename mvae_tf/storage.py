@@ -33,6 +33,7 @@ __all__ = [
     "StorageError",
     "clean_temporaries",
     "in_use",
+    "is_running",
     "read_json",
     "remove",
     "sync",
@@ -259,7 +260,7 @@ def clean_temporaries(folder: StrPath) -> None:
     """Removal of the temporary files that killed processes left in `folder`."""
     for path in Path(folder).glob(".tmp-*"):
         match = _TEMPORARY.fullmatch(path.name)
-        if match and not _is_running(int(match[1])) and path.is_file():
+        if match and not is_running(int(match[1])) and path.is_file():
             path.unlink(missing_ok=True)
 
 
@@ -351,7 +352,8 @@ def _digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_running(process_id):
+def is_running(process_id: int) -> bool:
+    """Whether a process of this machine is running, under any user."""
     try:
         os.kill(process_id, 0)
     except ProcessLookupError:
