@@ -23,6 +23,9 @@ from mvae_tf.runs import training
 __all__ = ["Incomplete", "reproduce"]
 
 CLASSIFIER_EPOCHS = 20
+# At the scale full, likelihoods rest on as many draws as those of the VampPrior paper,
+# for every test image.
+LIKELIHOOD_DRAWS = 5000
 
 _ERRORS = (ValueError, OSError, FloatingPointError)
 
@@ -105,13 +108,13 @@ def reproduce(
         except (NoRun, *_ERRORS) as error:
             fail(name, error, show=not isinstance(error, NoRun))
             continue
-        for group in _unmeasured(experiment, trained):
+        for group in _unmeasured(experiment, trained, scale):
             try:
                 _measure(group, trained, scale, classifiers)
             except _ERRORS as error:
                 fail(name, error)
         # A table can do without a number, a figure cannot.
-        if isinstance(experiment, Table) or not _unmeasured(experiment, trained):
+        if isinstance(experiment, Table) or not _unmeasured(experiment, trained, scale):
             found.append(trained)
         keras.backend.clear_session()
     written = _write(paper, experiment, scale, output, found) if found else []
@@ -135,24 +138,36 @@ def _missing_data(paper, experiment, scale, sources):
             yield run.dataset, f"{str(error).rstrip('.')}{hint}"
 
 
-def _unmeasured(experiment, trained):
+def _unmeasured(experiment, trained, scale):
     """Groups to measure: none if `metrics.json` has every number that is wanted."""
-    known = experiment.wanted(trained.run).issubset(trained.metrics)
-    return () if known else experiment.groups
+    wanted, known = experiment.wanted(trained.run), trained.metrics
+    if scale == "full" and known.get("log_likelihood_samples", 0) < LIKELIHOOD_DRAWS:
+        known = {key: known[key] for key in known if key != "log_likelihood"}
+    if wanted.issubset(known):
+        return []
+    # A table of models with categories shows the models without them beside these.
+    return [
+        group
+        for group in experiment.groups
+        if group != "categories" or trained.model.has_categories
+    ]
 
 
 def _measure(group, trained, scale, classifiers):
     """Adds a group of numbers to `metrics.json`."""
-    classifier = None
+    options = {}
     if group == "scores":
-        classifier = _classifier(trained, scale, classifiers)
+        options["classifier"] = _classifier(trained, scale, classifiers)
+    if group == "likelihood" and scale == "full":
+        images, _ = trained.test()
+        options |= {"num_samples": LIKELIHOOD_DRAWS, "num_images": len(images)}
     training.evaluate_run(
         trained.folder,
         trained.model,
         trained.config,
         trained.splits,
         metrics=[group],
-        classifier=classifier,
+        **options,
     )
 
 

@@ -306,6 +306,7 @@ def evaluate_run(
     splits,
     metrics=None,
     num_samples=100,
+    num_images=1000,
     classifier=None,
     verbose=1,
 ):
@@ -318,7 +319,9 @@ def evaluate_run(
         splits: its data.
         metrics: groups of `mvae_tf.evaluation.GROUPS`; None for all. Numbers of other
             groups that the file holds for the same step are kept.
-        num_samples: importance samples an image.
+        num_samples: importance samples per image.
+        num_images: leading images that the likelihood, the components and the latents
+            are measured on.
         classifier: `mvae_tf.evaluation.Classifier`, for the group "scores".
         verbose: 1 shows progress bars.
 
@@ -331,6 +334,7 @@ def evaluate_run(
         splits.test,
         metrics=metrics,
         num_samples=num_samples,
+        num_images=num_images,
         seed=config.seed,
         verbose=verbose,
         train=splits.train_from(0).take(splits.steps_per_epoch),
