@@ -35,6 +35,7 @@ class Console(keras.callbacks.Callback):
         self._started = time.monotonic() if started is None else started
         self._first_step_seen = False
         self._epochs_seen = 0
+        self._epochs = 0
         self._last_refresh = 0.0
 
     def say(self, text: str) -> None:
@@ -60,6 +61,8 @@ class Console(keras.callbacks.Callback):
             step: number of steps done before, when the run is resumed.
         """
         training = config.training
+        # The first `fit` of a run that goes on inside an epoch ends with that epoch.
+        self._epochs = training.epochs
         total = training.epochs * splits.steps_per_epoch
         shape = " x ".join(map(str, splits.input_shape))
         classes = f", {splits.num_classes} classes" if splits.num_classes else ""
@@ -101,9 +104,8 @@ class Console(keras.callbacks.Callback):
             self.say(f"First step after {_duration(now - self._started)}.")
         if self.counts_steps and now - self._last_refresh > _REFRESH:
             self._last_refresh = now
-            params = self.params or {}
-            text = f"epoch {self._epoch + 1}/{params['epochs']}"
-            text += f": step {batch + 1}/{params['steps']}"
+            steps = (self.params or {})["steps"]
+            text = f"epoch {self._epoch + 1}/{self._epochs}: step {batch + 1}/{steps}"
             print(f"\r{text}", end="\033[K", flush=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -112,7 +114,7 @@ class Console(keras.callbacks.Callback):
             return
         self._epochs_seen += 1
         seconds = time.monotonic() - self._epoch_started
-        epochs = (self.params or {})["epochs"]
+        epochs = self._epochs
         text = f"epoch {epoch + 1:{len(str(epochs))}}/{epochs}"
         for name, title in (("loss", "loss"), ("val_loss", "validation")):
             if name in (logs or {}):

@@ -245,11 +245,13 @@ def test_second_process_leaves_the_folder_alone(finished, tmp_path):
         pass
 
 
-def test_a_signal_ends_a_run_after_a_checkpoint(finished, tmp_path, monkeypatch):
+def test_a_signal_ends_a_run_after_a_checkpoint(
+    finished, tmp_path, monkeypatch, capsys
+):
     end_of_batch = training._Progress.on_train_batch_end
 
     def interrupted(self, batch, logs=None):
-        if self.step == 2:
+        if self.step == 0:
             signal.raise_signal(signal.SIGTERM)
         end_of_batch(self, batch, logs)
 
@@ -260,9 +262,12 @@ def test_a_signal_ends_a_run_after_a_checkpoint(finished, tmp_path, monkeypatch)
     assert caught.value.signal == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before
     (newest,) = sorted((tmp_path / "checkpoints").glob("step-*.npz"))[-1:]
-    assert newest.name == "step-00000003.npz"
+    assert newest.name == "step-00000001.npz"
     monkeypatch.undo()
-    training.train(SINGLE, tmp_path, resume=True, verbose=0)
+    training.train(SINGLE, tmp_path, resume=True, verbose=2)
+    lines = capsys.readouterr().out.splitlines()
+    epochs = [line.split("  ")[0] for line in lines if line.startswith("epoch")]
+    assert epochs == ["epoch 1/2", "epoch 2/2"]
     assert end_state(tmp_path) == end_state(finished)
 
 
