@@ -14,10 +14,20 @@ from typing import Any, Self
 from mvae_tf import storage
 from mvae_tf.parts.part import choice
 
-__all__ = ["RunConfig", "Training", "flat", "read_config"]
+__all__ = ["RunConfig", "Training", "flat", "read_config", "without_retired"]
 
 # TensorFlow counts in 32 bits in places, and no run needs more.
 _LARGEST = 2**31 - 1
+
+
+# Arguments of models, and of parts by the model's name for them, that exist no more,
+# each with the value that it had unless a user chose another.
+_RETIRED: dict[str, dict[str, Any]] = {
+    "cp_vae": {"decoder_uses_c": True},
+    "indq_vae": {"decoder_uses_c": True},
+    "indp_vae": {"decoder_uses_c": True},
+    "indqp_vae": {"decoder_uses_c": True},
+}
 
 
 def _adam() -> dict[str, Any]:
@@ -218,6 +228,9 @@ class RunConfig:
         for key in settings:
             choice(key, known, "training setting")
         values["training"] = Training(**settings)
+        if isinstance(values.get("arguments"), Mapping):
+            model, arguments = values["model"], values["arguments"]
+            values["arguments"] = without_retired(model, arguments)
         return cls(**values)
 
     def check_resumed_by(self, other: "RunConfig") -> None:
@@ -266,6 +279,34 @@ def read_config(folder: str | Path) -> RunConfig:
         return RunConfig.from_dict(values)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def without_retired(model: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments in an old file less those that exist no more.
+
+    Args:
+        model: registered name of the model.
+        arguments: arguments of the model as plain JSON.
+
+    Raises:
+        ValueError: one that exists no more had another value than the usual one.
+    """
+    kept = _without(_RETIRED.get(model, {}), arguments)
+    for key, value in kept.items():
+        if isinstance(value, dict) and key in _RETIRED:
+            kept[key] = _without(_RETIRED[key], value)
+    return kept
+
+
+def _without(retired, arguments):
+    for key, value in retired.items():
+        if arguments.get(key, value) != value:
+            raise ValueError(
+                f"Expected {key} = {value!r}, the only choice since it stopped being "
+                f"an option, got {arguments[key]!r}: the version of mvae-tf that "
+                "wrote the file can read it."
+            )
+    return {key: value for key, value in arguments.items() if key not in retired}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _variants():
         Case("mvae-conv", "mvae", conv | labels, graph=True),
         Case("m_vae-conv", "m_vae", conv),
         Case("cp_vae-sample", "cp_vae", {"z_condition": "sample"}),
-        Case("cp_vae-pi", "cp_vae", {"z_condition": "pi", "decoder_uses_c": False}),
+        Case("cp_vae-pi", "cp_vae", {"z_condition": "pi"}),
         Case("cp_vae-relaxed", "cp_vae", of_code, graph=True),
         Case("indqp_vae-uniform", "indqp_vae", relaxed | {"logits": "zero"}),
         Case("indq_vae-vectors", "indq_vae", {"input_shape": (6,)}),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mvae_tf.evaluation.task import Task
-from mvae_tf.models.categorical import CategoryTable
+from mvae_tf.models.category_inspection import CategoryTable
 
 __all__ = ["categories", "clustering", "lacks_categories", "lacks_labelled_categories"]
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import keras
 
+from mvae_tf.config import without_retired
 from mvae_tf.models.evidence import Evidence
 from mvae_tf.models.inference import Inference
 from mvae_tf.models.inputs import Inputs
@@ -173,8 +174,8 @@ class BaseVAE(TrainingStep, Inference, Evidence):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects=None) -> "BaseVAE":
-        """Create a model from what `get_config` returned."""
-        config = dict(config)
+        """Create a model from what `get_config` returned, in an older version too."""
+        config = without_retired(cls.registry_name or "", config)
         frozen = config.pop("frozen", ())
         model = cls(**config)
         for layer in model.layers:

@@ -1,152 +1,44 @@
 """What CP-VAE and its independence variants share: a category and a Gaussian latent.
 
 Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervised
-Learning of Multimodal Data" (Entropy 2020).
+Learning of Multimodal Data" (Entropy 2020). `categories.py` has the draw of a category,
+`category_inspection.py` what a trained model tells about its categories.
 """
 
 import math
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE
+from mvae_tf.models.categories import (
+    AnnealedTemperature,
+    Annealing,
+    CategoryDraw,
+    CategoryPosterior,
+    harden,
+    pick,
+    relaxed_category,
+    temperatures,
+)
+from mvae_tf.models.category_inspection import CategoryInspection
 from mvae_tf.models.hooks import Draw
-from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.networks.base import layer_seed
-from mvae_tf.parts.networks.gated import ComponentLinear, clipped_head
-from mvae_tf.parts.part import Kinds, Part, choice
+from mvae_tf.parts.networks.gated import (
+    CategoryLinear,
+    ComponentLinear,
+    clipped_head,
+)
+from mvae_tf.parts.part import Part, choice
 from mvae_tf.parts.terms import Term
 
-__all__ = ["AnnealedTemperature", "CategoricalVAE", "CategoryTable"]
+__all__ = ["CategoricalVAE"]
 
 
-class CategoryTable(NamedTuple):
-    """The most probable categories of each label (Tables 2 and A1).
-
-    Attributes:
-        rows: dict from label to a list of pairs (category, probability), the mean of
-            q(c | x) over the images of the label, the greatest first.
-    """
-
-    rows: dict[int, list[tuple[int, float]]]
-
-    @classmethod
-    def of(
-        cls, probabilities: np.ndarray, labels: np.ndarray, top: int = 5
-    ) -> "CategoryTable":
-        """Make the table of images of known q(c | x).
-
-        Args:
-            probabilities: `[B, K]`.
-            labels: `[B]` integers.
-            top: categories listed for each label, at most K.
-        """
-        rows = {}
-        for label in np.unique(labels):
-            mean = probabilities[labels == label].mean(axis=0)
-            best = np.argsort(-mean, kind="stable")[:top]
-            rows[int(label)] = [(int(k), float(mean[k])) for k in best]
-        return cls(rows)
-
-    @property
-    def distinct(self) -> int:
-        """Number of categories in the table."""
-        return len(self._uses())
-
-    @property
-    def reused(self) -> dict[int, int]:
-        """Dict from each category of more than one label to its number of labels."""
-        return {category: n for category, n in self._uses().items() if n > 1}
-
-    def _uses(self):
-        listed = [category for row in self.rows.values() for category, _ in row]
-        return {category: listed.count(category) for category in listed}
-
-
-class CategoryPosterior(NamedTuple):
-    """q(z, c | x): category probabilities, and Gaussians of z given each category.
-
-    Attributes:
-        mean: `[B, K, Z]`, or `[B, 1, Z]` where all categories share it.
-        stddev: like `mean`, positive.
-        weights: `[B, K]`, the probabilities q(c | x).
-        log_weights: `[B, K]`, their logarithms.
-        features: `[B, hidden]` of the image, for q(z | x, c).
-    """
-
-    mean: tf.Tensor
-    stddev: tf.Tensor
-    weights: tf.Tensor
-    log_weights: tf.Tensor
-    features: tf.Tensor
-
-
-class CategoryDraw(NamedTuple):
-    """A category and a latent drawn from q(z, c | x).
-
-    Attributes:
-        z: `[B, 1, Z]`.
-        weights: `[B, K]`, the category as a one-hot row, or its relaxation.
-        mean: `[B, 1, Z]`, of the Gaussian that z came from.
-        stddev: `[B, 1, Z]`.
-    """
-
-    z: tf.Tensor
-    weights: tf.Tensor
-    mean: tf.Tensor
-    stddev: tf.Tensor
-
-
-_TEMPERATURES = Kinds("temperature")
-
-
-@_TEMPERATURES.register("annealed")
-class AnnealedTemperature(Part):
-    """A temperature that falls from epoch to epoch, as in the authors' code of CP-VAE.
-
-    Epoch e, counted from 1, multiplies the temperature of the epoch before it by
-    exp(-rate e), down to `least`. The defaults reach 0.5 in epoch 215.
-
-    Args:
-        start: float, the temperature before the first epoch.
-        rate: float.
-        least: float, the lowest temperature.
-
-    Raises:
-        ValueError: unless `start >= least > 0` and `rate >= 0`.
-    """
-
-    def __init__(self, start: float = 1.0, rate: float = 3e-5, least: float = 0.5):
-        if not (start >= least > 0 and rate >= 0):
-            raise ValueError(
-                "Expected an annealed temperature with start >= least > 0 and rate >= "
-                f"0, got start {start!r}, rate {rate!r} and least {least!r}."
-            )
-        self.start = start
-        self.rate = rate
-        self.least = least
-
-    def at(self, epoch: int) -> float:
-        """Compute the temperature of an epoch, counted from 1; 0 is before training."""
-        exponent = -self.rate * epoch * (epoch + 1) / 2
-        return max(self.start * math.exp(exponent), self.least)
-
-
-class _Annealing(keras.callbacks.Callback):
-    """Sets the temperature of each epoch, a function of the epoch's number alone."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Set the temperature for the epoch."""
-        model = self.model
-        model.current_temperature.assign(model.temperature.at(epoch + 1))
-
-
-class CategoricalVAE(BaseVAE):
+class CategoricalVAE(BaseVAE, CategoryInspection):
     """A category c and a Gaussian latent z: p(c) p(z | c) p(x | z, c).
 
     q(z, c | x) = Cat(c; pi(x)) N(z; mean_c(x), stddev_c(x)^2), p(c) = 1/K, and the
@@ -181,7 +73,6 @@ class CategoricalVAE(BaseVAE):
         temperature: of the relaxed draw of c: a float (0.67; the paper gives none), or
             "annealed", or the configuration of an `AnnealedTemperature`, which `fit`
             then applies in each epoch.
-        decoder_uses_c: bool, whether the decoder takes c beside z.
         relaxation: "straight_through" or "relaxed".
         logits: "linear" for the logits of q(c | x) as the paper has them; "elu" applies
             an ELU to them, as the authors' code does, which keeps them above -1;
@@ -202,7 +93,6 @@ class CategoricalVAE(BaseVAE):
     Attributes:
         posterior_uses_c: whether q(z | x, c) depends on c.
         prior_uses_c: whether p(z | c) does; otherwise it is N(0, I).
-        aggregate: variable `[K]`, the proportions of the categories in `generate`.
         current_temperature: the temperature in use, a float, or a variable that is
             saved with the model where it is annealed.
     """
@@ -219,7 +109,6 @@ class CategoricalVAE(BaseVAE):
         latent_dim: int = 40,
         network: str | dict | Part = "gated_mlp",
         temperature: float | str | dict | Part = 0.67,
-        decoder_uses_c: bool = True,
         relaxation: str = "straight_through",
         logits: str = "linear",
         extra_layer: bool = True,
@@ -241,13 +130,7 @@ class CategoricalVAE(BaseVAE):
             },
             **kwargs,
         )
-        if not hasattr(self.network, "trunk"):
-            raise ValueError(
-                "Expected a network with a trunk, such as 'gated_mlp', got "
-                f"{self.network.name!r}."
-            )
         self._set_temperature(temperature)
-        self.decoder_uses_c = decoder_uses_c
         relaxations = ("straight_through", "relaxed")
         self.relaxation = choice(relaxation, relaxations, "relaxation")
         self.relaxed = relaxation == "relaxed"
@@ -264,8 +147,7 @@ class CategoricalVAE(BaseVAE):
                 "a relaxed c is none of the enumerated ones, got 'enumerate'."
             )
         self._make_encoder()
-        classes = num_components if decoder_uses_c else 0
-        self.sub_decoder = self.make_sub_decoder(1, num_classes=classes)
+        self.sub_decoder = self.make_sub_decoder(1, num_classes=num_components)
         self.mix_decoder = self.make_mix_decoder()
         if self.prior_uses_c:
             # With means drawn from N(0, I), one category takes all images within an
@@ -287,50 +169,7 @@ class CategoricalVAE(BaseVAE):
             aggregation="only_first_replica",
         )
 
-    def _set_temperature(self, temperature):
-        if isinstance(temperature, (str, dict, Part)):
-            self.temperature = _TEMPERATURES.get(temperature)
-            self.current_temperature = self._scalar(
-                "temperature", self.temperature.start
-            )
-            return
-        if not temperature > 0:
-            raise ValueError(f"Expected temperature > 0, got {temperature!r}.")
-        self.temperature = self.current_temperature = temperature
-
-    def training_callbacks(self):
-        annealed = isinstance(self.temperature, AnnealedTemperature)
-        return [_Annealing()] if annealed else []
-
-    def _make_encoder(self):
-        hidden, categories = self.network.hidden, self.num_components
-        self.trunk = self.network.trunk(self.network_spec("trunk", 1))
-        if self.logits != "zero":
-            self.category_head = self._layer("category_head", hidden, categories)
-        # The first layer of q(z | x, c) takes c where the posterior depends on it.
-        first, inputs = ComponentLinear, hidden
-        if self.posterior_uses_c:
-            first, inputs = CategoryLinear, hidden + categories
-        if self.extra_layer:
-            self.gate = self._layer("gate", inputs, hidden, gated=True, kind=first)
-            first, inputs = ComponentLinear, hidden
-        moments = 2 * self.latent_dim
-        self.gaussian_head = self._layer("gaussian_head", inputs, moments, kind=first)
-
-    def _layer(self, name, input_units, units, gated=False, kind=ComponentLinear):
-        return kind(
-            num_components=1,
-            input_units=input_units,
-            units=units,
-            gated=gated,
-            # The network "mlp" has no such argument and always starts as He et al. do.
-            initializer=getattr(self.network, "initializer", "he"),
-            seed=layer_seed(self.seed, name),
-            name=name,
-            dtype=self.dtype_policy,
-        )
-
-    # === Posterior q(z, c | x) ===
+    # === Posterior q(z, c | x) = q(c | x) q(z | x, c) ===
 
     def infer(self, x, y=None, noise=None, training=False):
         """As in `BaseVAE`, with `mean` and `stddev` `[B, 1, Z]` where all c share them.
@@ -338,80 +177,41 @@ class CategoricalVAE(BaseVAE):
         A compiled function does not compute the K posteriors where nothing reads them.
         """
         features = self.trunk(x, noise=noise, training=training)
-        log_weights = tf.nn.log_softmax(self._category_logits(features))
-        weights = tf.exp(log_weights)
-        condition = weights if self.z_condition == "pi" else None
+        log_pi = tf.nn.log_softmax(self._category_logits(features))
+        pi = tf.exp(log_pi)
+        condition = pi if self.z_condition == "pi" else None
         mean, stddev = self._gaussians(features, condition)
-        return CategoryPosterior(mean, stddev, weights, log_weights, features)
-
-    def _category_logits(self, features):
-        """Compute the logits of q(c | x), float32 `[B, K]`."""
-        if self.logits == "zero":
-            return tf.zeros([tf.shape(features)[0], self.num_components])
-        logits = tf.squeeze(self.category_head(features), axis=0)
-        logits = tf.cast(logits, tf.float32)
-        return tf.nn.elu(logits) if self.logits == "elu" else logits
-
-    def _gaussians(self, features, c=None):
-        """Compute mean and stddev of q(z | x, c).
-
-        Args:
-            features: `[B, H]` of the image.
-            c: `[B, K]`, one-hot, relaxed or probabilities; None for every category.
-
-        Returns:
-            two tensors `[B, 1, Z]`, or `[B, K, Z]` for every category.
-        """
-        first = self.gate if self.extra_layer else self.gaussian_head
-        if self.posterior_uses_c:
-            outputs = first(features, c)
-        else:
-            outputs = tf.transpose(first(features), [1, 0, 2])
-        if self.extra_layer:
-            num, units = outputs.shape[1:]
-            outputs = self.gaussian_head(tf.reshape(outputs, [1, -1, units]))
-            outputs = tf.reshape(outputs, [-1, num, outputs.shape[-1]])
-        return clipped_head(outputs, self.latent_dim)[:2]
-
-    def _gaussian_given(self, posterior, c):
-        """Return mean and stddev `[B, 1, Z]` of q(z | x, c) at a one-hot c `[B, K]`."""
-        if self.z_condition == "sample":
-            return self._gaussians(posterior.features, c)
-        if self.z_condition == "enumerate":
-            return _pick(posterior.mean, c), _pick(posterior.stddev, c)
-        return posterior.mean, posterior.stddev
-
-    # === Draws (15) ===
+        return CategoryPosterior(mean, stddev, pi, log_pi, features)
 
     def draw(self, posterior, noise, category=None):
         """As in `BaseVAE`, with one z `[B, 1, Z]`, of `category` where it is given."""
         if category is None:
-            c = self._draw_category(posterior.log_weights, noise)
+            c = self._draw_category(posterior.log_weights, noise)  # (15)
         else:
             c = self._select(posterior.weights, category)
-        mean, stddev = self._gaussian_given(posterior, c)
+        mean, stddev = self._gaussian_at(posterior, c)
         z = noise.normal("z", mean, stddev)
         return CategoryDraw(z, c, mean, stddev)
-
-    def _draw_category(self, log_weights, noise):
-        return _harden(self._relaxed_category(log_weights, noise))
-
-    def _relaxed_category(self, log_weights, noise, name="category"):
-        gumbels = noise.gumbel(name, log_weights)
-        return tf.nn.softmax((log_weights + gumbels) / self.current_temperature)
 
     def draw_relaxed(self, posterior, noise):
         """Draw latents, as `draw`, with relaxed categories in place of one-hot ones.
 
         The posterior of z, where it depends on c, gets a relaxed draw of its own.
         """
+        log_pi, temperature = posterior.log_weights, self.current_temperature
         mean, stddev = posterior.mean, posterior.stddev
         if self.z_condition == "sample":
-            c = self._relaxed_category(posterior.log_weights, noise, "condition")
+            c = relaxed_category(log_pi, temperature, noise, "condition")
             mean, stddev = self._gaussians(posterior.features, c)
         z = noise.normal("z", mean, stddev)
-        c = self._relaxed_category(posterior.log_weights, noise)
+        c = relaxed_category(log_pi, temperature, noise, "category")
         return CategoryDraw(z, c, mean, stddev)
+
+    def _draw_category(self, log_pi, noise):
+        temperature = self.current_temperature
+        return harden(relaxed_category(log_pi, temperature, noise, "category"))
+
+    # === Prior p(c) p(z | c) (8) ===
 
     def draw_prior(self, like, noise):
         log_weights = tf.zeros_like(like) + tf.math.log(self.aggregate)
@@ -423,17 +223,16 @@ class CategoricalVAE(BaseVAE):
         """Return mean and stddev of p(z | c), each broadcasting to `[K, Z]`."""
         return self.prior.components()[:2] if self.prior_uses_c else (0.0, 1.0)
 
-    # === Decoder ===
+    # === Decoder p(x | z, c) (9) ===
 
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
-        c = _harden(weights)
-        z = z if z.shape[1] == 1 else _pick(z, c)
+        c = harden(weights)
+        z = z if z.shape[1] == 1 else pick(z, c)
         return self.outputs_of(z, c, noise, training)
 
     def outputs_of(self, z, c, noise=None, training=False):
         """Compute outputs of the likelihood from z `[B, 1, Z]` and c `[B, K]` as is."""
-        labels = c if self.decoder_uses_c else None
-        features = self.sub_decoder(z, labels, noise=noise, training=training)
+        features = self.sub_decoder(z, c, noise=noise, training=training)
         features = tf.squeeze(features, axis=0)
         features = self.mix_decoder(features, noise=noise, training=training)
         return self.likelihood.link(features)
@@ -442,7 +241,7 @@ class CategoricalVAE(BaseVAE):
         outputs = self.outputs_of(latents.z, latents.weights, noise, training)
         return self.likelihood.log_prob(x, outputs)
 
-    # === Objective (11-13) ===
+    # === Objective (11) ===
 
     def loss_terms(self, x, y, noise, training):
         q = self.infer(x, y, noise, training)
@@ -494,40 +293,6 @@ class CategoricalVAE(BaseVAE):
         log_q = tf.reduce_sum(c * posterior.log_weights, axis=-1)
         return ratio - math.log(self.num_components) - log_q
 
-    def elbo_relaxed(self, x: Any, seed: int | None = None) -> tf.Tensor:
-        """Compute -1 times the objective with a relaxed c, which is not a bound.
-
-        It is the number that the authors' code of CP-VAE reports: log p(x | z, c) at
-        relaxed draws of c, minus all KL terms in full. A relaxed c tells the decoder
-        more than `category_kl` accounts for, so compare this number only with numbers
-        of that code.
-
-        Args:
-            x: `[B, ...]` images.
-            seed: int; None is the model's own seed.
-
-        Returns:
-            `[B]` nats.
-
-        Raises:
-            ValueError: unless the model was made with `relaxation="relaxed"`.
-        """
-        if not self.relaxed:
-            raise ValueError(
-                "Expected relaxation='relaxed' for elbo_relaxed, got "
-                f"{self.relaxation!r}."
-            )
-        x = self.input_checks.images(x)
-        return self._in_chunks(
-            self._elbo_relaxed_batch, x, self._row_seeds(len(x), seed)
-        )
-
-    def _elbo_relaxed_batch(self, x, seed):
-        noise = RowNoise(content_seeds(x, seed))
-        terms = self.loss_terms(x, None, noise, training=False)
-        constant = self.likelihood.constant(math.prod(self.input_shape))
-        return -sum(terms.values()) - constant
-
     def encode_batch(self, x, y):
         posterior = super().encode_batch(x, y)
         shape = tf.shape(posterior["weights"])
@@ -541,107 +306,83 @@ class CategoricalVAE(BaseVAE):
             draw_options["category"] = component
         return super().reconstruct_batch(x, y, seed, component, **draw_options)
 
-    # === Inspection ===
+    # === Layers of the posterior, and the temperature ===
 
-    def category_probabilities(self, x: Any) -> tf.Tensor:
-        """Compute q(c | x), `[B, K]`, the `weights` of `encode` without the rest.
-
-        Args:
-            x: `[B, ...]` images.
-        """
-        return self._in_chunks(self._probabilities_batch, *self.input_checks.pair(x))
-
-    def _probabilities_batch(self, x, y):
-        return self.infer(x, y).weights
-
-    def fit_aggregate(self, x: Any) -> np.ndarray:
-        """Set `aggregate` to q(c), the mean of q(c | x) over images (Eq 18).
-
-        From then on `generate` draws categories in these proportions; the variable is
-        saved with the model. `aggregate.assign` sets others, such as 1/K again.
-
-        Args:
-            x: training images `[N, ...]`, or a data set of batches of x or (x, y),
-                of which one epoch is read.
-
-        Returns:
-            q(c), a float32 array `[K]`.
-
-        Raises:
-            ValueError: on images that do not fit the model, and an endless data set.
-        """
-        self.input_checks.check(x)
-        batches: Iterable = [x]
-        if isinstance(x, tf.data.Dataset):
-            if x.cardinality() == tf.data.INFINITE_CARDINALITY:
-                raise ValueError("Expected a data set with an end, got an endless one.")
-            batches = (b[0] if isinstance(b, tuple) else b for b in x)
-        total, num = np.zeros(self.num_components), 0
-        for batch in batches:
-            total += np.sum(self.category_probabilities(batch), 0, dtype=np.float64)
-            num += len(batch)
-        self.aggregate.assign(total / num)
-        return self.aggregate.numpy()
-
-    def after_training(self, dataset):
-        """Fit the aggregate to the training images of a run."""
-        self.fit_aggregate(dataset)
-
-    def category_table(self, x: Any, labels: Any, top: int = 5) -> CategoryTable:
-        """List the most probable categories of each label (Tables 2 and A1).
-
-        Args:
-            x: `[B, ...]` images.
-            labels: `[B]` integers, which the model itself never sees.
-            top: categories listed for each label, at most K.
-
-        Returns:
-            `CategoryTable`.
-        """
-        labels = np.asarray(labels)
-        if labels.shape != (len(x),):
-            raise ValueError(
-                f"Expected {len(x)} labels, got shape {list(labels.shape)}."
+    def _set_temperature(self, temperature):
+        if isinstance(temperature, (str, dict, Part)):
+            self.temperature = temperatures.get(temperature)
+            self.current_temperature = self._scalar(
+                "temperature", self.temperature.start
             )
-        if not 1 <= top <= self.num_components:
-            raise ValueError(f"Expected top in 1..{self.num_components}, got {top}.")
-        probabilities = self.category_probabilities(x).numpy()
-        return CategoryTable.of(probabilities, labels, top)
+            return
+        if not temperature > 0:
+            raise ValueError(f"Expected temperature > 0, got {temperature!r}.")
+        self.temperature = self.current_temperature = temperature
 
+    def training_callbacks(self):
+        annealed = isinstance(self.temperature, AnnealedTemperature)
+        return [Annealing()] if annealed else []
 
-class CategoryLinear(ComponentLinear):
-    """Linear layer, gated or not, on [h, c] for features h `[B, H]` and categories c.
+    def _make_encoder(self):
+        self.trunk = self.network.trunk(self.network_spec("trunk", 1))
+        hidden, categories = self.network.hidden, self.num_components
+        if self.logits != "zero":
+            self.category_head = self._layer("category_head", hidden, categories)
+        # The first layer of q(z | x, c) takes c where the posterior depends on it.
+        first, inputs = ComponentLinear, hidden
+        if self.posterior_uses_c:
+            first, inputs = CategoryLinear, hidden + categories
+        if self.extra_layer:
+            self.gate = self._layer("gate", inputs, hidden, gated=True, kind=first)
+            first, inputs = ComponentLinear, hidden
+        moments = 2 * self.latent_dim
+        self.gaussian_head = self._layer("gaussian_head", inputs, moments, kind=first)
 
-    The layer is linear before its gate, so c adds one row of the kernel to what h
-    gives: no copy of h is made for each of K categories.
-    """
-
-    def call(self, features, c=None):
-        """Compute `[B, 1, O]` at c `[B, K]`, or `[B, K, O]` at every one-hot c."""
-        kernel = tf.cast(self.kernel, self.compute_dtype)[0]
-        bias = tf.cast(self.bias, self.compute_dtype)[0]
-        of_features, of_categories = tf.split(
-            kernel, [features.shape[-1], kernel.shape[0] - features.shape[-1]]
+    def _layer(self, name, input_units, units, gated=False, kind=ComponentLinear):
+        return kind(
+            num_components=1,
+            input_units=input_units,
+            units=units,
+            gated=gated,
+            initializer=self.network.initializer,
+            seed=layer_seed(self.seed, name),
+            name=name,
+            dtype=self.dtype_policy,
         )
-        shared = tf.matmul(tf.cast(features, self.compute_dtype), of_features) + bias
-        own = of_categories[tf.newaxis]
-        if c is not None:
-            own = tf.matmul(tf.cast(c, self.compute_dtype), of_categories)
-            own = own[:, tf.newaxis]
-        return self.activate(shared[:, tf.newaxis] + own)
 
+    def _category_logits(self, features):
+        """Compute the logits of q(c | x), float32 `[B, K]`."""
+        if self.logits == "zero":
+            return tf.zeros([tf.shape(features)[0], self.num_components])
+        logits = tf.squeeze(self.category_head(features), axis=0)
+        logits = tf.cast(logits, tf.float32)
+        return tf.nn.elu(logits) if self.logits == "elu" else logits
 
-def _harden(weights):
-    """Return one-hot rows of the greatest weights, with the gradient of the weights."""
+    def _gaussians(self, features, c=None):
+        """Compute mean and stddev of q(z | x, c).
 
-    def one_hot(weights):
-        # Of equal weights, top_k is documented to find the first.
-        index = tf.math.top_k(weights, k=1).indices
-        return tf.one_hot(tf.squeeze(index, axis=-1), weights.shape[-1])
+        Args:
+            features: `[B, H]` of the image.
+            c: `[B, K]`, one-hot, relaxed or probabilities; None for every category.
 
-    return tf.grad_pass_through(one_hot)(weights)
+        Returns:
+            two tensors `[B, 1, Z]`, or `[B, K, Z]` for every category.
+        """
+        first = self.gate if self.extra_layer else self.gaussian_head
+        if self.posterior_uses_c:
+            outputs = first(features, c)
+        else:
+            outputs = tf.transpose(first(features), [1, 0, 2])
+        if self.extra_layer:
+            num, units = outputs.shape[1:]
+            outputs = self.gaussian_head(tf.reshape(outputs, [1, -1, units]))
+            outputs = tf.reshape(outputs, [-1, num, outputs.shape[-1]])
+        return clipped_head(outputs, self.latent_dim)[:2]
 
-
-def _pick(values, c):
-    """Pick rows `[B, 1, Z]` of `[B, K, Z]` at a one-hot c `[B, K]`, exactly."""
-    return tf.reduce_sum(values * c[..., tf.newaxis], axis=1, keepdims=True)
+    def _gaussian_at(self, posterior, c):
+        """Return mean and stddev `[B, 1, Z]` of q(z | x, c) at a one-hot c `[B, K]`."""
+        if self.z_condition == "sample":
+            return self._gaussians(posterior.features, c)
+        if self.z_condition == "enumerate":
+            return pick(posterior.mean, c), pick(posterior.stddev, c)
+        return posterior.mean, posterior.stddev

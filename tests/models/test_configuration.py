@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mvae_tf
-from mvae_tf import likelihoods, networks, quiet
+from mvae_tf import config, likelihoods, networks, quiet
 from mvae_tf.models import VAE, register, registry
 from mvae_tf.parts.part import Part
 
@@ -188,3 +188,43 @@ def test_other_backends_are_refused(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     with pytest.raises(ImportError, match="^Expected the Keras backend tensorflow"):
         quiet.import_tensorflow()
+
+
+# === Arguments that exist no more, in files of older versions ===
+
+
+def old_arguments():
+    """Each retired argument: model, its arguments, and the part that had it."""
+    of_parts = {
+        "mask": ("mvae", {"name": "gaussian"}),
+        "mixing": ("mvae", {"name": "dirichlet"}),
+        "independence": ("mvae", {"name": "l2"}),
+    }
+    for owner, retired in config._RETIRED.items():
+        for key, value in retired.items():
+            model, part = of_parts.get(owner, (owner, None))
+            yield pytest.param(model, owner, part, key, value, id=f"{owner}-{key}")
+
+
+RETIRED = list(old_arguments())
+
+
+@pytest.mark.parametrize(("model", "owner", "part", "key", "value"), RETIRED)
+def test_files_with_a_retired_argument_load(model, owner, part, key, value):
+    new = SMALL | ({} if part is None else {owner: part})
+    old = SMALL | ({key: value} if part is None else {owner: part | {key: value}})
+    cls = registry.get(model)
+    loaded = cls.from_config(old)
+    assert loaded.get_config() == cls.from_config(new).get_config()
+    run = config.RunConfig.from_dict({"model": model, "arguments": old})
+    assert run == config.RunConfig(model, new)
+
+
+@pytest.mark.parametrize(("model", "owner", "part", "key", "value"), RETIRED)
+def test_another_value_of_a_retired_argument_is_refused(model, owner, part, key, value):
+    old = {key: "other"} if part is None else {owner: part | {key: "other"}}
+    message = f"^Expected {key} = .*, got 'other': the version of mvae-tf that wrote"
+    with pytest.raises(ValueError, match=message):
+        registry.get(model).from_config(SMALL | old)
+    with pytest.raises(ValueError, match=message):
+        config.RunConfig.from_dict({"model": model, "arguments": old})

@@ -15,14 +15,12 @@ import mvae_tf
 from mvae_tf import presets
 from mvae_tf.config import RunConfig, Training
 from mvae_tf.models import registry
-from mvae_tf.models.categorical import (
-    AnnealedTemperature,
-    CategoricalVAE,
-    CategoryLinear,
-    CategoryTable,
-)
+from mvae_tf.models.categorical import CategoricalVAE
+from mvae_tf.models.categories import AnnealedTemperature
+from mvae_tf.models.category_inspection import CategoryTable
 from mvae_tf.models.hooks import Draw, Posterior
 from mvae_tf.noise import BatchNoise, RowNoise, index_seeds, step_seed
+from mvae_tf.parts.networks.gated import CategoryLinear
 from mvae_tf.presets import cp_vae
 from mvae_tf.runs import overrides, training
 
@@ -174,7 +172,10 @@ def test_probabilities_that_the_gate_ignores_are_an_independent_posterior():
 
 
 def make_vae_of(model):
-    """A VAE that shares the weights of a model whose gated layer it makes pass by."""
+    """A VAE that shares the weights of a model whose gated layer it makes pass by.
+
+    It also makes the decoder of the model ignore c.
+    """
     kernel = np.zeros(model.gate.kernel.shape, "float32")
     kernel[0, :HIDDEN, :HIDDEN] = np.eye(HIDDEN)
     # In float32 the gate sigmoid(40) is 1.
@@ -183,6 +184,11 @@ def make_vae_of(model):
     model.gate.bias.assign(bias)
     vae = create("vae")
     share(model, vae)
+    (decoder,), (twin,) = (m.sub_decoder.layers_in_order for m in (model, vae))
+    kernel = decoder.kernel.numpy()
+    kernel[:, model.latent_dim :] = 0.0
+    decoder.kernel.assign(kernel)
+    twin.set_weights([kernel[:, : model.latent_dim], decoder.bias.numpy()])
     layers = [*model.trunk.layers_in_order, model.gaussian_head]
     for layer, twin in zip(layers, vae.encoder.layers_in_order, strict=True):
         twin.set_weights(layer.get_weights())
@@ -191,9 +197,7 @@ def make_vae_of(model):
 
 def test_one_category_of_standard_prior_is_the_vae():
     for mode in ("enumerate", "sample", "pi"):
-        model = create(
-            "cp_vae", num_components=1, z_condition=mode, decoder_uses_c=False
-        )
+        model = create("cp_vae", num_components=1, z_condition=mode)
         standardize_prior(model)
         vae = make_vae_of(model)
         x = images()
@@ -203,7 +207,7 @@ def test_one_category_of_standard_prior_is_the_vae():
 
 
 def test_independent_category_that_nothing_uses_is_the_vae():
-    model = create("indqp_vae", decoder_uses_c=False)
+    model = create("indqp_vae")
     model.category_head.kernel.assign(tf.zeros_like(model.category_head.kernel))
     model.category_head.bias.assign(tf.zeros_like(model.category_head.bias))
     vae = make_vae_of(model)
@@ -317,7 +321,7 @@ def test_sampled_objective_is_the_enumerated_one_on_average(name):
         ("cp_vae", {"z_condition": "pi"}),
         ("indq_vae", {}),
         ("indp_vae", {}),
-        ("indqp_vae", {"decoder_uses_c": False}),
+        ("indqp_vae", {}),
     ],
     ids=str,
 )
@@ -367,14 +371,6 @@ def test_decoding_reads_the_category_of_the_greatest_weight_alone():
     first = model.decode(z, [[1.0, 0.0, 0.0]] * 2)
     np.testing.assert_array_equal(model.decode(z), first)
     np.testing.assert_array_equal(model.decode(z, [[0.4, 0.2, 0.4]] * 2), first)
-
-
-def test_a_decoder_without_c_reads_z_alone():
-    model = create("cp_vae", decoder_uses_c=False)
-    z = np.ones((1, 3, 2), "float32")
-    np.testing.assert_array_equal(
-        model.decode(z, [[1.0, 0.0, 0.0]]), model.decode(z, [[0.0, 0.0, 1.0]])
-    )
 
 
 def test_drawn_reconstructions_of_a_category_use_its_own_posterior():

@@ -129,10 +129,12 @@ class Network(Part):
     Attributes:
         autoregressive: whether the mix-decoder predicts each pixel from those before
             it; it is then called as `layer(features, x=x, ...)`.
+        initializer: how its layers start, a name in `gated.INITIALIZERS`.
         image_shape: shape of the images it was fitted to by `for_images`, or None.
     """
 
     autoregressive = False
+    initializer = "he"
     image_shape: Any = None
 
     def for_images(self, image_shape):
@@ -178,6 +180,19 @@ class Network(Part):
             else from `[K, B, ...]` to `[K, B, *output_shape]`.
         """
         raise NotImplementedError
+
+    def trunk(self, spec: NetworkSpec) -> keras.layers.Layer:
+        """Make an encoder without heads, for models that put their own on it.
+
+        Returns:
+            Layer from x `[B, ...]` to features `[B, hidden]`.
+
+        Raises:
+            ValueError: the network has no trunk.
+        """
+        raise ValueError(
+            f"Expected a network with a trunk, such as 'gated_mlp', got {self.name!r}."
+        )
 
 
 class ComponentNetwork(keras.layers.Layer):

@@ -27,7 +27,14 @@ from mvae_tf.parts.networks.dense import (
 )
 from mvae_tf.parts.part import choice
 
-__all__ = ["INITIALIZERS", "ComponentLinear", "GatedMLP", "GatedStack", "clipped_head"]
+__all__ = [
+    "INITIALIZERS",
+    "CategoryLinear",
+    "ComponentLinear",
+    "GatedMLP",
+    "GatedStack",
+    "clipped_head",
+]
 
 _LOG_VARIANCES = (-6.0, 2.0)
 
@@ -120,6 +127,28 @@ class ComponentLinear(ComponentNetwork):
     def copy_components(self, source, kept):
         self.kernel.assign(tf.gather(source.kernel, kept))
         self.bias.assign(tf.gather(source.bias, kept))
+
+
+class CategoryLinear(ComponentLinear):
+    """Linear layer, gated or not, on [h, c] for features h `[B, H]` and categories c.
+
+    The layer is linear before its gate, so c adds one row of the kernel to what h
+    gives: no copy of h is made for each of K categories.
+    """
+
+    def call(self, features, c=None):
+        """Compute `[B, 1, O]` at c `[B, K]`, or `[B, K, O]` at every one-hot c."""
+        kernel = tf.cast(self.kernel, self.compute_dtype)[0]
+        bias = tf.cast(self.bias, self.compute_dtype)[0]
+        of_features, of_categories = tf.split(
+            kernel, [features.shape[-1], kernel.shape[0] - features.shape[-1]]
+        )
+        shared = tf.matmul(tf.cast(features, self.compute_dtype), of_features) + bias
+        own = of_categories[tf.newaxis]
+        if c is not None:
+            own = tf.matmul(tf.cast(c, self.compute_dtype), of_categories)
+            own = own[:, tf.newaxis]
+        return self.activate(shared[:, tf.newaxis] + own)
 
 
 class GatedStack(DenseStack):
