@@ -7,6 +7,9 @@ stays.
 
     python scripts/fault_check.py [--tries N] [--quick] [--only WORD ...]
 
+It checks the `mvae_tf` that its Python finds: an installed one, or with
+`PYTHONPATH=$PWD` the one of this folder.
+
 The check of memory (`--memory`) measures long runs instead. Linux; the kills of two
 workers use the loopback interface. Every process that is started here is ended here.
 """
@@ -28,6 +31,7 @@ import tempfile
 import time
 import traceback
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +41,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Processes are forked from one that has imported TensorFlow and not used it.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["mvae_tf", "mvae_tf.cli", "sklearn.datasets"])
+
+_NOBODY = 65534
 
 MODEL = ["--model", "vae", "--set", "latent_dim=2"]
 MODEL += ["--set", "network.hidden=8", "--set", "checkpoint_every=3"]
@@ -54,7 +60,7 @@ SETTINGS = {
 # === Processes ===
 
 
-def _command(arguments, errors, environment, training_only, limit):
+def _command(arguments, errors, environment, training_only, limit, nobody):
     """Runs the command line in a child, with stderr in a file."""
     os.environ |= environment
     for stream, path in ((sys.stdout, os.devnull), (sys.stderr, errors)):
@@ -64,6 +70,9 @@ def _command(arguments, errors, environment, training_only, limit):
         # Writing past the limit fails as on a full disk, instead of killing.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    if nobody:
+        # No folder is closed to root.
+        os.setuid(_NOBODY)
     if training_only:
         _leave_out_what_follows_training()
     from mvae_tf.cli import main
@@ -103,12 +112,14 @@ class Command:
         return [line for line in text.splitlines() if line.startswith("mvae-tf:")]
 
 
-def start(folder, *arguments, environment=(), training_only=False, limit=None):
+def start(
+    folder, *arguments, environment=(), training_only=False, limit=None, nobody=False
+):
     """A `Command`; its stderr goes into `folder`."""
     errors = folder / f"errors-{time.monotonic_ns()}"
     process = CONTEXT.Process(
         target=_command,
-        args=(arguments, errors, dict(environment), training_only, limit),
+        args=(arguments, errors, dict(environment), training_only, limit, nobody),
     )
     process.start()
     return Command(process, errors)
@@ -261,10 +272,32 @@ def kills_of(*arguments, output=None):
 
 
 fault("kill, evaluate", quick=False)(
-    kills_of("evaluate", "{run}", "--metrics", "bounds", "--num-samples", "10")
+    kills_of("evaluate", "{run}", "--metrics", "elbo", "likelihood", "audit")
 )
 fault("kill, export", quick=False)(kills_of("export", "{run}", "--to", "{run}/served"))
 fault("kill, report", quick=False)(kills_of("report", "{run}"))
+
+
+@fault("kill, reproduce", quick=False)
+def kills_of_reproduce(folder, tries):
+    """Kills a figure with its training; the same command then makes the same figure."""
+    command = ["reproduce", "cp-vae-figure-4", "--scale", "smoke", "--output"]
+    run = Path("smoke", "runs", "cp-vae-k2-toy")
+    begun = time.monotonic()
+    succeeds(folder, *command, folder / "undisturbed")
+    seconds = time.monotonic() - begun
+    expected = state(folder / "undisturbed" / run)
+    for number in range(tries):
+        output = folder / f"killed-{number}"
+        killed = start(folder, *command, output)
+        time.sleep(random.uniform(0.1, 1.0) * seconds)
+        killed.process.kill()
+        killed.wait()
+        succeeds(folder, *command, output)
+        assert state(output / run) == expected, "another end than the undisturbed"
+        assert (output / "smoke" / "cp-vae-figure-4.png").is_file()
+        shutil.rmtree(output)
+        yield
 
 
 @fault("signal, train")
@@ -395,10 +428,11 @@ def outputs(folder, tries):
         refused(folder, "train", *MODEL, *SIZE, "--output", file)
         refused(folder, "train", *MODEL, *SIZE, "--output", file / "run")
         assert file.read_text() == "mine"
-        if os.getuid():  # Nothing is closed to root.
-            closed = folder / f"closed-{number}"
-            closed.mkdir(mode=0o500)
-            refused(folder, "train", *MODEL, *SIZE, "--output", closed / "run")
+        closed = folder / f"closed-{number}"
+        closed.mkdir(mode=0o555)
+        arguments = ["train", *MODEL, *SIZE, "--output", closed / "run"]
+        refused(folder, *arguments, nobody=not os.getuid())
+        assert not list(closed.iterdir())
         yield
 
 
@@ -430,6 +464,45 @@ def hostile_archives(folder, tries):
             data = ["--data", f"npz:{pickled}"]
             refused(folder, "train", *MODEL, *data, "--output", folder / "never")
             yield
+
+
+@fault("hostile images")
+def hostile_images(folder, tries):
+    """Files that are damaged, empty, huge or no images: named in one line, or read."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    images = folder / "images"
+    for number in range(40):
+        path = images / f"class-{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(path)
+    good = path.read_bytes()
+    for number in range(tries):
+        content = bytearray(good)
+        kind = ("cut", "flipped", "empty", "text", "huge", "loop")[number % 6]
+        if kind == "cut":
+            content = content[: random.randrange(1, len(good))]
+        elif kind == "flipped":
+            for _ in range(3):
+                content[random.randrange(len(good))] ^= 1 << random.randrange(8)
+        elif kind == "huge":
+            # Width and height in the header, with a checksum that fits them.
+            content[16:24] = (60_000).to_bytes(4, "big") * 2
+            content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+        path.unlink()
+        if kind == "loop":
+            path.symlink_to(path)
+        else:
+            texts = {"empty": b"", "text": b"no image"}
+            path.write_bytes(texts.get(kind, bytes(content)))
+        run = folder / f"run-{number}"
+        arguments = ["train", *MODEL, "--epochs", 1, "--data", f"folder:{images}"]
+        command = start(folder, *arguments, "--output", run, training_only=True)
+        status, errors = command.wait(), [x for x in command.lines if "error" in x]
+        assert (status, len(errors)) in ((0, 0), (2, 1)), f"{kind}: {status}, {errors}"
+        assert status == 0 or path.name in errors[0], f"{kind}: {errors[0]}"
+        yield
 
 
 @fault("hostile settings")
@@ -551,6 +624,8 @@ def main():
             continue
         tries, result = 0, "holds"
         with tempfile.TemporaryDirectory() as temporary:
+            # Open to the process that runs as nobody.
+            Path(temporary).chmod(0o755)
             folder = Path(temporary, "fault")
             folder.mkdir()
             try:
