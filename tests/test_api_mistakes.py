@@ -43,6 +43,12 @@ CREATE = [
     ),
     mistake(
         ValueError,
+        r"Expected at most 1,000 components, .* networks of its own, got 100,000,000\.",
+        "mvae",
+        num_components=10**8,
+    ),
+    mistake(
+        ValueError,
         r"Expected latent_dim an integer >= 1, got 2\.5\.",
         "vae",
         latent_dim=2.5,

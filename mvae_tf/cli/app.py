@@ -91,7 +91,20 @@ def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
         traceback.print_exception(error)
     message = " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename is not None:
-        message = f"{error.filename}: {error.strerror}"
+        reason = error.strerror
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            reason = "expected a folder here, or a path inside one, found a file"
+        message = f"{error.filename}: {reason}"
+    if type(error).__name__ in ("ResourceExhaustedError", "MemoryError"):
+        shape = re.search(r"shape ?\[[\d,]+\]", message)
+        message = "the memory of this machine is not enough"
+        message += f" for a tensor of {shape[0]}" if shape else ""
+        message += "; make the model, --batch-size or the images smaller"
+        status = 2
+    if isinstance(error, ModuleNotFoundError):
+        message = f"The Python at {sys.executable} has no package {error.name!r}; "
+        message += "activate the environment that mvae_tf was installed in"
+        status = 2
     if status == 1:
         # The messages of TensorFlow name the graph's nodes, too.
         message = f"{type(error).__name__}: {textwrap.shorten(message, 300)}"

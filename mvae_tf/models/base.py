@@ -26,6 +26,7 @@ from mvae_tf.parts.terms import Term
 
 __all__ = ["BaseVAE"]
 
+_MOST_COMPONENTS = 1_000
 _DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -115,7 +116,16 @@ class BaseVAE(TrainingStep, Inference, Evidence):
             name: of the layer.
             num_components: int, sets of weights; None for a layer that all share.
             **changes: what differs from the model's own sizes.
+
+        Raises:
+            ValueError: there are more components than weights are ever made for; to
+                make them would take hours before memory ends.
         """
+        if num_components is not None and num_components > _MOST_COMPONENTS:
+            raise ValueError(
+                f"Expected at most {_MOST_COMPONENTS:,} components, each of which has "
+                f"networks of its own, got {num_components:,}."
+            )
         *sides, channels = self.input_shape
         spec = NetworkSpec(
             image_shape=self.input_shape,

@@ -316,8 +316,7 @@ def test_a_signal_is_one_line_that_says_how_to_go_on(run, monkeypatch, capsys, n
 
 UNEXPECTED = (
     AttributeError("a mistake of the library"),
-    tf.errors.ResourceExhaustedError(None, None, "too\nlarge"),
-    MemoryError("a mistake of the library"),
+    tf.errors.InternalError(None, None, "too\nlarge"),
 )
 
 
@@ -337,6 +336,39 @@ def test_an_unexpected_error_is_one_line_and_status_1(run, monkeypatch, capsys, 
     monkeypatch.setenv("MVAE_TF_TRACEBACK", "1")
     assert cli.main(arguments) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            tf.errors.ResourceExhaustedError(
+                None, None, "{{node x}} OOM when allocating tensor with shape[2,3] and"
+            ),
+            "memory of this machine is not enough for a tensor of shape[2,3]; make",
+        ),
+        (MemoryError(), "memory of this machine is not enough; make the model,"),
+        (
+            ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow"),
+            f"The Python at {sys.executable} has no package 'tensorflow'; activate",
+        ),
+    ],
+)
+def test_what_the_machine_lacks_is_named(run, monkeypatch, capsys, error, message):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(mvae_tf, "load", fail)
+    assert message in fails(["generate", run, "--num=1", "--to=a.npz"], capsys)
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for output in file, file / "run":
+        line = fails(["train", "--model=vae", f"--output={output}"], capsys)
+        assert f"{output}: expected a folder here" in line
+    assert file.read_text() == "mine"
 
 
 def test_warnings_are_one_line(run, monkeypatch, capsys):
