@@ -211,8 +211,8 @@ RETIRED = list(old_arguments())
 
 @pytest.mark.parametrize(("model", "owner", "part", "key", "value"), RETIRED)
 def test_files_with_a_retired_argument_load(model, owner, part, key, value):
-    new = SMALL | ({} if part is None else {owner: part})
-    old = SMALL | ({key: value} if part is None else {owner: part | {key: value}})
+    new = SMALL | {"name": "model"} | ({} if part is None else {owner: part})
+    old = new | ({key: value} if part is None else {owner: part | {key: value}})
     cls = registry.get(model)
     loaded = cls.from_config(old)
     assert loaded.get_config() == cls.from_config(new).get_config()
