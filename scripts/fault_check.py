@@ -10,7 +10,7 @@ stays.
 It checks the `mvae_tf` that its Python finds: an installed one, or with
 `PYTHONPATH=$PWD` the one of this folder.
 
-The check of memory (`--memory`) measures long runs instead. Linux; the kills of two
+`--memory` measures long work instead, and fails where it adds more than 100 MB. Linux; the kills of two
 workers use the loopback interface. Every process that is started here is ended here.
 """
 
@@ -550,6 +550,9 @@ def diverged(folder, tries):
 
 # === Memory ===
 
+# What the answers of these calls take is a quarter of it at most.
+MOST_MEGABYTES = 100
+
 
 def _peak(function, pipe):
     """Sends the megabytes that a call adds, beyond those of a small one before."""
@@ -585,7 +588,12 @@ def _generate(model, small):
 
 
 def print_memory():
-    """Prints the megabytes that long work adds to the same work on little."""
+    """Prints the megabytes that long work adds to the same work on little.
+
+    Returns:
+        Whether each is less than `MOST_MEGABYTES`.
+    """
+    bounded = True
     for name, function in {
         "fit, 3,000 steps": _fit,
         "encode, 60,000 images": _encode,
@@ -595,8 +603,11 @@ def print_memory():
         receive, send = CONTEXT.Pipe(duplex=False)
         process = CONTEXT.Process(target=_peak, args=(function, send))
         process.start()
-        print(f"{name:45} {receive.recv():7.0f} MB", flush=True)
+        megabytes = receive.recv()
+        bounded = bounded and megabytes < MOST_MEGABYTES
+        print(f"{name:45} {megabytes:7.0f} MB", flush=True)
         process.join()
+    return bounded
 
 
 def main():
@@ -614,8 +625,7 @@ def main():
     options = parser.parse_args()
     random.seed(options.seed)
     if options.memory:
-        print_memory()
-        return
+        sys.exit(int(not print_memory()))
     failed = False
     print(f"{'fault':34} tries  result")
     for name, quick, check in FAULTS:
