@@ -1,5 +1,6 @@
 """Bounds and estimates of log p(x): ELBO, importance sampling, and their KL."""
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +9,15 @@ from numpy.typing import ArrayLike
 
 from mvae_tf.models.hooks import Hooks
 from mvae_tf.noise import RowNoise, content_seeds
+from mvae_tf.parts.priors import VampPrior
 
 __all__ = ["Evidence", "ImportanceSampling"]
 
-_SAMPLES_AT_ONCE = 50
+# Draws that are decoded together, from one seed: results depend on this number.
+_DRAWS_AT_ONCE = 50
+# Draws of one call of TensorFlow, which encodes images and pseudo-inputs once. Ctrl-C
+# waits for the end of a call.
+_DRAWS_OF_A_CALL = 10 * _DRAWS_AT_ONCE
 
 
 class ImportanceSampling(NamedTuple):
@@ -140,16 +146,15 @@ class Evidence(Hooks):
         seeds = self._row_seeds(len(x), seed)
         # Logs of the sums of the weights and of their squares.
         sums = tf.fill([len(x), 2], -np.inf)
-        for start in range(0, num_samples, _SAMPLES_AT_ONCE):
-            draws = min(_SAMPLES_AT_ONCE, num_samples - start)
+        for start in range(0, num_samples, _DRAWS_OF_A_CALL):
+            stop = min(start + _DRAWS_OF_A_CALL, num_samples)
             part = self._in_chunks(
                 self._log_weight_batch,
                 x,
                 y,
                 seeds,
-                tf.fill([len(x)], np.int32(start)),
+                np.full([len(x), 2], [start, stop], np.int32),
                 rows=64,
-                draws=draws,
             )
             sums = tf.reduce_logsumexp(tf.stack([sums, part]), axis=0)
         log_sum, log_sum_of_squares = tf.unstack(sums, axis=1)
@@ -201,19 +206,44 @@ class Evidence(Hooks):
         mean, variance = tf.nn.moments(tf.reshape(-ratios, [-1, draws]), axes=1)
         return mean, tf.sqrt(variance / (draws - 1.0))
 
-    def _log_weight_batch(self, x, y, seed, start, draws):
+    def _log_weight_batch(self, x, y, seed, draws):
         """Compute log sums of importance weights and of their squares, `[B, 2]`.
 
-        The sums are over `draws` draws, from draw `start` on.
+        The sums are over the draws from `draws[:, 0]` up to `draws[:, 1]`, which are
+        the same in all rows.
         """
-        seeds = content_seeds(x, seed) + tf.stack([tf.zeros_like(start), start], 1)
-        posterior = tf.nest.map_structure(
-            lambda value: tf.repeat(value, draws, axis=0), self.infer(x, y)
-        )
-        x = tf.repeat(x, draws, axis=0)
-        y = None if y is None else tf.repeat(y, draws, axis=0)
-        latents = self.draw_proposal(posterior, RowNoise(seeds, draws))
-        log_weights = self.log_importance_weight(x, posterior, latents, y)
-        log_weights = tf.reshape(log_weights, [-1, draws])
+        # The greatest of no rows is a negative number: no images, no draws.
+        first, last = tf.reduce_max(draws[:, 0]), tf.reduce_max(draws[:, 1])
+        seeds = content_seeds(x, seed)
+        posterior = self.infer(x, y)
+
+        def add(start, sums):
+            num = tf.minimum(last - start, _DRAWS_AT_ONCE)
+            noise = RowNoise(seeds + tf.stack([0, start]), num)
+            part = self._log_weight_sums(x, y, posterior, noise)
+            return start + num, tf.reduce_logsumexp(tf.stack([sums, part]), axis=0)
+
+        prior = getattr(self, "prior", None)
+        pseudo_inputs = isinstance(prior, VampPrior)
+        with prior.encoded_once() if pseudo_inputs else contextlib.nullcontext():
+            _, sums = tf.while_loop(
+                lambda start, _: start < last,
+                add,
+                (first, tf.fill([tf.shape(x)[0], 2], -np.inf)),
+                parallel_iterations=1,
+            )
+        return sums
+
+    def _log_weight_sums(self, x, y, posterior, noise):
+        """Compute what `_log_weight_batch` does, over the draws of one `RowNoise`."""
+
+        def repeat(value):
+            return None if value is None else tf.repeat(value, noise.draws, axis=0)
+
+        repeated = tf.nest.map_structure(repeat, posterior)
+        latents = self.draw_proposal(repeated, noise)
+        x, y = repeat(x), repeat(y)
+        log_weights = self.log_importance_weight(x, repeated, latents, y)
+        log_weights = tf.reshape(log_weights, [-1, noise.draws])
         powers = tf.stack([log_weights, 2.0 * log_weights], axis=1)
         return tf.reduce_logsumexp(powers, axis=2)

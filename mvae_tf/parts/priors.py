@@ -15,7 +15,10 @@ Densities are in nats, stddevs are standard deviations, and noise is stateless
 (`mvae_tf.noise`).
 """
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -38,6 +41,10 @@ __all__ = [
 ]
 
 _LOG_VARIANCES = (-6.0, 2.0)
+
+# Posteriors of pseudo-inputs by the `id` of their prior, within `encoded_once`. Threads
+# have contexts of their own, so that none sees the tensors of another's graph.
+_ENCODED: contextvars.ContextVar[dict] = contextvars.ContextVar("encoded")
 
 
 class Prior:
@@ -284,7 +291,20 @@ class VampPrior(keras.layers.Layer, MixturePrior):
 
     def mixtures(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return means, stddevs `[K, M, Z]` and weights `[M]` of the posteriors."""
-        return self.encode(self.pseudo_inputs())
+        held = _ENCODED.get({}).get(id(self))
+        return self.encode(self.pseudo_inputs()) if held is None else held
+
+    @contextlib.contextmanager
+    def encoded_once(self) -> Iterator[None]:
+        """Make all uses of the prior in this context share one encoding.
+
+        A loop of a graph would encode the pseudo-inputs in each of its steps.
+        """
+        token = _ENCODED.set(_ENCODED.get({}) | {id(self): self.mixtures()})
+        try:
+            yield
+        finally:
+            _ENCODED.reset(token)
 
     def components(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         means, stddevs, weights = self.mixtures()

@@ -196,6 +196,28 @@ class TestDraws:
 
 
 class TestVampPrior:
+    def test_encodes_once_within_its_context(self):
+        prior, calls = vamp(), []
+        encode = prior.encode
+        prior.encode = lambda images: calls.append(1) or encode(images)
+        z = tf.random.stateless_normal([5, 3], [0, 0])
+        expected = prior.log_prob(z)
+
+        @tf.function(autograph=False)
+        def in_a_loop():
+            with prior.encoded_once():
+                return tf.while_loop(
+                    lambda i, _: i < 3,
+                    lambda i, total: (i + 1, total + prior.log_prob(z)),
+                    (0, tf.zeros([5])),
+                )[1]
+
+        calls.clear()
+        np.testing.assert_allclose(in_a_loop(), 3.0 * expected, rtol=1e-6)
+        assert len(calls) == 1
+        assert len(prior.mixtures()) == 3
+        assert len(calls) == 2
+
     def test_starts_from_the_stated_pixels(self):
         prior = vamp(num=4000, mean=0.4, stddev=0.05)
         assert np.mean(prior.pixels) == pytest.approx(0.4, abs=0.003)
