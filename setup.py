@@ -55,6 +55,9 @@ setup(
     ],
     license="Apache-2.0",
     packages=find_packages(include=["mvae_tf", "mvae_tf.*"]),
+    # With this, an editable install puts a path on `sys.path`. Otherwise Python that is
+    # started beside the repository's folder `mvae_tf` would import that folder.
+    package_dir={"": "."},
     package_data={"mvae_tf": ["py.typed"]},
     python_requires=">=3.11",
     # The floors are what Colab has installed, so that nothing is replaced there.

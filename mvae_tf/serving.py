@@ -46,6 +46,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mvae_tf.evaluation.samplers import check_sampler
 from mvae_tf.models.base import BaseVAE
 from mvae_tf.noise import index_seeds
 from mvae_tf.parts.part import choice
@@ -103,7 +104,7 @@ def export(model, base, version=None, sampler=None, format="saved_model"):
             f"Expected a model of mvae_tf to export, got {type(model).__name__}."
         )
     if sampler is not None:
-        sampler.check(model)
+        check_sampler(sampler, model)
     choice(format, FORMATS, "export format")
     base = Path(base)
     with _TURN, _storage_errors(base):

@@ -206,6 +206,9 @@ SHAPE = r"Expected images \[B, 4, 4, 1\], got {}\."
 DTYPE = r"Expected float images in \[0\.0, 1\.0\], got uint8: cast and scale .*"
 RANGE = r"Expected pixels in \[0\.0, 1\.0\] for likelihood 'bernoulli', got \[.*\]\."
 FINITE = r"Expected finite pixels, got NaN or inf in image 4\."
+PARTS = r"Expected one part of the data, got all of them: pass `splits\.train`.*"
+SPLITS = mvae_tf.data.from_arrays(BYTES)
+TARGETS = r"Expected labels as y, or none, got examples like those of x: .*"
 LABELS = r"Expected labels in 0\.\.2 for a model conditioned on 3 classes, got none\."
 CALLS = [
     mistake(ValueError, SHAPE.format(r"\[6, 3, 4, 1\]"), "fit", X[:, :3]),
@@ -220,6 +223,12 @@ CALLS = [
     mistake(ValueError, FINITE, "reconstruct", NAN),
     mistake(ValueError, "Expected at least one image, got none.", "fit", X[:0]),
     mistake(ValueError, "Expected images or a data set, got None.", "fit"),
+    mistake(ValueError, r"Expected an array .*, got a list: .*", "fit", X.tolist()),
+    mistake(ValueError, PARTS, "fit", SPLITS),
+    mistake(ValueError, PARTS, "encode", SPLITS),
+    mistake(ValueError, TARGETS, "fit", X, X),
+    mistake(ValueError, TARGETS, "fit", harness.dataset(X, X)),
+    mistake(ValueError, TARGETS, "evaluate", X[:3], X[3:]),
     mistake(ValueError, RANGE, "fit", X, validation_data=(2 * X, None)),
     mistake(
         ValueError,
@@ -278,6 +287,15 @@ CALLS = [
     ),
     mistake(ValueError, r"Expected num in 1\.\.2147483647, got 0\.", "generate", 0),
     mistake(ValueError, r"Expected num in .*, got 4294967298\.", "generate", 2**32 + 2),
+    mistake(ValueError, r"Expected num in .*, got '4'\.", "generate", "4"),
+    mistake(ValueError, r"Expected num in .*, got 2\.5\.", "generate", 2.5),
+    mistake(
+        ValueError,
+        r"Expected a sampler, got 'vamp_prior': .*\.fit\(model, x\) makes one\.",
+        "generate",
+        2,
+        sampler="vamp_prior",
+    ),
     mistake(
         ValueError,
         r"Expected a seed in 0\.\.2147483647, got 1\.5\.",
@@ -287,6 +305,7 @@ CALLS = [
     ),
     mistake(ValueError, r"Expected a seed in .*, got -3\.", "elbo", X, seed=-3),
     mistake(ValueError, r"Expected steps >= 2, got 1\.", "interpolate", X, X, 1),
+    mistake(ValueError, r"Expected steps >= 2, got 2\.5\.", "interpolate", X, X, 2.5),
     mistake(
         ValueError,
         r"Expected as many x1 as x0, got 2 and 6\.",
@@ -296,6 +315,7 @@ CALLS = [
         3,
     ),
     mistake(ValueError, r"Expected num_samples >= 1, got 0\.", "log_likelihood", X, 0),
+    mistake(ValueError, r"Expected .*, got '9'\.", "log_likelihood", X, "9"),
     mistake(
         ValueError,
         r"Expected 3 indices in 0\.\.2, got \[0, 1\]\.",

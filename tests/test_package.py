@@ -56,6 +56,20 @@ def test_the_source_distribution_holds_what_its_tests_need(distributions, tmp_pa
     assert done.returncode == 0, done.stdout[-3000:]
 
 
+def test_an_editable_install_is_found_beside_the_repository(tmp_path):
+    project = tmp_path / "mvae_tf"  # A namespace package, for Python beside it.
+    copy_project(project)
+    build = f"import setuptools.build_meta as b; b.build_editable({str(tmp_path)!r})"
+    subprocess.run(
+        [sys.executable, "-c", build], cwd=project, check=True, capture_output=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = [name for name in archive.namelist() if "dist-info" not in name]
+        assert path.endswith(".pth")
+        assert Path(archive.read(path).decode().strip()) == project
+
+
 def test_the_wheel_is_typed_and_describes_itself(distributions):
     with zipfile.ZipFile(distributions[1]) as archive:
         names = archive.namelist()

@@ -80,9 +80,10 @@ def checked_images(x: np.ndarray, where: str, bounded: bool = True) -> np.ndarra
             not finite or not in [0, 1].
     """
     if x.ndim not in (2, 3, 4):
+        found = f"shape {x.shape}" if x.ndim else f"{type(x.item()).__name__}"
         raise ValueError(
             "Expected images (n, H, W) or (n, H, W, C) or vectors (n, P) in "
-            f"{where}, got shape {x.shape}."
+            f"{where}, got {found}."
         )
     if x.size == 0:
         raise ValueError(
@@ -100,11 +101,17 @@ def checked_images(x: np.ndarray, where: str, bounded: bool = True) -> np.ndarra
         )
     if x.ndim == 3:
         x = x[..., None]
-    if x.dtype == np.uint8:
-        return x
     if x.dtype == np.bool_:
         return x.astype(np.float32)
     integers = np.issubdtype(x.dtype, np.integer)
+    if integers and bounded and x.max() == 1 and x.min() == 0:
+        # As bytes, they would be black and nearly black.
+        raise ValueError(
+            f"Expected bytes of 0..255 in {where}, got 0 and 1 alone: x.astype(bool) "
+            "makes black and white of them."
+        )
+    if x.dtype == np.uint8:
+        return x
     if not (np.issubdtype(x.dtype, np.floating) or (integers and not bounded)):
         hint = ": x.astype('uint8') makes bytes of 0..255" if integers else ""
         raise ValueError(
@@ -120,9 +127,10 @@ def checked_images(x: np.ndarray, where: str, bounded: bool = True) -> np.ndarra
             f"Expected finite values in {where}, got NaN or inf in example {bad}."
         )
     if bounded and (low < 0 or high > 1):
+        hint = " (x / 255)" if 0 <= low and 1 < high <= 255 else ""
         raise ValueError(
             f"Expected float values in [0, 1] in {where}, got {low:g} to {high:g}: "
-            "scale them, or keep them as they are with value_range=None."
+            f"scale them{hint}, or keep them as they are with value_range=None."
         )
     return x
 
@@ -142,12 +150,17 @@ def checked_labels(y: np.ndarray, num_examples: int, where: str) -> np.ndarray:
         ValueError: On any other shape or dtype, and on negative labels.
     """
     if y.shape not in [(num_examples,), (num_examples, 1)]:
+        one_hot = y.ndim == 2 and len(y) == num_examples
+        hint = ": y.argmax(axis=1) makes labels of one-hot rows" if one_hot else ""
         raise ValueError(
             f"Expected one label for each of {num_examples} examples in {where}, got "
-            f"shape {y.shape}."
+            f"shape {y.shape}{hint}."
         )
     if not np.issubdtype(y.dtype, np.integer):
-        raise ValueError(f"Expected integer labels in {where}, got {y.dtype}.")
+        raise ValueError(
+            f"Expected integer labels in {where}, got {y.dtype}: "
+            "np.unique(y, return_inverse=True)[1] numbers them."
+        )
     if y.min() < 0 or y.max() > np.iinfo(np.int64).max:
         raise ValueError(
             f"Expected labels from 0 on in {where}, got {y.min()}..{y.max()}."

@@ -58,9 +58,10 @@ def npz_arrays(path: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
             f"Expected a whole .npz file, got {where}: {reason}."
         ) from error
     if not arrays:
+        keys = [*keys]
+        wanted = "x, or x_train and x_test," if "x_train" in keys else " or ".join(keys)
         raise ValueError(
-            f"Expected the key {' or '.join(keys)} in {path}, got "
-            f"{', '.join(names) or 'none'}."
+            f"Expected the key {wanted} in {path}, got {', '.join(names) or 'none'}."
         )
     return arrays
 

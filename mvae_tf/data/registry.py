@@ -180,6 +180,11 @@ def find(text: str | os.PathLike) -> tuple[Source, str]:
                 return entry, text
             if entry.takes == "<dir>" and Path(text).expanduser().is_dir():
                 return entry, text
+    if name not in _SOURCES and Path(text).expanduser().exists():
+        raise ValueError(
+            f"Expected an .npz file or a folder of images, got {text}: "
+            'np.savez("data.npz", x=x) makes such a file of an array x.'
+        )
     entry = _SOURCES[choice(name, _SOURCES, "data source")]
     if bool(path) != bool(entry.takes) or bool(colon) != bool(path):
         raise ValueError(f"Expected the data source as {entry.usage}, got {text!r}.")

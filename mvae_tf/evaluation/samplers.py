@@ -40,7 +40,15 @@ from mvae_tf.parts import gaussian
 from mvae_tf.parts.part import choice
 from mvae_tf.parts.priors import draw_index
 
-__all__ = ["FITTED_IMAGES", "KINDS", "GaussianMixture", "Sampler", "VampPrior", "load"]
+__all__ = [
+    "FITTED_IMAGES",
+    "KINDS",
+    "GaussianMixture",
+    "Sampler",
+    "VampPrior",
+    "check_sampler",
+    "load",
+]
 
 _ROWS = 256
 FITTED_IMAGES = 10_000
@@ -122,6 +130,20 @@ class Sampler(ABC):
                 "Expected a sampler that was fitted to this model, got one of a model "
                 "with other weights: fit it again."
             )
+
+
+def check_sampler(sampler: Any, model: keras.Model) -> None:
+    """Checks that something is a sampler that was fitted to a model.
+
+    Raises:
+        ValueError: It is another thing, or the model has other weights.
+    """
+    if not isinstance(sampler, Sampler):
+        raise ValueError(
+            f"Expected a sampler, got {sampler!r}: "
+            "mvae_tf.samplers.GaussianMixture.fit(model, x) makes one."
+        )
+    sampler.check(model)
 
 
 class GaussianMixture(Sampler):

@@ -1,6 +1,7 @@
 """Bounds and estimates of log p(x): ELBO, importance sampling, and their KL."""
 
 import contextlib
+import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -140,8 +141,8 @@ class Evidence(Hooks):
         Returns:
             `ImportanceSampling`.
         """
-        if num_samples < 1:
-            raise ValueError(f"Expected num_samples >= 1, got {num_samples}.")
+        if not isinstance(num_samples, numbers.Integral) or num_samples < 1:
+            raise ValueError(f"Expected num_samples >= 1, got {num_samples!r}.")
         x, y = self.input_checks.pair(x, y)
         seeds = self._row_seeds(len(x), seed)
         # Logs of the sums of the weights and of their squares.
@@ -181,8 +182,8 @@ class Evidence(Hooks):
         Returns:
             `(mean, standard_error)`, each `[B]` nats.
         """
-        if num_samples < 2:
-            raise ValueError(f"Expected num_samples >= 2, got {num_samples}.")
+        if not isinstance(num_samples, numbers.Integral) or num_samples < 2:
+            raise ValueError(f"Expected num_samples >= 2, got {num_samples!r}.")
         x, y = self.input_checks.pair(x, y)
         seeds = self._row_seeds(len(x), seed)
         return self._in_chunks(self._kl_batch, x, y, seeds, rows=8, draws=num_samples)

@@ -5,6 +5,7 @@ that any number of rows fits in memory. The `*_batch` methods beneath them are p
 graph code on one batch; exports serve these.
 """
 
+import numbers
 import random
 from typing import Any
 
@@ -153,15 +154,18 @@ class Inference(Hooks):
         Returns:
             `[num, H, W, C]` in the pixel scale of the likelihood.
         """
-        if not 1 <= num < 2**31:
-            raise ValueError(f"Expected num in 1..{2**31 - 1}, got {num}.")
+        if not isinstance(num, numbers.Integral) or not 1 <= num < 2**31:
+            raise ValueError(f"Expected num in 1..{2**31 - 1}, got {num!r}.")
         self._check_component(component)
         self.input_checks.refuse_labels(y)
         options = {"component": component}
         if sampler is not None:
             if component is not None:
                 raise ValueError("Expected a component or a sampler, got both.")
-            sampler.check(self)
+            # Samplers know the models, so that these cannot import them first.
+            from mvae_tf.evaluation.samplers import check_sampler
+
+            check_sampler(sampler, self)
             options = {"sampler": sampler}
         seeds = index_seeds(num, _seed_or_fresh(seed))
         y = None if y is None else self.input_checks.one_hot(y, num)
@@ -182,8 +186,8 @@ class Inference(Hooks):
             `[B, steps, H, W, C]`; the first and the last frame are the
             reconstructions of x0 and of x1.
         """
-        if steps < 2:
-            raise ValueError(f"Expected steps >= 2, got {steps}.")
+        if not isinstance(steps, numbers.Integral) or steps < 2:
+            raise ValueError(f"Expected steps >= 2, got {steps!r}.")
         x0, y = self.input_checks.pair(x0, y)
         x1 = self.input_checks.images(x1)
         if len(x0) != len(x1):

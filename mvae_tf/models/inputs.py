@@ -7,9 +7,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mvae_tf.data.pipeline import Splits
 from mvae_tf.parts.likelihoods import Likelihood
 
 __all__ = ["Inputs"]
+
+_WHICH_PART = (
+    "Expected one part of the data, got all of them: pass `splits.train`, or arrays of "
+    '`splits.arrays("train")`.'
+)
 
 
 class Inputs:
@@ -57,16 +63,24 @@ class Inputs:
             raise ValueError(
                 f"Expected an array of images or a data set, got a dict of {list(x)}."
             )
+        if isinstance(x, list):
+            raise ValueError(
+                "Expected an array of images or a data set, got a list: np.asarray(x) "
+                "makes an array of it."
+            )
+        if isinstance(x, Splits):
+            raise ValueError(_WHICH_PART)
         if isinstance(x, tf.data.Dataset):
             self._check_elements(x.element_spec)
             if x.cardinality() == 0:
                 raise ValueError("Expected at least one batch, got an empty data set.")
-        elif isinstance(x, list) or hasattr(x, "__array__"):
+        elif hasattr(x, "__array__"):
             if not len(self.images(x)):
                 raise ValueError("Expected at least one image, got none.")
             if self.labels_for and with_labels:
                 self.require_labels(y)
                 self.one_hot(y, len(x))
+            self._refuse_targets(np.shape(x), np.shape(y))
 
     def images(self, x: Any) -> tf.Tensor:
         """Return checked images as a float32 tensor.
@@ -79,6 +93,8 @@ class Inputs:
                 "Expected an array of images, got a data set: pass its batches one by "
                 "one."
             )
+        if isinstance(x, Splits):
+            raise ValueError(_WHICH_PART)
         x = np.asarray(x)
         self._check_signature(x.shape, x.dtype)
         if len(x):
@@ -169,6 +185,16 @@ class Inputs:
         if x.shape.rank is not None:
             self._check_signature(x.shape, x.dtype)
         self.require_labels(y)
+        if isinstance(y, tf.TensorSpec) and x.shape.rank and y.shape.rank:
+            self._refuse_targets(x.shape, y.shape)
+
+    def _refuse_targets(self, x_shape, y_shape):
+        # `fit(noisy, clean)` of other libraries would train on `noisy` alone here.
+        if len(y_shape) > 1 and tuple(y_shape[1:]) == tuple(x_shape[1:]) != (1,):
+            raise ValueError(
+                "Expected labels as y, or none, got examples like those of x: a model "
+                "reconstructs x itself, so call it without y."
+            )
 
     def _check_signature(self, shape, dtype):
         shape = tuple(shape)

@@ -56,9 +56,10 @@ details { margin: .75rem 0; }
 summary { cursor: pointer; padding: .25rem 0; }
 pre { background: var(--box); padding: .8rem 1rem; border-radius: 6px;
   white-space: pre-wrap; font-size: .85rem; }
-@media (min-width: 40.01rem) { .wide td:first-child { min-width: 15rem; } }
+@media (min-width: 40.01rem) { .wide td:first-child { min-width: 17rem; } }
 @media (max-width: 40rem) {
   body { padding: 1.25rem 1rem 3rem; }
+  td:first-child { min-width: 6rem; }
   table.wide, .wide tbody, .wide tr, .wide td { display: block; }
   .wide tr { border-bottom: 1px solid var(--line); padding: .5rem 0; }
   .wide tr:has(th) { display: none; }

@@ -1,10 +1,12 @@
 """Images, folders, TensorFlow Datasets, and every kind of bad input."""
 
 import inspect
+import logging
 import shutil
 
 import numpy as np
 import pytest
+import requests
 import tensorflow as tf
 from data_fixtures import (
     collect,
@@ -408,6 +410,17 @@ def test_absent_tfds_data_says_what_to_do(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_download_without_a_network_is_one_line(tmp_path, monkeypatch):
+    def no_network(builder, **_):
+        logging.getLogger("urllib3.connectionpool").warning("Retrying")
+        raise requests.ConnectionError("no route to storage.example\nafter 10 tries")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
+    with pytest.raises(ConnectionError, match="no route to .* mnist.npz") as caught:
+        data.load("mnist", data_dir=tmp_path, download=True)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_set_with_its_own_validation_part_takes_no_other(tmp_path):
     write_celeb_a(tmp_path, (3, 3, 3))
     with pytest.raises(ValueError, match="Expected no validation_size for celeb_a"):
@@ -497,13 +510,17 @@ WITH_NAN = np.where(np.arange(12)[:, None, None] == 7, np.nan, FLOATS)
         ({"y_test": None}, "got x_train, y_train, x_test."),
         ({"x_train": WITH_NAN}, "key x_train, got NaN or inf in example 7."),
         ({"x_train": FLOATS - 2}, "key x_train, got -2 to"),
+        ({"x_train": FLOATS * 255}, "scale them (x / 255), or keep"),
+        ({"x_train": (FLOATS > 0.5).astype(np.uint8)}, "got 0 and 1 alone: x.astype(b"),
+        ({"x_train": (FLOATS > 0.5).astype(int)}, "got 0 and 1 alone: x.astype(bool)"),
         ({"x_train": GOOD["x_train"].astype(int)}, "Expected uint8, bool or float"),
         ({"x_train": np.arange(12)}, "Expected images (n, H, W) or (n, H, W, C) or"),
         ({"x_train": pixels(12, 4, 4, 1, 1)}, "got shape (12, 4, 4, 1, 1)"),
         ({"x_train": pixels(0, 4, 4)}, "Expected at least one example"),
         ({"x_test": pixels(5, 4, 5)}, "Expected examples like those of x_train"),
         ({"y_train": np.arange(11)}, "Expected one label for each of 12 examples"),
-        ({"y_train": np.eye(12)}, "Expected one label for each of 12 examples"),
+        ({"y_train": np.eye(12)}, "y.argmax(axis=1) makes labels of one-hot rows"),
+        ({"y_train": np.array([*"abcdefghijkl"])}, "Expected integer labels in"),
         ({"y_train": np.linspace(0, 1, 12)}, "Expected integer labels in"),
         ({"y_train": np.arange(12) - 1}, "Expected labels from 0 on in"),
         ({"x_train": np.array([None] * 12)}, "key x_train: "),

@@ -185,6 +185,9 @@ def test_paths_are_sources(tmp_path, monkeypatch):
     assert data.load("photos").name == "photos"
     with pytest.raises(ValueError, match="Unknown data source 'phots'"):
         data.load("phots")
+    np.save("x.npy", x)
+    with pytest.raises(ValueError, match=r"Expected an .npz file or .*, got x.npy: np"):
+        data.load("x.npy")
 
 
 # Parts of a folder
@@ -198,9 +201,16 @@ def write_classes(folder, first, num=4, classes=("cat", "dog")):
             write_image(path, np.full((4, 4, 1), level, np.uint8))
 
 
-@pytest.mark.parametrize("validation", ["val", "valid", "Validation"])
-def test_folders_of_parts(tmp_path, validation):
-    for i, part in enumerate(["train", validation, "test"]):
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("train", "val", "test"),
+        ("train", "valid", "test"),
+        ("Training", "Validation", "Testing"),
+    ],
+)
+def test_folders_of_parts(tmp_path, parts):
+    for i, part in enumerate(parts):
         write_classes(tmp_path / part, 10 * i)
     splits = data.load(f"folder:{tmp_path}")
     assert (splits.num_classes, splits.input_shape) == (2, (4, 4, 1))
@@ -246,7 +256,7 @@ def test_what_is_left_out_of_a_folder_is_counted(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         splits = data.load(f"folder:{tmp_path}")
     assert splits.notes == (
-        f"{tmp_path}: left out 1 images in other or deeper folders.",
+        f"{tmp_path}: left out 1 image in other or deeper folders.",
         f"{tmp_path}: left out 3 other files (2 .webp, 1 .txt).",
     )
     assert caplog.messages == list(splits.notes)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 # Names of the folders of a data set that comes in parts.
-TRAIN, VALIDATION, TEST = ("train",), ("val", "valid", "validation"), ("test",)
+TRAIN, TEST = ("train", "training"), ("test", "testing")
+VALIDATION = ("val", "valid", "validation")
 ORIENTATION = 0x0112  # Number of the EXIF tag.
 JPEG, PNG, OTHER = range(3)
 
@@ -30,10 +31,11 @@ def read_folder(request: Request) -> Parts:
     """Read the images of a folder.
 
     Images directly in the folder have no labels; images in sub-folders have the rank of
-    their sub-folder's name. If the folder has sub-folders `train` and `test`, they are
-    the parts, with `val`, `valid` or `validation` where there is one and a tenth of the
-    training images where there is none. Otherwise the split is 80/10/10 %. The images
-    of each part are stored in the order of a fixed permutation.
+    their sub-folder's name. If the folder has sub-folders `train` (or `training`) and
+    `test` (or `testing`), they are the parts, with `val`, `valid` or `validation` where
+    there is one and a tenth of the training images where there is none. Otherwise the
+    split is 80/10/10 %. The images of each part are stored in the order of a fixed
+    permutation.
 
     Images are grey where all are grey, else RGB. EXIF orientation is applied. Every
     file that will be used is decoded once at the start, so that a damaged one is found
@@ -155,22 +157,25 @@ def _images_in(path: Path) -> list[str]:
 
 def _left_out(root: Path, *parts: _Part) -> tuple[str, ...]:
     """Sentences about the files below `root` that are in none of the parts."""
-    images = 0
+    found = 0
     others: Counter[str] = Counter()
     for _, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if _is_image(name):
-                images += 1
+                found += 1
             elif not name.startswith("."):
                 others[os.path.splitext(name)[1].lower() or "no suffix"] += 1
     notes = []
-    deeper = images - sum(len(paths) for paths, _ in parts)
+    deeper = found - sum(len(paths) for paths, _ in parts)
     if deeper:
-        notes.append(f"{root}: left out {deeper} images in other or deeper folders.")
+        images = "1 image" if deeper == 1 else f"{deeper} images"
+        notes.append(f"{root}: left out {images} in other or deeper folders.")
     if others:
         kinds = ", ".join(f"{n} {suffix}" for suffix, n in others.most_common(5))
-        notes.append(f"{root}: left out {others.total()} other files ({kinds}).")
+        total = others.total()
+        files = "1 other file" if total == 1 else f"{total} other files"
+        notes.append(f"{root}: left out {files} ({kinds}).")
     return tuple(notes)
 
 

@@ -3,9 +3,12 @@
 The small ones are held in memory, CelebA and ImageNet are streamed from disk.
 """
 
+import contextlib
 import dataclasses
 import functools
+import logging
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,21 +122,45 @@ def _builder(
     download: bool,
 ) -> Any:
     # Takes seconds to import, which the other sources do not need.
+    import requests
     import tensorflow_datasets as tfds
 
-    for candidate in names:
-        builder = tfds.builder(candidate, data_dir=data_dir)
-        if builder.is_prepared():
-            return builder
-    builder = tfds.builder(names[0], data_dir=data_dir)
+    # Of what a download that failed has left behind, absl would warn each time.
+    with _quiet("absl"):
+        for candidate in names:
+            builder = tfds.builder(candidate, data_dir=data_dir)
+            if builder.is_prepared():
+                return builder
+        builder = tfds.builder(names[0], data_dir=data_dir)
     if not download:
         raise FileNotFoundError(
             f"Expected the data set {name} in {builder.data_dir}, found none: download "
             f"it with download=True, or with `tfds build {names[0]}`, or name another "
             "folder of TensorFlow Datasets with data_dir=DIR."
         )
-    builder.download_and_prepare()
+    try:
+        # Each of its ten tries to reach a server would be a warning.
+        with _quiet("urllib3"):
+            builder.download_and_prepare()
+    except (requests.RequestException, tfds.download.DownloadError) as error:
+        raise ConnectionError(
+            f"Expected to download the data set {name}, got {one_line(error)}: try "
+            "again where there is a network, or give the path of a file of the same "
+            "images, such as the mnist.npz of Keras, as the data."
+        ) from error
     return builder
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Lets a logger say errors only."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _parts(
