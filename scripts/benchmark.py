@@ -15,6 +15,7 @@ import os
 import time
 from pathlib import Path
 
+import evaluation_speed
 import input_pipelines
 import keras
 import naive_mvae
@@ -244,6 +245,21 @@ def print_vaes(blocks, batch_size):
         )
 
 
+def print_evaluation(blocks):
+    """Seconds of each work, and its ratio to what it is compared with."""
+    for name, base, unit in evaluation_speed.TABLE:
+        seconds = f"{np.median(blocks[name][:, 0]):>10.4f} s per {unit}"
+        if base is None:
+            print(f"{name:<28}{seconds}")
+        elif base.startswith("products"):
+            print(f"{name:<28}{seconds}; {ratio(blocks, name, base)} of its products")
+        elif base in blocks:
+            times = ratio(blocks, base, name)
+            print(f"{name:<28}{seconds}; {base} takes {times} times as long")
+        else:
+            print(f"{name:<28}{seconds}; pythae is not installed")
+
+
 # === Groups ===
 
 
@@ -404,8 +420,14 @@ class Benchmark:
         rates = {name: np.array(values) for name, values in found.items()}
         self.blocks["Input pipelines (images/s and cores)"] = rates
 
+    def evaluation(self):
+        """Importance sampling, encoding, pictures and sampling, and their products."""
+        works = evaluation_speed.contenders(MLP["latent_dim"], self.options.quick)
+        blocks = self.measure("Evaluation and sampling", works, 1)
+        print_evaluation(blocks)
 
-GROUPS = ("mlp", "bfloat16", "parts", "vae", "conv", "family", "input")
+
+GROUPS = ("mlp", "bfloat16", "parts", "vae", "conv", "family", "input", "evaluation")
 FAMILY = (
     "vae-cp-fashion_mnist",
     "mog-vae-k10-cp-fashion_mnist",

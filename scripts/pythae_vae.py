@@ -11,13 +11,13 @@ import time
 import numpy as np
 import torch
 from pythae.data.datasets import BaseDataset
-from pythae.models import VAE, VAEConfig
+from pythae.models import VAE, VAMP, VAEConfig, VAMPConfig
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from torch import nn
 
-__all__ = ["PythaeVAE"]
+__all__ = ["PythaeVAE", "likelihoods"]
 
 
 class Encoder(BaseEncoder):
@@ -56,6 +56,35 @@ class Decoder(BaseDecoder):
     def forward(self, z):
         """Reconstruction."""
         return ModelOutput(reconstruction=self.body(z))
+
+
+def likelihoods(latent_dim, images, draws):
+    """Functions that estimate log p(x) of images, by the names of the benchmark.
+
+    Args:
+        latent_dim: Z.
+        images: array `[B, 784]`.
+        draws: number of draws for each image.
+    """
+    images = torch.tensor(images)
+    options = {
+        "input_dim": (784,),
+        "latent_dim": latent_dim,
+        "reconstruction_loss": "bce",
+    }
+    networks = Encoder(latent_dim), Decoder(latent_dim)
+    vae = VAE(VAEConfig(**options), *networks)
+    vamp = VAMP(VAMPConfig(number_components=500, **options), *networks)
+
+    def estimate(model, at_once):
+        with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
+            model.get_nll(images, draws, at_once)
+
+    return {
+        "pythae get_nll, 100 at once": lambda: estimate(vae, 100),
+        "pythae get_nll, all at once": lambda: estimate(vae, draws),
+        "pythae VampPrior get_nll": lambda: estimate(vamp, 100),
+    }
 
 
 class PythaeVAE:

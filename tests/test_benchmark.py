@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -118,4 +119,21 @@ def test_quick_run_of_the_input_pipelines(benchmark, capsys):
     benchmark.main(["--quick", "--models", "input"])
     printed = capsys.readouterr().out
     for name in ("npz, 28x28x1", "folder, JPEG 64x64", "CelebA (TFDS)", "ImageNet"):
+        assert f"\n{name}" in printed
+
+
+def test_evaluation_is_compared_with_all_products_of_a_decoder(benchmark):
+    speed = benchmark.evaluation_speed
+    vae = benchmark.VAE(**benchmark.MLP)
+    kernels = speed.kernels(vae.sub_decoder, vae.mix_decoder)
+    assert [tuple(k.shape) for k in kernels] == [(50, 500), (500, 500), (500, 784)]
+    rows = speed.product_chain([tf.constant([[2.0], [3.0]]), tf.constant([[4.0]])], 7)
+    assert rows().shape == (7, 1)
+
+
+@pytest.mark.extra
+def test_quick_run_of_evaluation(benchmark, capsys):
+    benchmark.main(["--quick", "--models", "evaluation"])
+    printed = capsys.readouterr().out
+    for name, *_ in benchmark.evaluation_speed.TABLE:
         assert f"\n{name}" in printed
