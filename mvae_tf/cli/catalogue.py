@@ -91,6 +91,20 @@ def datasets() -> dict[str, str]:
     return data.sources()
 
 
+def check_dataset(text: str) -> None:
+    """Checks that a source of `mvae_tf.data.load` has a name that exists.
+
+    Raises:
+        ValueError: It has not.
+        FileNotFoundError: The file or the folder that it names is not there.
+    """
+    from mvae_tf.data import checks, registry
+
+    source, path = registry.find(text)
+    if source.takes:
+        checks.checked_path(path, "folder" if source.takes == "<dir>" else "file")
+
+
 def metrics() -> dict[str, str]:
     """`mvae_tf.evaluation.UNITS`: what each number means, by name."""
     return runpy.run_path(str(_PACKAGE / "evaluation" / "units.py"))["UNITS"]

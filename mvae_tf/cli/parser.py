@@ -71,6 +71,8 @@ def _check(options: argparse.Namespace) -> None:
             choice(options.model, catalogue.models(), "model")
         elif not (options.model or options.resume or options.init_from):
             raise ValueError("Expected --preset NAME or --model NAME, got neither.")
+        if options.data and not options.imports:
+            catalogue.check_dataset(options.data)
 
 
 def make_parser() -> argparse.ArgumentParser:
