@@ -27,6 +27,17 @@ _RETIRED: dict[str, dict[str, Any]] = {
     "indq_vae": {"decoder_uses_c": True},
     "indp_vae": {"decoder_uses_c": True},
     "indqp_vae": {"decoder_uses_c": True},
+    "gmmp_vae": {
+        "matching": "greedy",
+        "z_sampling": "stratified",
+        "component_encoder": "separate",
+    },
+    "cgm": {"prototype_update": "learnable"},
+    "info_vae": {"unbiased": False},
+    "mask": {"clip": [1e-8, 1.0]},
+    "mixing": {"floor": 1e-3},
+    "independence": {"cap": 10.0},
+    "network": {"mask_latents": True},
 }
 
 

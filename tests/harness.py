@@ -100,8 +100,7 @@ def _variants():
     fixed = {"mask": None, "likelihood": "discretized_logistic"}
     priors = {"prior_means": [-1, 0, 1], "prior_stddevs": [1, 2, 3]}
     dropout = {"network": {"name": "mlp", "hidden": 8, "dropout": 0.1}}
-    one_draw = {"z_sampling": "categorical", "component_encoder": "shared_trunk"}
-    one_draw |= {"component_weights": [0.2, 0.5, 0.3]}
+    unequal = {"component_weights": [0.2, 0.5, 0.3]}
     relaxed = {"relaxation": "relaxed", "temperature": "annealed", "logits": "elu"}
     relaxed |= {"extra_layer": False}
     fixed_prior = {"train_prior": False, "prior_init": "uniform"}
@@ -129,13 +128,13 @@ def _variants():
         Case(
             "m_vae-priors", "m_vae", labels | priors | dropout | {"kl_reduction": "sum"}
         ),
-        Case("info_vae-unbiased", "info_vae", {"alpha": 0.5, "unbiased": True}),
+        Case("info_vae-alpha", "info_vae", {"alpha": 0.5}),
         Case("mae-free-bits", "mae", {"free_bits": 0.01} | labels),
         Case("cgm-supervised", "cgm", {"supervised": True}, labels=True),
-        Case("cgm-ema", "cgm", {"prototype_update": "ema", "granularity": "joint"}),
+        Case("cgm-joint", "cgm", {"granularity": "joint"}),
         Case("msvi-conv", "msvi", conv | labels, stratified=True),
         Case("hvamp_vae-vectors", "hvamp_vae", {"input_shape": (6,)}),
-        Case("gmmp_vae-mc", "gmmp_vae", one_draw | {"kl_form": "mc"}, stratified=True),
+        Case("gmmp_vae-mc", "gmmp_vae", unequal | {"kl_form": "mc"}, stratified=True),
         Case("gmmp_vae-conv", "gmmp_vae", conv | {"prior": "standard"}),
     ]
 

@@ -139,15 +139,9 @@ CREATE = [
     ),
     mistake(
         ValueError,
-        r"Expected clip bounds 0 < low < high, got \[0, 1\]\.",
+        r"Expected prior > 0, got 0\.",
         "mvae",
-        mask={"name": "gaussian", "clip": [0, 1]},
-    ),
-    mistake(
-        ValueError,
-        r"Expected floor > 0, got 0\.",
-        "mvae",
-        mixing={"name": "dirichlet", "floor": 0},
+        mixing={"name": "dirichlet", "prior": 0},
     ),
     mistake(
         ValueError,

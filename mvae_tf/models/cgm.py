@@ -26,10 +26,6 @@ from mvae_tf.parts.terms import Term
 
 __all__ = ["CGM", "rate_variance"]
 
-# The share of a stored prototype that an update by a batch keeps. None stands for a
-# prototype that the optimiser trains.
-_KEPT = {"learnable": None, "batch_mean": 0.0, "ema": 0.99}
-
 
 @register("cgm")
 class CGM(BaseVAE):
@@ -76,13 +72,11 @@ class CGM(BaseVAE):
         margin: float, squared distance from which prototypes of other categories repel.
         granularity: "category" compares the z of each category in the batch with as
             many draws around its prototype, and averages these by size, leaving out
-            categories of one image; "joint" compares all z with all draws.
+            categories of one image; "joint" compares all z with all draws, as Eq 5
+            reads where its S and T are the whole batch.
         unbiased: bool, whether the MMD leaves out the diagonals of the kernel matrices.
             Eq 5 has the diagonals, but in a category of few images they pull z towards
             the prototype.
-        prototype_update: "learnable" trains the prototypes by all terms; "batch_mean"
-            replaces each by the mean of its codes in the batch, "ema" by the running
-            mean with a decay of 0.99, before the terms are computed.
         prototype_init: where `before_training`, which a run calls, puts the prototypes:
             "codes" places them by `initialize_prototypes`, "normal" leaves them at
             draws from N(0, I), and None is "codes" for CGM1 and "normal" for CGM2,
@@ -114,7 +108,6 @@ class CGM(BaseVAE):
         margin: float = 1.0,
         granularity: str = "category",
         unbiased: bool = True,
-        prototype_update: str = "learnable",
         prototype_init: str | None = None,
         input_noise: float = 0.0,
         **kwargs: Any,
@@ -150,7 +143,6 @@ class CGM(BaseVAE):
         self.margin = margin
         self.granularity = choice(granularity, ("category", "joint"), "granularity")
         self.unbiased = unbiased
-        self.prototype_update = choice(prototype_update, _KEPT, "prototype_update")
         starts = (None, "codes", "normal")
         self.prototype_init = choice(prototype_init, starts, "prototype_init")
         self.input_noise = input_noise
@@ -162,13 +154,7 @@ class CGM(BaseVAE):
         self.encoder = self.make_encoder(1, num_classes=0, deviations=False)
         self.sub_decoder = self.make_sub_decoder(1, num_classes=0)
         self.mix_decoder = self.make_mix_decoder()
-        self.prior = priors.Prototypes(
-            num_components,
-            latent_dim,
-            variance,
-            self.seed,
-            trainable=prototype_update == "learnable",
-        )
+        self.prior = priors.Prototypes(num_components, latent_dim, variance, self.seed)
 
     # === Hooks of BaseVAE ===
 
@@ -233,8 +219,6 @@ class CGM(BaseVAE):
         latents = self.draw(posterior, noise)
         codes, weights = posterior.mean[:, 0], posterior.weights
         rows_of_weights = self.gather_rows(weights)
-        if training and self.prototype_update != "learnable":
-            self._update_prototypes(self.gather_rows(codes), rows_of_weights)
         prototypes = self._prototypes()
         own = tf.gather(prototypes, tf.argmax(weights, axis=1))
         together = tf.ones_like(rows_of_weights[:, :1])
@@ -269,15 +253,6 @@ class CGM(BaseVAE):
 
     def _corrupted(self, x, noise):
         return x + self.input_noise * noise.standard_normal("input_noise", x)
-
-    def _update_prototypes(self, codes, weights):
-        """Move prototypes to the means of their codes, if they have any."""
-        counts = tf.reduce_sum(weights, axis=0)[:, tf.newaxis]
-        sums = tf.matmul(weights, codes, transpose_a=True)
-        means = tf.math.divide_no_nan(sums, counts)
-        kept, stored = _KEPT[self.prototype_update], self._prototypes()
-        moved = kept * stored + (1.0 - kept) * means
-        self.prior.means.assign(tf.where(counts > 0.0, moved, stored))
 
     # === Prototypes ===
 

@@ -68,14 +68,10 @@ class GMMpVAE(BaseVAE):
         num_pseudo_inputs: int, K.
         component_weights: M positive numbers pi that sum to 1; None is 1/M each.
         kl_form: U, one of the bounds of `mvae_tf.divergences.mixture_kl_bound`, or
-            "mc": sum_m pi_m (log q(z_m | x) - log p(z_m)), which has no bias.
-        matching: "greedy" (Eq 13) or "optimal", for the bounds that match components.
-        z_sampling: "stratified" decodes a draw of each component in training,
-            "categorical" one draw from the mixture. Evaluation is stratified.
-        component_encoder: "separate" encoders, or M heads on a "shared_trunk"; the
-            paper does not say.
+            "mc": sum_m pi_m (log q(z_m | x) - log p(z_m)), which has no bias. Bounds
+            that match components do so greedily (Eq 13).
         prior: "vamp", or "standard" for p(z) = N(0, I), where U is sum_m pi_m KL(q_m ||
-            p), whatever the bound.
+            p), whatever the bound; with M = 1 this is the VAE of Tables 2 to 4.
         pseudo_mean, pseudo_stddev: moments of the pixels that pseudo-inputs start from
             (see `VampVAE`).
 
@@ -97,9 +93,6 @@ class GMMpVAE(BaseVAE):
         latent_dim: int = 40,
         component_weights: Sequence[float] | None = None,
         kl_form: str = "soft_k",
-        matching: str = "greedy",
-        z_sampling: str = "stratified",
-        component_encoder: str = "separate",
         prior: str = "vamp",
         network: str | dict | Part = _NETWORK,
         pseudo_mean: float = 0.05,
@@ -118,21 +111,10 @@ class GMMpVAE(BaseVAE):
         self.num_pseudo_inputs = num_pseudo_inputs
         self.component_weights = _checked_weights(component_weights, num_components)
         self.kl_form = choice(kl_form, (*_BOUNDS, "mc"), "kl_form")
-        self.matching = choice(matching, ("greedy", "optimal"), "matching")
-        samplings = ("stratified", "categorical")
-        self.z_sampling = choice(z_sampling, samplings, "z_sampling")
-        encoders = ("separate", "shared_trunk")
-        self.component_encoder = choice(
-            component_encoder, encoders, "component_encoder"
-        )
         self.pseudo_mean = pseudo_mean
         self.pseudo_stddev = pseudo_stddev
 
-        separate = component_encoder == "separate"
-        if separate:
-            self.encoder = self.make_encoder(num_components)
-        else:
-            self.encoder = self.make_encoder(1, latent_dim=num_components * latent_dim)
+        self.encoder = self.make_encoder(num_components)
         self.sub_decoder = self.make_sub_decoder(num_components=1)
         self.mix_decoder = self.make_mix_decoder()
         self.prior: priors.StandardNormal | priors.VampPrior
@@ -165,9 +147,6 @@ class GMMpVAE(BaseVAE):
 
     def infer(self, x, y=None, noise=None, training=False):
         mean, stddev, _ = self.encoder(x, noise=noise, training=training)
-        if self.component_encoder == "shared_trunk":
-            shape = [-1, self.num_components, self.latent_dim]
-            mean, stddev = tf.reshape(mean, shape), tf.reshape(stddev, shape)
         weights = tf.ones_like(mean[..., 0]) * self.mixing_weights()
         return Posterior(mean, stddev, weights)
 
@@ -255,18 +234,8 @@ class GMMpVAE(BaseVAE):
             kl = self.kl_nats(posterior, latents)
         else:
             kl = self.kl_upper_bound(posterior, self.kl_form)
-        if self.z_sampling == "categorical":
-            latents = self._one_of(latents, noise)
         error = self.reconstruction_error(x, latents, y, noise, training)
         return {"reconstruction": error, "kl": kl}
-
-    def _one_of(self, latents, noise):
-        """Draw from the mixture once, as latents of a single component."""
-        z = latents.z
-        pi = self.mixing_weights()
-        index = priors.draw_index("component", pi, z[:, 0, 0], noise)
-        z = tf.gather(z, index[:, tf.newaxis], axis=1, batch_dims=1)
-        return Draw(z, weights=tf.ones_like(z[..., 0]))
 
     def kl_upper_bound(self, posterior, form: str) -> tf.Tensor:
         """Bound KL(q(z | x) || p(z)) from above in nats, `[B]` (13, 21, 22)."""
@@ -275,12 +244,7 @@ class GMMpVAE(BaseVAE):
         if isinstance(self.prior, priors.StandardNormal):
             return tf.reduce_sum(pi * divergences.gaussian_kl(mean, stddev), axis=1)
         return divergences.mixture_kl_bound(
-            mean,
-            stddev,
-            pi,
-            *self.prior.mixtures(),
-            matching=self.matching,
-            form=form,
+            mean, stddev, pi, *self.prior.mixtures(), form=form
         )
 
     # === Inspection ===

@@ -7,8 +7,6 @@ autoencoders" (AAAI 2019), https://arxiv.org/abs/1706.02262.
 import math
 from typing import Any
 
-import tensorflow as tf
-
 from mvae_tf import divergences
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
@@ -40,8 +38,6 @@ class InfoVAE(SingleVAE):
     Args:
         alpha: float, weight of the information between x and z, at most 1.
         mmd_weight: float, lambda, at least 1 - alpha.
-        unbiased: bool, whether the discrepancy is estimated without bias. It can then
-            be negative. A batch of one image takes the biased estimate.
         *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Raises:
@@ -59,7 +55,6 @@ class InfoVAE(SingleVAE):
         *args: Any,
         alpha: float = 1.0,
         mmd_weight: float = 1000.0,
-        unbiased: bool = False,
         **kwargs: Any,
     ):
         if alpha > 1 or alpha + mmd_weight < 1:
@@ -74,17 +69,10 @@ class InfoVAE(SingleVAE):
         super().__init__(*args, terms=terms, **kwargs)
         self.alpha = alpha
         self.mmd_weight = mmd_weight
-        self.unbiased = unbiased
 
     def discrepancy(self, z, prior_z):
         """Estimate MMD^2 between two sets of N latents, `[N, Z]` each, a scalar."""
-        if self.unbiased:
-            # A batch of one image has no unbiased estimate; that of two copies of the
-            # image is its biased estimate.
-            copies = [tf.where(tf.shape(z)[0] > 1, 1, 2), 1]
-            z, prior_z = tf.tile(z, copies), tf.tile(prior_z, copies)
-        bandwidth = math.sqrt(self.latent_dim)
-        return divergences.mmd(z, prior_z, bandwidth, self.unbiased)
+        return divergences.mmd(z, prior_z, bandwidth=math.sqrt(self.latent_dim))
 
     def regularizers(self, posterior, latents, noise):
         z = latents.z[:, 0]

@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 
+_CAP = 10.0
+
+
 class Independence(Part):
     """A term of the objective about the latents of different components."""
 
@@ -87,18 +90,16 @@ class PairwiseDistance(Independence):
     """Sum over ordered pairs of components of a distance d between their posteriors.
 
     Eq 10-11 add the distances to an objective that is minimised, which would draw the
-    components together; the default sign separates them instead.
+    components together; the default sign separates them instead. A distance counts up
+    to 10: most of them are unbounded, and one that is subtracted could outgrow the rest
+    of the objective.
 
     Args:
-        sign: -1 separates the components, +1 follows Eq 10-11 literally.
-        cap: greatest distance that still counts; None for no bound. These distances
-            are unbounded (Jensen-Shannon excepted), and with sign -1 an uncapped one
-            can outgrow the rest of the objective.
+        sign: int, -1 separates the components, +1 follows Eq 10-11 literally.
     """
 
-    def __init__(self, sign: int = -1, cap: float | None = 10.0):
+    def __init__(self, sign: int = -1):
         self.sign = choice(sign, (-1, 1), "sign")
-        self.cap = cap
 
     def distance(self, first, second) -> tf.Tensor:
         """Compute a distance `[B]` between (mean, stddev, sample) of `[B, Z]` each."""
@@ -120,10 +121,7 @@ class PairwiseDistance(Independence):
         for i, first in enumerate(triples):
             for j, second in enumerate(triples):
                 if i != j:
-                    distance = self.distance(first, second)
-                    total += (
-                        distance if self.cap is None else tf.minimum(distance, self.cap)
-                    )
+                    total += tf.minimum(self.distance(first, second), _CAP)
         return {"independence": self.sign * total}
 
 

@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 _LOGIT_OF_ONE_TENTH = math.log(0.1 / 0.9)
+# The authors' code clips Gaussian masks to these bounds; log m needs the lower one.
+_CLIP = (1e-8, 1.0)
 
 
 def _checked(threshold: float) -> float:
@@ -204,14 +206,14 @@ class GumbelSoftmaxMask(Mask):
         regularizer_form: what is added to the objective: "entropy" is -H(p) (Eq 24),
             "squared_entropy" is -10 H(p)^2 (the authors' MNIST, CelebA and ImageNet
             scripts), "dropout_kl" is the variational-dropout KL at log_alpha = theta
-            (their CIFAR scripts), None adds nothing.
+            (their CIFAR scripts).
         initial, threshold, placement, renormalize: see `Mask`.
     """
 
     def __init__(
         self,
         temperature: float = 0.1,
-        regularizer_form: str | None = "entropy",
+        regularizer_form: str = "entropy",
         initial: float = _LOGIT_OF_ONE_TENTH,
         threshold: float = 0.1,
         placement: str = "weights",
@@ -223,7 +225,7 @@ class GumbelSoftmaxMask(Mask):
         self.temperature = temperature
         self.regularizer_form = choice(
             regularizer_form,
-            ("entropy", "squared_entropy", "dropout_kl", None),
+            ("entropy", "squared_entropy", "dropout_kl"),
             "regularizer_form",
         )
 
@@ -233,8 +235,6 @@ class GumbelSoftmaxMask(Mask):
         return tf.math.log_sigmoid(noise.draw("mask", logits, like))
 
     def regularizer(self, theta: tf.Tensor) -> tf.Tensor:
-        if self.regularizer_form is None:
-            return tf.zeros_like(theta)
         if self.regularizer_form == "dropout_kl":
             return divergences.gaussian_dropout_kl(theta)
         entropy = divergences.bernoulli_entropy(tf.sigmoid(theta))
@@ -252,6 +252,8 @@ class GumbelSoftmaxMask(Mask):
 class GaussianMask(Mask):
     """Gaussian mask of MVAE-Gau, m ~ N(1, tau) with tau = p / (1 - p) (Sec III-C).
 
+    As in the authors' code, m is clipped to [1e-8, 1].
+
     Args:
         parameterization: "tau" takes theta = logit p = log tau, so the standard
             deviation is exp(theta / 2); "raw_std" takes theta as the standard deviation
@@ -259,8 +261,6 @@ class GaussianMask(Mask):
             inconsistent reading of the authors' code.
         kl_form: "molchanov" (sigmoid fit, any tau; the authors' code) or "kingma"
             (cubic polynomial of Eq 19, for tau <= 1).
-        clip: bounds of m. The authors' code clips to [1e-8, 1]; the lower bound must
-            be positive, for m is used in log space.
         initial, threshold, placement, renormalize: see `Mask`.
     """
 
@@ -268,7 +268,6 @@ class GaussianMask(Mask):
         self,
         parameterization: str = "tau",
         kl_form: str = "molchanov",
-        clip: tuple[float, float] = (1e-8, 1.0),
         initial: float = _LOGIT_OF_ONE_TENTH,
         threshold: float = 0.8,
         placement: str = "weights",
@@ -279,9 +278,6 @@ class GaussianMask(Mask):
             parameterization, ("tau", "raw_std"), "parameterization"
         )
         self.kl_form = choice(kl_form, ("molchanov", "kingma"), "kl_form")
-        if not 0 < clip[0] < clip[1]:
-            raise ValueError(f"Expected clip bounds 0 < low < high, got {clip}.")
-        self.clip = tuple(clip)
 
     def _stddev(self, theta):
         return tf.exp(theta / 2.0) if self.parameterization == "tau" else tf.abs(theta)
@@ -292,7 +288,7 @@ class GaussianMask(Mask):
 
     def log_sample(self, theta: tf.Tensor, like: tf.Tensor, noise: Noise) -> tf.Tensor:
         m = noise.draw("mask", tfd.Normal(1.0, self._stddev(theta)), like)
-        return tf.math.log(tf.clip_by_value(m, *self.clip))
+        return tf.math.log(tf.clip_by_value(m, *_CLIP))
 
     def regularizer(self, theta: tf.Tensor) -> tf.Tensor:
         return divergences.gaussian_dropout_kl(theta, form=self.kl_form)

@@ -18,6 +18,8 @@ from mvae_tf.parts.part import Kinds, Part, choice
 __all__ = ["DirichletWeights", "get", "names", "register", "safe_log"]
 
 _PROPOSALS = 8
+# The least concentration: the KL grows like 1 / alpha below it.
+_FLOOR = 1e-3
 
 
 def _gamma_sample(seed, alpha):
@@ -76,7 +78,6 @@ class DirichletWeights(Part):
             [0.1, 0.8] and has digamma(1) where digamma(sum alpha) belongs.
         reparameterized: whether gradients flow through w. The authors' TF 1.6 graphs
             have no such gradient, so there alpha learns from the KL alone.
-        floor: least concentration; the KL grows like 1 / alpha below it.
     """
 
     def __init__(
@@ -85,18 +86,15 @@ class DirichletWeights(Part):
         prior: float | None = None,
         kl_form: str = "exact",
         reparameterized: bool = True,
-        floor: float = 1e-3,
     ):
         self.concentration = choice(
             concentration, ("normalized", "raw"), "concentration"
         )
         self.kl_form = choice(kl_form, ("exact", "clipped"), "kl_form")
-        for key, value in (("prior", prior), ("floor", floor)):
-            if value is not None and not value > 0:
-                raise ValueError(f"Expected {key} > 0, got {value}.")
+        if prior is not None and not prior > 0:
+            raise ValueError(f"Expected prior > 0, got {prior}.")
         self.prior = prior
         self.reparameterized = reparameterized
-        self.floor = floor
 
     def parameters(
         self, scores: tf.Tensor, log_mask: tf.Tensor | None = None
@@ -107,7 +105,7 @@ class DirichletWeights(Part):
         if self.concentration == "normalized":
             total = tf.reduce_sum(scores, axis=-1, keepdims=True)
             scores = tf.math.divide_no_nan(scores, total)
-        return tf.maximum(scores, self.floor)
+        return tf.maximum(scores, _FLOOR)
 
     def prior_parameters(self, like: tf.Tensor) -> tf.Tensor:
         """Return the concentration of the prior, shaped like `like [B, K]`."""

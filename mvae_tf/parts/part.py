@@ -1,7 +1,7 @@
 """Parts: the small named objects that a model is composed from.
 
 A part is named by a string ("bernoulli"), by a dict that adds its arguments
-(`{"name": "gaussian", "clip": [1e-8, 1.0]}`), or given as an object. Models keep the
+(`{"name": "gumbel", "temperature": 0.2}`), or given as an object. Models keep the
 dict form in their configuration, which stays plain JSON.
 """
 

@@ -5,8 +5,8 @@ A model with more than a standard normal prior is composed with one of these:
 | class                 | p(z)                                                       |
 |-----------------------|------------------------------------------------------------|
 | `StandardNormal`      | N(0, I)                                                    |
-| `MixtureOfGaussians`  | sum_k N(mean_k, stddev_k^2) / K, trained                   |
-| `ConditionalGaussian` | the same, with the K Gaussians as p(z | c)                 |
+| `MixtureOfGaussians`  | sum_k N(mean_k, stddev_k^2) / K, trained; CP-VAE takes the |
+|                       | K Gaussians as p(z | c)                                    |
 | `Prototypes`          | the same, with K trained means and one fixed stddev        |
 | `VampPrior`           | average of q(z | u_k) over K trained pseudo-inputs u_k,    |
 |                       | each a Gaussian or a mixture of M                          |
@@ -31,7 +31,6 @@ from mvae_tf.parts.networks.base import layer_seed
 from mvae_tf.parts.part import choice
 
 __all__ = [
-    "ConditionalGaussian",
     "MixtureOfGaussians",
     "MixturePrior",
     "Prior",
@@ -105,15 +104,9 @@ class MixturePrior(Prior):
         log_probs = component_log_probs(z, means, stddevs)
         return tf.reduce_logsumexp(log_weights + log_probs, axis=-1)
 
-    def sample(
-        self, like: tf.Tensor, noise: Noise, component: int | None = None
-    ) -> tf.Tensor:
-        """Draw z, `[B, Z]`, from the Gaussian `component` alone if it is given."""
+    def sample(self, like: tf.Tensor, noise: Noise) -> tf.Tensor:
         means, stddevs, weights = self.components()
-        if component is None:
-            index = draw_index("prior_component", weights, like, noise)
-        else:
-            index = tf.fill(tf.shape(like), component)
+        index = draw_index("prior_component", weights, like, noise)
         draws = gaussian.draw_standard(like, means.shape[-1], noise)
         return tf.gather(means, index) + tf.gather(stddevs, index) * draws
 
@@ -191,15 +184,6 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
         return tf.reduce_mean(component_log_probs(z, means, stddevs), axis=-1)
 
 
-class ConditionalGaussian(MixtureOfGaussians):
-    """p(z | c) of K categories c; p(z) is their uniform mixture."""
-
-    def log_prob_given(self, z):
-        """Compute log p(z | c) of every category in nats, `[..., K]`."""
-        means, stddevs, _ = self.components()
-        return component_log_probs(z, means, stddevs)
-
-
 class Prototypes(keras.layers.Layer, MixturePrior):
     """K trained points, each the mean of a Gaussian of one fixed variance.
 
@@ -208,16 +192,10 @@ class Prototypes(keras.layers.Layer, MixturePrior):
         latent_dim: int, Z.
         variance: float, of every dimension.
         seed: int that decides the initial points, N(0, I).
-        trainable: bool, whether the points are trained.
     """
 
     def __init__(
-        self,
-        num_components: int,
-        latent_dim: int,
-        variance: float,
-        seed: int,
-        trainable: bool = True,
+        self, num_components: int, latent_dim: int, variance: float, seed: int
     ):
         super().__init__(name="prior", dtype="float32")
         self.variance = variance
@@ -225,7 +203,6 @@ class Prototypes(keras.layers.Layer, MixturePrior):
             name="means",
             shape=(num_components, latent_dim),
             initializer=keras.initializers.RandomNormal(stddev=1.0, seed=seed),
-            trainable=trainable,
         )
         self.built = True
 

@@ -365,35 +365,6 @@ def test_initialisation_wants_images_of_every_category(data):
         model.initialize_prototypes(x)
 
 
-@pytest.mark.parametrize(("update", "kept"), [("batch_mean", 0.0), ("ema", 0.99)])
-def test_prototypes_follow_the_means_of_their_codes(data, update, kept):
-    x, _ = data
-    y = np.array([0, 2] * 6)
-    model = create(supervised=True, prototype_update=update)
-    assert all(v is not model.prior.means for v in model.trainable_variables)
-    before, codes = model.prior.means.numpy(), model.codes(x).numpy()
-    terms_of(model, x, y)
-    np.testing.assert_array_equal(model.prior.means, before)
-    terms_of(model, x, y, training=True)
-    for k in (0, 2):
-        moved = kept * before[k] + (1 - kept) * codes[y == k].mean(axis=0)
-        np.testing.assert_allclose(model.prior.means[k], moved, rtol=1e-5)
-    np.testing.assert_array_equal(model.prior.means[1], before[1])
-
-
-def test_a_bad_batch_leaves_the_running_means_as_they_were(data):
-    x, _ = data
-    model = create(prototype_update="ema")
-    model.compile(run_eagerly=True)
-    before = model.prior.means.numpy()
-    bad = np.where(x > 0.85, np.nan, x).astype("float32")
-    model.fit(harness.dataset(bad, batch_size=12), verbose=0)
-    assert int(model.skipped_steps.numpy()) == 1
-    np.testing.assert_array_equal(model.prior.means, before)
-    model.fit(harness.dataset(x, batch_size=12), verbose=0)
-    assert np.any(model.prior.means.numpy() != before)
-
-
 # === Labels ===
 
 
@@ -462,7 +433,6 @@ def test_the_encoder_has_no_head_of_deviations(network):
         ({"information_rate": -1}, "Expected information_rate >= 0, got -1."),
         ({"input_noise": -0.5}, "Expected input_noise >= 0, got -0.5."),
         ({"granularity": "joined"}, "Unknown granularity 'joined': .*'joint'"),
-        ({"prototype_update": "mean"}, "Unknown prototype_update 'mean'"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message):

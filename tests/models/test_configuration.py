@@ -199,6 +199,7 @@ def old_arguments():
         "mask": ("mvae", {"name": "gaussian"}),
         "mixing": ("mvae", {"name": "dirichlet"}),
         "independence": ("mvae", {"name": "l2"}),
+        "network": ("vae", {"name": "pixel", "filters": 4, "depth": 2}),
     }
     for owner, retired in config._RETIRED.items():
         for key, value in retired.items():

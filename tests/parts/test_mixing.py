@@ -142,10 +142,10 @@ def test_golden_values_of_both_kl_forms():
 
 def test_concentrations():
     scores = tf.constant([[1.0, 3.0, 0.0], [0.0, 0.0, 0.0]])
-    normalized = mixing.DirichletWeights(floor=1e-2).parameters(scores)
-    np.testing.assert_allclose(normalized, [[0.25, 0.75, 0.01], [0.01] * 3])
-    raw = mixing.DirichletWeights("raw", floor=1e-2).parameters(scores)
-    np.testing.assert_allclose(raw, [[1.0, 3.0, 0.01], [0.01] * 3])
+    normalized = mixing.DirichletWeights().parameters(scores)
+    np.testing.assert_allclose(normalized, [[0.25, 0.75, 0.001], [0.001] * 3])
+    raw = mixing.DirichletWeights("raw").parameters(scores)
+    np.testing.assert_allclose(raw, [[1.0, 3.0, 0.001], [0.001] * 3])
     masked = mixing.DirichletWeights().parameters(
         scores[:1] + 1.0, tf.math.log([[1.0, 0.5, 1.0]])
     )

@@ -135,18 +135,6 @@ class TestMixtures:
         error = np.std(values) / np.sqrt(20_000)
         assert np.mean(values) == pytest.approx(float(expected), abs=4 * error)
 
-    def test_conditional_densities_average_to_the_mixture(self):
-        means, stddevs = random_gaussians(5, 2)
-        prior = priors.ConditionalGaussian(5, 2, seed=0)
-        prior.means.assign(means)
-        prior.log_variances.assign(2.0 * np.log(stddevs))
-        z = random_gaussians(9, 2, seed=1)[0]
-        given = prior.log_prob_given(z)
-        expected = stats.norm.logpdf(z[:, None], means, stddevs).sum(-1)
-        np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-5)
-        average = special.logsumexp(given, axis=1) - np.log(5)
-        np.testing.assert_allclose(prior.log_prob(z), average, rtol=1e-5)
-
     def test_prototypes_have_one_variance(self):
         prior = priors.Prototypes(3, 4, variance=0.02, seed=0)
         np.testing.assert_allclose(
@@ -175,7 +163,9 @@ class TestDraws:
 
     def test_of_one_component(self):
         prior = mixture([[-3.0, 1.0], [5.0, 1.0]], [[0.5, 1.0], [0.5, 2.0]])
-        z = prior.sample(tf.zeros([10_000]), noise(), component=1).numpy()
+        z = prior.sample(tf.zeros([20_000]), noise()).numpy()
+        z = z[z[:, 0] > 1.0]
+        assert len(z) == pytest.approx(10_000, abs=300)
         np.testing.assert_allclose(z.mean(axis=0), [5.0, 1.0], atol=0.08)
         np.testing.assert_allclose(z.std(axis=0), [0.5, 2.0], rtol=0.04)
 

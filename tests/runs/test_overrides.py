@@ -33,10 +33,10 @@ def test_settings_reach_their_place():
 
 def test_settings_apply_in_turn():
     config = overrides.apply(
-        RunConfig("mvae"), ["mask=gaussian", "mask.clip=[0.1, 2]", "mask.initial=-3"]
+        RunConfig("mvae"), ["mask=gaussian", "mask.threshold=0.5", "mask.initial=-3"]
     )
     mask = config.arguments["mask"]
-    assert (mask["name"], mask["clip"], mask["initial"]) == ("gaussian", [0.1, 2], -3)
+    assert (mask["name"], mask["threshold"], mask["initial"]) == ("gaussian", 0.5, -3)
 
 
 @pytest.mark.parametrize(

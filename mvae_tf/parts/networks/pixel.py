@@ -140,14 +140,12 @@ class MaskedConv2D(keras.layers.Conv2D):
     Args:
         filters: channels of the output.
         centre: whether it sees its own pixel, too (mask B), or not (mask A).
-        free_channels: number of last channels of the input that are not masked.
         **kwargs: arguments of the Keras layer.
     """
 
-    def __init__(self, filters, centre, free_channels=0, **kwargs):
+    def __init__(self, filters, centre, **kwargs):
         super().__init__(filters, 3, padding="same", use_bias=False, **kwargs)
         self.centre = centre
-        self.free_channels = free_channels
 
     def convolution_op(self, inputs, kernel):
         """The convolution with the masked kernel."""
@@ -158,7 +156,6 @@ class MaskedConv2D(keras.layers.Conv2D):
         rows, columns, channels = kernel.shape[:3]
         before = np.arange(rows * columns) < rows * columns // 2 + int(self.centre)
         mask = np.tile(before.reshape(rows, columns, 1, 1), [1, 1, channels, 1])
-        mask[:, :, channels - self.free_channels :] = True
         mask = tf.constant(mask, kernel.dtype)
         return kernel * mask
 
@@ -229,7 +226,9 @@ class Pixel(GatedEncoderNetwork):
     Sub-decoder: gated dense layer to one map of the image's size. Mix-decoder: the map
     beside the image, a masked 3 x 3 convolution that does not see its own pixel and
     `depth` - 1 that do, each without bias and followed by batch normalisation and ReLU,
-    and a 1 x 1 convolution, which has a bias for likelihoods of one parameter a pixel.
+    and a 1 x 1 convolution, which has a bias for likelihoods of one parameter per
+    pixel. The first convolution masks the map as it does the image, as in the VampPrior
+    code: pixel t sees the map before t alone, and the first pixel none of it.
 
     The likelihood of an image takes one pass. `decode`, `reconstruct`, `interpolate`
     and `generate` go from pixel to pixel: the first three feed back the mean of each
@@ -239,9 +238,6 @@ class Pixel(GatedEncoderNetwork):
         encoder_layers: (channels, kernel size, stride) of each gated convolution.
         filters: channels of the masked convolutions.
         depth: number of masked convolutions, at least 1.
-        mask_latents: whether the first convolution masks the latent's map as it does
-            the image, as in the VampPrior code, where pixel t therefore sees the map
-            before t alone, and the first pixel none of it.
         initializer: "glorot" (CP-VAE) or "he" (GMMpVAE); biases start at 0.
     """
 
@@ -252,13 +248,11 @@ class Pixel(GatedEncoderNetwork):
         encoder_layers=ENCODER_LAYERS,
         filters=64,
         depth=8,
-        mask_latents=True,
         initializer="glorot",
     ):
         super().__init__(encoder_layers, initializer)
         self.filters = filters
         self.depth = depth
-        self.mask_latents = mask_latents
 
     def check_images(self, image_shape):
         """Raises ValueError on vectors and on images of several channels."""
@@ -289,7 +283,6 @@ class Pixel(GatedEncoderNetwork):
                 yield MaskedConv2D(
                     self.filters,
                     centre=i > 0,
-                    free_channels=int(i == 0 and not self.mask_latents),
                     kernel_initializer=make(seed=drawn),
                     dtype=dtype,
                     name=f"conv_{i}",
