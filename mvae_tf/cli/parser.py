@@ -181,20 +181,14 @@ def _add_train(subparsers: Any) -> None:
         help="the images to train on, see `mvae-tf list datasets` (default: those of "
         "the preset; for --model, the 8 x 8 digits of scikit-learn)",
     )
-    parser.add_argument(
-        "--epochs", metavar="N", type=int, help="passes over the training images"
+    _add_number(parser, "--epochs", help="passes over the training images")
+    _add_number(parser, "--batch-size", help="images per step")
+    _add_number(
+        parser, "--limit", help="use only the first N images of each part of the data"
     )
-    parser.add_argument("--batch-size", metavar="N", type=int, help="images per step")
-    parser.add_argument(
-        "--limit",
-        metavar="N",
-        type=int,
-        help="use only the first N images of each part of the data",
-    )
-    parser.add_argument(
+    _add_number(
+        parser,
         "--seed",
-        metavar="N",
-        type=int,
         help="decides initial weights, noise and the order of the images (default 0)",
     )
     training = ", ".join(item.name for item in dataclasses.fields(Training))
@@ -229,10 +223,9 @@ def _add_train(subparsers: Any) -> None:
         help="start from the weights of a finished run; without --preset and --model, "
         "the model is the one of that run",
     )
-    parser.add_argument(
+    _add_number(
+        parser,
         "--devices",
-        metavar="N",
-        type=int,
         help="number of GPUs, or of logical CPUs where there is no GPU (default 1)",
     )
     _add_import(parser)
@@ -266,10 +259,9 @@ def _add_evaluate(subparsers: Any) -> None:
         help="classifier behind the scores: InceptionV3 of Keras, which is downloaded, "
         "or a small network trained on the data of the run (default inception)",
     )
-    parser.add_argument(
+    _add_number(
+        parser,
         "--num-samples",
-        metavar="N",
-        type=int,
         default=100,
         help="importance samples per image (default 100)",
     )
@@ -283,17 +275,15 @@ def _add_audit(subparsers: Any) -> None:
         "check that the bound, the KL and the likelihood of a run are in the order "
         "that mathematics demands",
     )
-    parser.add_argument(
+    _add_number(
+        parser,
         "--num-images",
-        metavar="N",
-        type=int,
         default=100,
         help="number of test images, from the first on (default 100)",
     )
-    parser.add_argument(
+    _add_number(
+        parser,
         "--num-samples",
-        metavar="N",
-        type=int,
         default=1000,
         help="draws of the latents of each image (default 1000)",
     )
@@ -312,17 +302,14 @@ def _add_generate(subparsers: Any) -> None:
                 --to better.png
         """,
     )
-    parser.add_argument(
-        "--num", metavar="N", type=int, required=True, help="number of images"
-    )
+    _add_number(parser, "--num", required=True, help="number of images")
     parser.add_argument(
         "--label", metavar="L", type=int, help="label, for a conditional model"
     )
     _add_component(parser)
-    parser.add_argument(
+    _add_number(
+        parser,
         "--seed",
-        metavar="N",
-        type=int,
         help="the same N draws the same images (default: different ones each time)",
     )
     _add_sampler(parser)
@@ -336,18 +323,16 @@ def _add_reconstruct(subparsers: Any) -> None:
         "commands.reconstruct",
         "reconstruct test images and place the originals beside them",
     )
-    parser.add_argument(
+    _add_number(
+        parser,
         "--num",
-        metavar="N",
-        type=int,
         default=16,
         help="number of test images, from the first on (default 16)",
     )
     _add_component(parser)
-    parser.add_argument(
+    _add_number(
+        parser,
         "--seed",
-        metavar="N",
-        type=int,
         help="draw the latents with this seed (default: use the posterior means)",
     )
     _add_file(parser)
@@ -360,12 +345,8 @@ def _add_interpolate(subparsers: Any) -> None:
         "commands.interpolate",
         "draw the way from one test image to another through the latent space",
     )
-    parser.add_argument(
-        "--steps",
-        metavar="N",
-        type=int,
-        default=12,
-        help="number of frames in each row (default 12)",
+    _add_number(
+        parser, "--steps", default=12, help="number of frames in each row (default 12)"
     )
     for name, default in (("first", [0, 1, 2, 3]), ("second", [4, 5, 6, 7])):
         parser.add_argument(
@@ -394,10 +375,9 @@ def _add_export(subparsers: Any) -> None:
         required=True,
         help="folder that holds the versions of the model",
     )
-    parser.add_argument(
+    _add_number(
+        parser,
         "--version",
-        metavar="N",
-        type=int,
         help="number of the version (default: one more than the highest)",
     )
     _add_sampler(parser)
@@ -456,10 +436,9 @@ def _add_reproduce(subparsers: Any) -> None:
         "cifar10=npz:cifar10.npz, see `mvae-tf list datasets`; NAME= may be left out "
         "where only one data set is needed; may be given again",
     )
-    parser.add_argument(
+    _add_number(
+        parser,
         "--seeds",
-        metavar="N",
-        type=int,
         default=1,
         help="runs of each row, with seeds 0 to N - 1: tables then have the mean and "
         "the standard deviation (default 1)",
@@ -539,6 +518,11 @@ def _add_sampler(parser: argparse.ArgumentParser) -> None:
         "vamp_prior, fitted to the training images and kept in RUN/samplers, or the "
         "path of such a file",
     )
+
+
+def _add_number(parser: argparse.ArgumentParser, name: str, **options: Any) -> None:
+    """Add an option that takes a whole number."""
+    parser.add_argument(name, metavar="N", type=int, **options)
 
 
 def _add_component(parser: argparse.ArgumentParser) -> None:

@@ -152,7 +152,7 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
         if self.prior_uses_c:
             # With means drawn from N(0, I), one category takes all images within an
             # epoch, and the others never get any back.
-            self.prior = priors.MixtureOfGaussians(
+            self.prior = priors.ConditionalGaussian(
                 num_components,
                 latent_dim,
                 self.seed,

@@ -227,7 +227,7 @@ class HVampVAE(HVAE):
         self.prior = priors.VampPrior.of(self)
 
     def encode_pseudo_inputs(self, images: tf.Tensor):
-        """Compute means and stddevs `[P, 1, Z/2]`, weights `[1]` of q(z2 | u_k)."""
+        """Compute means and stddevs `[K, 1, Z/2]`, weights `[1]` of q(z2 | u_k)."""
         mean, stddev = self.posterior_of_z2(images)
         return mean[:, tf.newaxis], stddev[:, tf.newaxis], tf.ones([1])
 

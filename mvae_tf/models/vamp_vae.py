@@ -18,7 +18,7 @@ __all__ = ["VampVAE"]
 
 @register("vamp_vae")
 class VampVAE(SingleVAE):
-    """VAE with p(z) = (1/P) sum_k q(z | u_k) of P trained pseudo-inputs u_k.
+    """VAE with p(z) = (1/K) sum_k q(z | u_k) of K trained pseudo-inputs u_k.
 
     It minimises E_q[-log p(x | z)] + KL(q(z | x) || p(z)), with the KL estimated by
     log q(z | x) - log p(z) at the z that is decoded. Each step encodes all
@@ -27,7 +27,7 @@ class VampVAE(SingleVAE):
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`; `latent_dim` and `network`
             have other defaults. Pseudo-inputs have no labels: `num_classes` stays None.
-        num_pseudo_inputs: int, number of pseudo-inputs.
+        num_pseudo_inputs: int, K in this file, where the model has one component.
         pseudo_mean, pseudo_stddev: moments of the pixels that pseudo-inputs start from;
             (0.05, 0.01) for binary images, in the authors' code (0.5, 0.02) for Frey
             Faces and (0.4, 0.05) for CIFAR10.
@@ -61,6 +61,6 @@ class VampVAE(SingleVAE):
         self.prior = priors.VampPrior.of(self)
 
     def encode_pseudo_inputs(self, images: tf.Tensor):
-        """Compute means and stddevs `[P, 1, Z]` and weights `[1]` of q(z | u_k)."""
+        """Compute means and stddevs `[K, 1, Z]` and weights `[1]` of q(z | u_k)."""
         posterior = self.infer(images)
         return posterior.mean, posterior.stddev, tf.ones([1])

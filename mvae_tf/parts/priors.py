@@ -5,8 +5,8 @@ A model with more than a standard normal prior is composed with one of these:
 | class                 | p(z)                                                       |
 |-----------------------|------------------------------------------------------------|
 | `StandardNormal`      | N(0, I)                                                    |
-| `MixtureOfGaussians`  | sum_k N(mean_k, stddev_k^2) / K, trained; CP-VAE takes the |
-|                       | K Gaussians as p(z | c)                                    |
+| `MixtureOfGaussians`  | sum_k N(mean_k, stddev_k^2) / K, trained                   |
+| `ConditionalGaussian` | the same, with the K Gaussians as p(z | c)                 |
 | `Prototypes`          | the same, with K trained means and one fixed stddev        |
 | `VampPrior`           | average of q(z | u_k) over K trained pseudo-inputs u_k,    |
 |                       | each a Gaussian or a mixture of M                          |
@@ -31,6 +31,7 @@ from mvae_tf.parts.networks.base import layer_seed
 from mvae_tf.parts.part import choice
 
 __all__ = [
+    "ConditionalGaussian",
     "MixtureOfGaussians",
     "MixturePrior",
     "Prior",
@@ -182,6 +183,13 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
         """
         means, stddevs, _ = self.components()
         return tf.reduce_mean(component_log_probs(z, means, stddevs), axis=-1)
+
+
+class ConditionalGaussian(MixtureOfGaussians):
+    """p(z | c) of K categories c; p(z) is their uniform mixture.
+
+    Files of models call the layer by the name of this class.
+    """
 
 
 class Prototypes(keras.layers.Layer, MixturePrior):

@@ -27,7 +27,7 @@ import keras
 import tensorflow as tf
 
 from mvae_tf import data, models, optimizers, storage
-from mvae_tf.config import RunConfig, read_config
+from mvae_tf.config import RunConfig, flat, read_config
 from mvae_tf.evaluation import evaluate
 from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
 from mvae_tf.runs.checkpoints import Checkpoints, load
@@ -139,6 +139,10 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
         model = create(config, splits)
     config = complete(config, model)
     if stored is not None:
+        if flat(stored.to_dict()).keys() != flat(config.to_dict()).keys():
+            # Arguments that are newer than the run have had their defaults in it.
+            whole = complete(stored, create(stored, splits))
+            stored = dataclasses.replace(whole, versions=stored.versions)
         stored.check_resumed_by(config)
     if config.training.patience and splits.validation is None:
         raise ValueError("Expected data with a validation part for training.patience.")

@@ -1,7 +1,9 @@
 """CP-VAE and its variants: known values, reductions, exact sums over categories."""
 
 import itertools
+import zipfile
 
+import h5py
 import harness
 import keras
 import numpy as np
@@ -217,6 +219,14 @@ def test_independent_category_that_nothing_uses_is_the_vae():
     np.testing.assert_allclose(
         model.reconstruct(x, seed=1), vae.reconstruct(x, seed=1), atol=1e-6
     )
+
+
+def test_files_name_the_prior_as_those_written_before_do(tmp_path):
+    create("cp_vae").save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        archive.extract("model.weights.h5", tmp_path)
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        assert file["layers/conditional_gaussian/vars/0"].shape == (3, 2)
 
 
 # === The draw of the category, and sums over categories ===

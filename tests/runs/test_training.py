@@ -305,6 +305,19 @@ def test_resumed_run_is_the_one_that_was_started(finished, change, message):
         training.train(dataclasses.replace(SINGLE, **change), finished, resume=True)
 
 
+def test_a_run_that_lacks_newer_arguments_had_their_defaults(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    values = storage.read_json(folder / "config.json")
+    assert values["arguments"].pop("kl_weight") == 1.0
+    assert values["arguments"]["network"].pop("dropout") == 0.0
+    storage.write_json(folder / "config.json", values)
+    training.train(SINGLE, folder, resume=True)
+    other = dataclasses.replace(SINGLE, arguments=SMALL | {"kl_weight": 0.5})
+    with pytest.raises(ValueError, match=r"arguments.kl_weight = 1.0, .* got 0.5"):
+        training.train(other, folder, resume=True)
+
+
 def test_other_versions_are_named(finished, capsys):
     config = training.read_config(finished)
     older = dataclasses.replace(config, versions=config.versions | {"keras": "3.13"})

@@ -6,6 +6,8 @@ one component exactly (probabilistic PCA; Tipping and Bishop, 1999), so the mean
 `log_density` over test images is the best log-likelihood that any model can reach.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mvae_tf.data.registry import Request, source
@@ -26,11 +28,19 @@ _NOISE = 0.02
 def read_synthetic(request: Request) -> dict[str, np.ndarray]:
     """Draw 8,000/1,000/1,000 images of the mixture, labelled by their components."""
     del request
+    return draw_parts(sample, {"train": 8000, "val": 1000, "test": 1000})
+
+
+def draw_parts(draw: Callable, sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    """Draw the parts of a data set, each with a seed of its own.
+
+    Args:
+        draw: function from a number of examples and a seed to x and y.
+        sizes: number of examples of each part.
+    """
     arrays = {}
-    for seed, (part, size) in enumerate(
-        [("train", 8000), ("val", 1000), ("test", 1000)]
-    ):
-        arrays[f"x_{part}"], arrays[f"y_{part}"] = sample(size, seed)
+    for seed, (part, size) in enumerate(sizes.items()):
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = draw(size, seed)
     return arrays
 
 

@@ -7,6 +7,7 @@ with that variance the density would have a single mode.
 
 import numpy as np
 
+from mvae_tf.data.readers.synthetic import draw_parts
 from mvae_tf.data.registry import Request, source
 
 __all__ = ["CEILING", "log_density", "read_toy", "sample"]
@@ -22,11 +23,7 @@ _STDDEV = 0.05
 def read_toy(request: Request) -> dict[str, np.ndarray]:
     """Draw 50,000/10,000/10,000 numbers as vectors (1,), labelled by their modes."""
     del request
-    arrays = {}
-    sizes = [("train", 50_000), ("val", 10_000), ("test", 10_000)]
-    for seed, (part, size) in enumerate(sizes):
-        arrays[f"x_{part}"], arrays[f"y_{part}"] = sample(size, seed)
-    return arrays
+    return draw_parts(sample, {"train": 50_000, "val": 10_000, "test": 10_000})
 
 
 def sample(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -202,6 +202,18 @@ class GatedEncoder(Encoder, GatedStack):
 class GatedSubDecoder(SubDecoder, GatedStack):
     """K sub-decoders; labels are appended to each component's latents."""
 
+    @classmethod
+    def of(cls, spec: NetworkSpec, units: int, initializer: str) -> "GatedSubDecoder":
+        """Make sub-decoders of one gated layer with `units` outputs."""
+        return cls(
+            num_components=spec.sets,
+            units=[spec.code_size, units],
+            linear=False,
+            initializer=initializer,
+            seed=spec.seed,
+            **spec.layer,
+        )
+
 
 class GatedMixDecoder(MixDecoder, GatedStack):
     """Decoder from features to the image, shared or one per component."""
@@ -248,14 +260,7 @@ class GatedMLP(Network):
         )
 
     def sub_decoder(self, spec: NetworkSpec):
-        return GatedSubDecoder(
-            num_components=spec.sets,
-            units=[spec.latent_dim + spec.num_classes, self.hidden],
-            linear=False,
-            initializer=self.initializer,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        return GatedSubDecoder.of(spec, self.hidden, self.initializer)
 
     def mix_decoder(self, spec: NetworkSpec):
         return GatedMixDecoder(

@@ -186,14 +186,7 @@ class GatedConv(GatedEncoderNetwork):
         self.decoder_filters = tuple(decoder_filters)
 
     def sub_decoder(self, spec: NetworkSpec):
-        return GatedSubDecoder(
-            num_components=spec.sets,
-            units=[spec.latent_dim + spec.num_classes, self.hidden],
-            linear=False,
-            initializer=self.initializer,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        return GatedSubDecoder.of(spec, self.hidden, self.initializer)
 
     def mix_decoder(self, spec: NetworkSpec):
         *sides, channels = spec.output_shape

@@ -264,14 +264,7 @@ class Pixel(GatedEncoderNetwork):
             )
 
     def sub_decoder(self, spec: NetworkSpec):
-        return GatedSubDecoder(
-            num_components=spec.sets,
-            units=[spec.latent_dim + spec.num_classes, math.prod(self.image_shape)],
-            linear=False,
-            initializer=self.initializer,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        return GatedSubDecoder.of(spec, math.prod(self.image_shape), self.initializer)
 
     def mix_decoder(self, spec: NetworkSpec):
         *sides, channels = spec.output_shape
