@@ -436,3 +436,13 @@ def test_a_generator_of_nothing_is_an_error(model):
 
 def test_slightly_rounded_pixels_are_in_range(model):
     model.fit(np.clip(X, 0, 1) + 1e-4, verbose=0)
+
+
+def test_one_hot_labels_may_be_as_long_as_the_examples():
+    model = mvae_tf.create(
+        "vae", input_shape=(3,), latent_dim=2, num_classes=3, network="mlp"
+    )
+    model.compile(optimizer="adam")
+    x = np.full((6, 3), 0.5, np.float32)
+    model.fit(x, np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]], verbose=0)
+    assert int(model.step) == 1

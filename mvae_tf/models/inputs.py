@@ -190,6 +190,8 @@ class Inputs:
 
     def _refuse_targets(self, x_shape, y_shape):
         # `fit(noisy, clean)` of other libraries would train on `noisy` alone here.
+        if tuple(y_shape[1:]) == (self.num_classes,):
+            return  # One-hot labels of vectors that are just as long.
         if len(y_shape) > 1 and tuple(y_shape[1:]) == tuple(x_shape[1:]) != (1,):
             raise ValueError(
                 "Expected labels as y, or none, got examples like those of x: a model "
