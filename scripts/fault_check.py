@@ -10,8 +10,9 @@ stays.
 It checks the `mvae_tf` that its Python finds: an installed one, or with
 `PYTHONPATH=$PWD` the one of this folder.
 
-`--memory` measures long work instead, and fails where it adds more than 100 MB. Linux; the kills of two
-workers use the loopback interface. Every process that is started here is ended here.
+`--memory` measures long work instead, and fails where it adds more than 100 MB. Linux;
+the kills of two workers use the loopback interface. Every process that is started here
+is ended here.
 """
 
 import argparse
@@ -211,7 +212,7 @@ def kills(setting):
             commands = training(setting, run)
             if number % 2:
                 # As soon as a checkpoint, which is written under this name, is begun.
-                deadline = time.monotonic() + 2 * seconds
+                deadline = time.monotonic() + 300
                 while not list(run.glob("checkpoints/.tmp-*.npz")):
                     if not any(c.process.is_alive() for c in commands):
                         break
