@@ -31,7 +31,7 @@ class FusedAdam(keras.optimizers.Adam):
     def __init__(self, *args, normalize_gradients=False, **kwargs):
         super().__init__(*args, **kwargs)
         self.normalize_gradients = normalize_gradients
-        self._bias_powers = {}
+        self._shared = {}
 
     def get_config(self):
         """Configuration that makes an equal optimiser."""
@@ -54,22 +54,29 @@ class FusedAdam(keras.optimizers.Adam):
         self._slots = types.MappingProxyType(slots)
 
     def apply(self, grads, trainable_variables=None):
-        """One step; what its variables share is computed once."""
+        """One step; the scalars that its variables share are computed once."""
         if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-            dtypes = {variable.dtype for variable in trainable_variables or ()}
-            self._bias_powers = {dtype: self._powers(dtype) for dtype in dtypes}
+            # A Keras variable names its dtype; that of TensorFlow has another hash.
+            dtypes = {tf.as_dtype(v.dtype) for v in trainable_variables or ()}
+            rate = self.learning_rate
+            self._shared = {dtype: self._scalars(rate, dtype) for dtype in dtypes}
         try:
             super().apply(grads, trainable_variables)
         finally:
-            self._bias_powers = {}
+            self._shared = {}
 
-    def _powers(self, dtype):
-        """The powers of both betas that the corrections of the bias need."""
+    def _scalars(self, learning_rate, dtype):
+        """What the kernel needs to know beside a variable and its moments."""
         step = tf.cast(self.iterations + 1, dtype)
-        return tuple(
-            tf.pow(tf.constant(beta, dtype), step)
-            for beta in (self.beta_1, self.beta_2)
-        )
+        beta_1, beta_2 = (tf.constant(b, dtype) for b in (self.beta_1, self.beta_2))
+        return {
+            "beta1_power": tf.pow(beta_1, step),
+            "beta2_power": tf.pow(beta_2, step),
+            "lr": tf.cast(learning_rate, dtype),
+            "beta1": beta_1,
+            "beta2": beta_2,
+            "epsilon": tf.constant(self.epsilon, dtype),
+        }
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its moments."""
@@ -80,19 +87,14 @@ class FusedAdam(keras.optimizers.Adam):
             super().update_step(gradient, variable, learning_rate)
             return
         first, second = self._slots[id(variable.handle)]
-        dtype = variable.dtype
-        power_1, power_2 = self._bias_powers.get(dtype) or self._powers(dtype)
+        dtype = tf.as_dtype(variable.dtype)
+        scalars = self._shared.get(dtype) or self._scalars(learning_rate, dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=first,
             v=second,
-            beta1_power=power_1,
-            beta2_power=power_2,
-            lr=tf.cast(learning_rate, dtype),
-            beta1=tf.constant(self.beta_1, dtype),
-            beta2=tf.constant(self.beta_2, dtype),
-            epsilon=tf.constant(self.epsilon, dtype),
             grad=tf.cast(gradient, dtype),
+            **scalars,
         )
 
 

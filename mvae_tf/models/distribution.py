@@ -85,10 +85,9 @@ def gather_rows(value: tf.Tensor) -> tf.Tensor:
     Returns:
         The rows of the global batch; `value` itself on one device.
     """
-    rows, _ = global_rows(value)
-    if rows is None:
+    if num_replicas() == 1:
         return value
-    first, total = rows
+    (first, total), _ = global_rows(value)
     after = total - first - tf.shape(value)[0]
     paddings = [[first, after]] + [[0, 0]] * (value.shape.rank - 1)
     gathered = sum_replicas(tf.pad(value, paddings))

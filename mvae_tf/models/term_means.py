@@ -39,8 +39,13 @@ class TermMeans(keras.metrics.Metric):
             counted: bool scalar, whether the batch counts; its values may be NaN else.
         """
         ones = tf.ones_like(loss)
+
+        def total(value):
+            value = tf.cast(value, tf.float32)
+            return tf.reduce_sum(value if value.shape.rank else ones * value)
+
         ordered = [loss, *(values[term.name] for term in self.terms), ones]
-        sums = [tf.reduce_sum(ones * tf.cast(value, tf.float32)) for value in ordered]
+        sums = [total(value) for value in ordered]
         self.sums.assign_add(tf.where(counted, tf.stack(sums), 0.0))
 
     def mean(self, place: int) -> tf.Tensor:

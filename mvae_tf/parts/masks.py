@@ -231,8 +231,8 @@ class GumbelSoftmaxMask(Mask):
 
     def log_sample(self, theta: tf.Tensor, like: tf.Tensor, noise: Noise) -> tf.Tensor:
         # logit(1 - p) = -theta.
-        logits = tfd.Logistic(-theta / self.temperature, 1.0 / self.temperature)
-        return tf.math.log_sigmoid(noise.draw("mask", logits, like))
+        scaled = noise.logistic("mask", like) * (1.0 / self.temperature)
+        return tf.math.log_sigmoid(scaled - theta / self.temperature)
 
     def regularizer(self, theta: tf.Tensor) -> tf.Tensor:
         if self.regularizer_form == "dropout_kl":
@@ -287,7 +287,7 @@ class GaussianMask(Mask):
         return variance / (1.0 + variance)
 
     def log_sample(self, theta: tf.Tensor, like: tf.Tensor, noise: Noise) -> tf.Tensor:
-        m = noise.draw("mask", tfd.Normal(1.0, self._stddev(theta)), like)
+        m = noise.standard_normal("mask", like) * self._stddev(theta) + 1.0
         return tf.math.log(tf.clip_by_value(m, *_CLIP))
 
     def regularizer(self, theta: tf.Tensor) -> tf.Tensor:

@@ -9,10 +9,9 @@ Source: Ye and Bors, "Deep Mixture Generative Autoencoders" (TNNLS 2022), Sec IV
 """
 
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
 from mvae_tf import divergences
-from mvae_tf.noise import Noise
+from mvae_tf.noise import Noise, standard_exponentials, standard_normals
 from mvae_tf.parts.part import Kinds, Part, choice
 
 __all__ = ["DirichletWeights", "get", "names", "register", "safe_log"]
@@ -34,8 +33,8 @@ def _gamma_sample(seed, alpha):
         tf.random.experimental.stateless_split(seed, 2)
     )
     shape = tf.concat([tf.shape(alpha), [_PROPOSALS]], 0)
-    normal = tfd.Normal(0.0, 1.0).sample(shape, normal_seed)
-    exponential = tfd.Exponential(1.0).sample(shape, uniform_seed)
+    normal = standard_normals(normal_seed, shape)
+    exponential = standard_exponentials(uniform_seed, shape)
 
     fixed = tf.stop_gradient(alpha)
     scale = fixed[..., tf.newaxis] - 1.0 / 3.0
@@ -53,7 +52,7 @@ def _log_gamma_sample(seed, concentration):
         tf.random.experimental.stateless_split(seed, 2)
     )
     gamma = _gamma_sample(gamma_seed, concentration + 1.0)
-    exponential = tfd.Exponential(1.0).sample(tf.shape(concentration), uniform_seed)
+    exponential = standard_exponentials(uniform_seed, tf.shape(concentration))
     return tf.math.log(gamma) - exponential / concentration
 
 
