@@ -282,14 +282,15 @@ def read_config(folder: str | Path) -> RunConfig:
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"expected a run in {folder}, found no config.json")
+    values = storage.read_json(path)
+    try:
+        config = RunConfig.from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     manifest = path.parent / storage.MANIFEST
     if not manifest.is_file():
         storage.warn(f"{manifest} is missing: damage to the run would not be noticed")
-    values = storage.read_json(path)
-    try:
-        return RunConfig.from_dict(values)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return config
 
 
 def without_retired(model: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,14 @@ bits as an undisturbed one; damage is found, or costs nothing; a mistake or a fu
 is one line on stderr, with exit status 2 and no traceback, and what was there before
 stays.
 
-    python scripts/fault_check.py [--tries N] [--quick] [--only WORD ...]
+    python scripts/fault_check.py [--python PYTHON] [--tries N] [--only WORD ...]
 
-It checks the `mvae_tf` that its Python finds: an installed one, or with
-`PYTHONPATH=$PWD` the one of this folder.
+The package of this folder is installed into a new virtual environment first, unless
+`--python` names an interpreter that finds a `mvae_tf` to check.
+
+Kills come in chains, so that each costs one process: what was killed goes on and is
+killed again, until it ends or has been killed five times; then what it leaves is
+compared. Every second kill comes by the clock, the others inside a write.
 
 `--memory` measures long work instead, and fails where it adds more than 100 MB. Linux;
 the kills of two workers use the loopback interface. Every process that is started here
@@ -18,7 +22,9 @@ is ended here.
 import argparse
 import contextlib
 import dataclasses
+import functools
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -27,10 +33,12 @@ import resource
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
+import venv
 import zipfile
 import zlib
 from pathlib import Path
@@ -43,8 +51,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["mvae_tf", "mvae_tf.cli", "sklearn.datasets"])
 
-_NOBODY = 65534
-
 MODEL = ["--model", "vae", "--set", "latent_dim=2"]
 MODEL += ["--set", "network.hidden=8", "--set", "checkpoint_every=3"]
 SIZE = ["--limit", "100", "--batch-size", "33", "--epochs", "3"]
@@ -56,36 +62,135 @@ SETTINGS = {
     "XLA": ["--set", "jit_compile=true"],
     "2 steps an execution": ["--set", "steps_per_execution=2"],
 }
+KILLS_OF_A_CHAIN = 5
+_NOBODY = 65534
+
+
+# === What a child does to itself ===
+
+
+@dataclasses.dataclass(frozen=True)
+class Death:
+    """A kill at the rename of a file, of which each write of the library has three.
+
+    Attributes:
+        rename: which one, counted from 1.
+        moment: "before" or "after" it, or "inside" the writing of the first checkpoint
+            from there on.
+    """
+
+    rename: int
+    moment: str
+
+    @classmethod
+    def at_random(cls):
+        """One that a training comes to, unless it is nearly done."""
+        return cls(
+            random.randrange(1, 25), random.choice(("before", "after", "inside"))
+        )
+
+    def prepare(self):
+        """Makes this process die."""
+        rename, savez, renames = os.replace, np.savez, 0
+
+        def deadly_rename(*paths):
+            nonlocal renames
+            renames += 1
+            if renames == self.rename and self.moment == "before":
+                _die()
+            rename(*paths)
+            if renames == self.rename and self.moment == "after":
+                _die()
+
+        def deadly_savez(path, **arrays):
+            savez(path, **arrays)
+            if renames >= self.rename and self.moment == "inside":
+                os.truncate(path, random.randrange(path.stat().st_size))
+                _die()
+
+        os.replace, np.savez = deadly_rename, deadly_savez
+
+
+def _die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclasses.dataclass(frozen=True)
+class FullDisk:
+    """A disk that is full from a file on.
+
+    Attributes:
+        file: which file that the library writes, counted from 1.
+        room: bytes that a file can still have.
+    """
+
+    file: int
+    room: int
+
+    def prepare(self):
+        """Makes writes of this process fail, which else would kill it."""
+        from mvae_tf import storage
+
+        write, files = storage.write, 0
+
+        def write_until_full(path):
+            nonlocal files
+            files += 1
+            if files == self.file:
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (self.room, most))
+            return write(path)
+
+        storage.write = write_until_full
+
+
+class Nobody:
+    """A user for whom folders without rights are closed, as they never are to root."""
+
+    def prepare(self):
+        """Makes this process run as that user."""
+        if not os.getuid():
+            os.setuid(_NOBODY)
+
+
+class TrainingOnly:
+    """Leaves out the evaluation and the report of a run, which take long."""
+
+    def prepare(self):
+        """Replaces them in this process."""
+        from mvae_tf.runs import training
+
+        training.evaluate = lambda *arguments, **options: {}
+        training._write_report = lambda run: (run / "report.html").write_text("-")
+
+
+TRAINING_ONLY = TrainingOnly()
 
 
 # === Processes ===
 
 
-def _command(arguments, errors, environment, training_only, limit, nobody):
+def _command(arguments, errors, environment, changes):
     """Runs the command line in a child, with stderr in a file."""
     os.environ |= environment
     for stream, path in ((sys.stdout, os.devnull), (sys.stderr, errors)):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(descriptor, stream.fileno())
-    if limit is not None:
-        # Writing past the limit fails as on a full disk, instead of killing.
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    if nobody:
-        # No folder is closed to root.
-        os.setuid(_NOBODY)
-    if training_only:
-        _leave_out_what_follows_training()
+    random.seed()
+    for change in changes:
+        change.prepare()
     from mvae_tf.cli import main
 
-    sys.exit(main(list(map(str, arguments))))
-
-
-def _leave_out_what_follows_training():
-    from mvae_tf.runs import training
-
-    training.evaluate = lambda *arguments, **options: {}
-    training._write_report = lambda output: (output / "report.html").write_text("-")
+    try:
+        # A full disk has no room for these lines.
+        with contextlib.redirect_stderr(io.StringIO()) as lines:
+            status = main(list(map(str, arguments)))
+    finally:
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        sys.stderr.write(lines.getvalue())
+    sys.exit(status)
 
 
 @dataclasses.dataclass
@@ -113,14 +218,11 @@ class Command:
         return [line for line in text.splitlines() if line.startswith("mvae-tf:")]
 
 
-def start(
-    folder, *arguments, environment=(), training_only=False, limit=None, nobody=False
-):
+def start(folder, *arguments, environment=(), changes=()):
     """A `Command`; its stderr goes into `folder`."""
     errors = folder / f"errors-{time.monotonic_ns()}"
     process = CONTEXT.Process(
-        target=_command,
-        args=(arguments, errors, dict(environment), training_only, limit, nobody),
+        target=_command, args=(arguments, errors, dict(environment), changes)
     )
     process.start()
     return Command(process, errors)
@@ -137,36 +239,7 @@ def refused(folder, *arguments, **options):
 
 def succeeds(folder, *arguments, **options):
     """Runs a command that must end with status 0."""
-    command = start(folder, *arguments, **options)
-    status = command.wait()
-    assert status == 0, f"status {status}: {command.lines}"
-
-
-def training(setting, run, resume=False):
-    """Starts the processes of a run of one setting; two for two workers."""
-    arguments = ["train", *MODEL, *SIZE, *SETTINGS[setting], "--output", run]
-    arguments += ["--resume"] if resume else []
-    if setting != "two workers":
-        return [start(run.parent, *arguments, training_only=True)]
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    cluster = {"worker": addresses}
-    configs = [
-        {"cluster": cluster, "task": {"type": "worker", "index": index}}
-        for index in range(2)
-    ]
-    return [
-        start(
-            run.parent,
-            *arguments,
-            training_only=True,
-            environment={"TF_CONFIG": json.dumps(config)},
-        )
-        for config in configs
-    ]
+    end([start(folder, *arguments, **options)])
 
 
 def end(commands):
@@ -176,12 +249,100 @@ def end(commands):
         assert status == 0, f"status {status}: {command.lines}"
 
 
+def training(setting, run, *changes):
+    """Starts the processes of a run of one setting; two for two workers.
+
+    The run is resumed where it exists. `changes` are for the first process.
+    """
+    arguments = ["train", *MODEL, *SIZE, *SETTINGS[setting], "--output", run]
+    if (run / "config.json").exists():
+        arguments.append("--resume")
+    if setting != "two workers":
+        return [start(run.parent, *arguments, changes=(TRAINING_ONLY, *changes))]
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    commands = []
+    for index in range(2):
+        task = {"type": "worker", "index": index}
+        config = json.dumps({"cluster": {"worker": addresses}, "task": task})
+        command = start(
+            run.parent,
+            *arguments,
+            environment={"TF_CONFIG": config},
+            changes=(TRAINING_ONLY, *([] if index else changes)),
+        )
+        commands.append(command)
+    return commands
+
+
+def kill_once(begin, seconds, number):
+    """Starts processes and kills one, by the clock or, every second time, in a write.
+
+    Args:
+        begin: function of changes for the first process, which starts all.
+        seconds: how long they take undisturbed.
+        number: which kill it is.
+
+    Returns:
+        Whether one of them was killed; else they have ended before, in success.
+    """
+    if number % 2:
+        commands = begin(Death.at_random())
+    else:
+        commands = begin()
+        commands[0].process.join(random.uniform(0.1, 1.0) * seconds)
+        if commands[0].process.is_alive():
+            random.choice(commands).process.kill()
+    statuses = [command.wait(90) for command in commands]
+    if -signal.SIGKILL not in statuses:
+        end(commands)
+        return False
+    for status, command in zip(statuses, commands, strict=True):
+        # The other worker says why it ends, unless it had not begun or was done.
+        assert status in (0, 2, -signal.SIGKILL), f"status {status}: {command.lines}"
+        assert status != 2 or "another worker" in command.lines[-1], command.lines
+    return True
+
+
+def kill_in_chains(begin, tries, check):
+    """Kills again and again what `begin` starts; yields for each kill, once checked.
+
+    Args:
+        begin: see `kill_once`; it is to continue what it finds.
+        tries: number of kills.
+        check: function that is called after the end of each chain.
+    """
+    begun = time.monotonic()
+    end(begin())
+    seconds = time.monotonic() - begun
+    check()
+    kills = chain = attempts = 0
+    while kills < tries:
+        attempts += 1
+        killed = kill_once(begin, seconds, attempts)
+        kills, chain = kills + killed, chain + killed
+        if not killed or chain == KILLS_OF_A_CHAIN or kills == tries:
+            end(begin())
+            check()
+            yield from range(chain)
+            chain = 0
+
+
 def state(run):
     """Weights, optimiser and history at the end of a run, as bytes."""
     newest = sorted((run / "checkpoints").glob("step-*.npz"))[-1]
     with np.load(newest) as file:
         arrays = {key: file[key].tobytes() for key in file}
     return arrays | {"history": (run / "history.csv").read_bytes()}
+
+
+def undisturbed(folder):
+    """State of an undisturbed plain run."""
+    end(training("plain", folder / "undisturbed"))
+    return state(folder / "undisturbed")
 
 
 # === The faults ===
@@ -200,35 +361,19 @@ def fault(name, quick=True):
 
 
 def kills(setting):
-    """Kills at random moments, inside the writing of checkpoints too."""
+    """Kills of a training, which must end with the bits of an undisturbed one."""
 
     def check(folder, tries):
-        begun = time.monotonic()
-        end(training(setting, folder / "undisturbed"))
-        seconds = time.monotonic() - begun
-        expected = state(folder / "undisturbed")
-        for number in range(tries):
-            run = folder / f"killed-{number}"
-            commands = training(setting, run)
-            if number % 2:
-                # As soon as a checkpoint, which is written under this name, is begun.
-                deadline = time.monotonic() + 300
-                while not list(run.glob("checkpoints/.tmp-*.npz")):
-                    if not any(c.process.is_alive() for c in commands):
-                        break
-                    assert time.monotonic() < deadline, "no checkpoint is written"
-            else:
-                time.sleep(random.uniform(0.1, 1.0) * seconds)
-            victim = random.choice(commands)
-            victim.process.kill()
-            for command in commands:
-                with contextlib.suppress(AssertionError):
-                    command.wait(60)
-            resume = (run / "config.json").exists()
-            end(training(setting, run, resume))
-            assert state(run) == expected, "another end than that of the undisturbed"
+        run, expected = folder / "run", []
+
+        def compare():
+            expected.append(state(run))
+            assert expected[-1] == expected[0], "another end than the undisturbed run"
+            assert not list(run.rglob(".tmp-*")), "a temporary file is left"
             shutil.rmtree(run)
-            yield
+
+        begin = functools.partial(training, setting, run)
+        yield from kill_in_chains(begin, tries, compare)
 
     return check
 
@@ -239,7 +384,7 @@ for _setting in SETTINGS:
 
 @contextlib.contextmanager
 def finished(folder):
-    """A small finished run, made once."""
+    """A copy of a small finished run, which is made once."""
     run = folder.parent / "finished" / "run"
     if not run.exists():
         run.parent.mkdir(exist_ok=True)
@@ -249,25 +394,20 @@ def finished(folder):
     shutil.rmtree(copy)
 
 
-def kills_of(*arguments, output=None):
-    """Kills a command at random moments; afterwards it must succeed."""
+def kills_of(*arguments):
+    """Kills of a command on a finished run; the same command must then succeed."""
 
     def check(folder, tries):
-        seconds = None
-        for _ in range(tries):
-            with finished(folder) as run:
-                filled = [str(a).format(run=run, folder=folder) for a in arguments]
-                if seconds is None:
-                    begun = time.monotonic()
-                    succeeds(folder, *filled)
-                    seconds = time.monotonic() - begun
-                command = start(folder, *filled)
-                time.sleep(random.uniform(0.0, 1.0) * seconds)
-                command.process.kill()
-                command.wait()
-                succeeds(folder, *filled)
+        with finished(folder) as run:
+            filled = [str(argument).format(run=run) for argument in arguments]
+
+            def begin(*changes):
+                return [start(folder, *filled, changes=changes)]
+
+            def compare():
                 assert not list(run.rglob(".tmp-*")), "a temporary file is left"
-                yield
+
+            yield from kill_in_chains(begin, tries, compare)
 
     return check
 
@@ -281,45 +421,41 @@ fault("kill, report", quick=False)(kills_of("report", "{run}"))
 
 @fault("kill, reproduce", quick=False)
 def kills_of_reproduce(folder, tries):
-    """Kills a figure with its training; the same command then makes the same figure."""
-    command = ["reproduce", "cp-vae-figure-4", "--scale", "smoke", "--output"]
-    run = Path("smoke", "runs", "cp-vae-k2-toy")
-    begun = time.monotonic()
-    succeeds(folder, *command, folder / "undisturbed")
-    seconds = time.monotonic() - begun
-    expected = state(folder / "undisturbed" / run)
-    for number in range(tries):
-        output = folder / f"killed-{number}"
-        killed = start(folder, *command, output)
-        time.sleep(random.uniform(0.1, 1.0) * seconds)
-        killed.process.kill()
-        killed.wait()
-        succeeds(folder, *command, output)
-        assert state(output / run) == expected, "another end than the undisturbed"
-        assert (output / "smoke" / "cp-vae-figure-4.png").is_file()
+    """Kills of a figure with its training; the same command makes the same figure."""
+    output, expected = folder / "results", []
+    smoke = output / "smoke"
+    arguments = ["reproduce", "cp-vae-figure-4", "--scale", "smoke", "--output", output]
+
+    def compare():
+        expected.append(state(smoke / "runs" / "cp-vae-k2-toy"))
+        assert expected[-1] == expected[0], "another end than the undisturbed run"
+        assert (smoke / "cp-vae-figure-4.png").is_file()
         shutil.rmtree(output)
-        yield
+
+    def begin(*changes):
+        return [start(folder, *arguments, changes=changes)]
+
+    yield from kill_in_chains(begin, tries, compare)
 
 
 @fault("signal, train")
 def signals(folder, tries):
     """SIGINT, SIGTERM and SIGHUP: one line, 128 + signal, and a run that goes on."""
-    end(training("plain", folder / "undisturbed"))
-    expected = state(folder / "undisturbed")
+    expected = undisturbed(folder)
     for number in range(tries):
         which = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)[number % 3]
         run = folder / f"run-{number}"
         (command,) = training("plain", run)
         while not list(run.glob("checkpoints/step-*.npz")):
             assert command.process.is_alive(), "ended before the signal"
-            time.sleep(0.001)
+            time.sleep(0.01)
         os.kill(command.process.pid, which)
         status = command.wait()
         if status != 0:  # It may have been done just before.
             assert status == 128 + which, f"status {status}"
             name = "Ctrl-C" if which == signal.SIGINT else which.name
             assert f"stopped by {name}; continue" in command.lines[-1]
-        end(training("plain", run, resume=True))
+        end(training("plain", run))
         assert state(run) == expected
         yield
 
@@ -327,23 +463,30 @@ def signals(folder, tries):
 @fault("two processes, one folder")
 def two_processes(folder, tries):
     """The second is refused, and the first ends as it would alone."""
-    end(training("plain", folder / "undisturbed"))
-    expected = state(folder / "undisturbed")
-    for number in range(tries):
-        run = folder / f"run-{number}"
+    expected = undisturbed(folder)
+    seconds = itertools.cycle(("train", "resume", "evaluate", "report", "audit"))
+    tried = 0
+    while tried < tries:
+        run = folder / f"run-{tried}"
         (first,) = training("plain", run)
-        while not (run / ".lock").exists():
+        while not (run / "config.json").exists():
             assert first.process.is_alive()
-            time.sleep(0.001)
-        time.sleep(0.2)
-        arguments = ["train", *MODEL, *SIZE, "--output", run]
-        if (run / "config.json").exists() and random.random() < 0.5:
-            arguments.append("--resume")
-        line = refused(folder, *arguments)
-        assert "in use by process" in line, line
+            time.sleep(0.01)
+        # As many as find the first one at work.
+        while first.process.is_alive() and tried < tries:
+            arguments = [next(seconds), run]
+            if arguments[0] in ("train", "resume"):
+                resume = ["--resume"] if arguments[0] == "resume" else []
+                arguments = ["train", *MODEL, *SIZE, *resume, "--output", run]
+            second = start(folder, *arguments)
+            status, lines = second.wait(), second.lines
+            if first.process.is_alive():
+                assert status == 2, f"{arguments[0]}: status {status}"
+                assert "in use by process" in lines[-1], lines
+                tried += 1
+                yield
         end([first])
         assert state(run) == expected
-        yield
 
 
 @fault("flipped bit, any file of a run")
@@ -360,6 +503,8 @@ def flipped_bits(folder, tries):
         for path in files:
             if path.suffix in (".png", ".html") or "tfevents" in path.name:
                 continue  # Pictures and logs, which nothing reads back.
+            if path.parent.name == "logs" or path.name == ".lock":
+                continue
             content = path.read_bytes()
             for _ in range(tries):
                 damaged = bytearray(content)
@@ -392,47 +537,52 @@ def _restores(run, model):
     assert Checkpoints(run / "checkpoints", model).restore()[0] > 0
 
 
-@fault("disk full, train")
+@fault("disk full at every write of a run")
 def disk_full(folder, tries):
     """One line; what is written verifies; with room again the run ends the same."""
-    end(training("plain", folder / "undisturbed"))
-    expected = state(folder / "undisturbed")
-    largest = max(path.stat().st_size for path in folder.rglob("*.npz"))
-    for number in range(tries):
-        run = folder / f"run-{number}"
-        limit = random.randrange(int(1.2 * largest))
-        arguments = ["train", *MODEL, *SIZE, "--output", run]
-        command = start(folder, *arguments, training_only=True, limit=limit)
+    expected = undisturbed(folder)
+    file = tried = 0
+    while tried < tries:
+        file += 1
+        run = folder / f"run-{tried}"
+        disk = FullDisk(file, random.choice((0, random.randrange(3000))))
+        (command,) = training("plain", run, disk)
         status = command.wait()
         errors = [line for line in command.lines if "error" in line]
-        assert status in (0, 2), f"status {status}"
-        assert len(errors) == (status == 2), errors
-        resume = (run / "config.json").exists()
-        end(training("plain", run, resume))
-        assert state(run) == expected
+        assert (status, len(errors)) in ((0, 0), (2, 1)), f"status {status}, {errors}"
+        if status == 0:
+            file = 0  # There was no such file: from the first one again.
+            continue
+        end(training("plain", run))
+        assert state(run) == expected, f"file {file}: another end"
+        tried += 1
         yield
 
 
 @fault("outputs that are no plain folder")
 def outputs(folder, tries):
-    """Unicode, a link, a file in the place of the folder, a folder without rights."""
-    for number in range(tries):
-        odd = folder / f"Läufe {number} – ünï🙂"
-        succeeds(folder, "train", *MODEL, *SIZE, "--output", odd, training_only=True)
+    """Odd names, a link, a file in the place of the folder, a folder without rights."""
+    odd = ["Läufe – ünï🙂", "a b'c\"d", "-x", "%d{}$HOME", "ファイル", "x" * 200, "~"]
+    train = ["train", *MODEL, *SIZE, "--output"]
+    for number in range(max(1, tries // 4)):
+        (folder / f"{number}").mkdir()
+        end(training("plain", folder / f"{number}" / odd[number % len(odd)]))
+        yield
         real, link = folder / f"real-{number}", folder / f"link-{number}"
         real.mkdir()
         link.symlink_to(real)
-        succeeds(folder, "train", *MODEL, *SIZE, "--output", link, training_only=True)
+        end(training("plain", link))
         assert (real / "model.keras").is_file()
+        yield
         file = folder / f"file-{number}"
         file.write_text("mine")
-        refused(folder, "train", *MODEL, *SIZE, "--output", file)
-        refused(folder, "train", *MODEL, *SIZE, "--output", file / "run")
+        refused(folder, *train, file)
+        refused(folder, *train, file / "run")
         assert file.read_text() == "mine"
+        yield
         closed = folder / f"closed-{number}"
         closed.mkdir(mode=0o555)
-        arguments = ["train", *MODEL, *SIZE, "--output", closed / "run"]
-        refused(folder, *arguments, nobody=not os.getuid())
+        refused(folder, *train, closed / "run", changes=(Nobody(),))
         assert not list(closed.iterdir())
         yield
 
@@ -499,7 +649,7 @@ def hostile_images(folder, tries):
             path.write_bytes(texts.get(kind, bytes(content)))
         run = folder / f"run-{number}"
         arguments = ["train", *MODEL, "--epochs", 1, "--data", f"folder:{images}"]
-        command = start(folder, *arguments, "--output", run, training_only=True)
+        command = start(folder, *arguments, "--output", run, changes=(TRAINING_ONLY,))
         status, errors = command.wait(), [x for x in command.lines if "error" in x]
         assert (status, len(errors)) in ((0, 0), (2, 1)), f"{kind}: {status}, {errors}"
         assert status == 0 or path.name in errors[0], f"{kind}: {errors[0]}"
@@ -509,44 +659,64 @@ def hostile_images(folder, tries):
 @fault("hostile settings")
 def hostile_settings(folder, tries):
     """Values of other types in `config.json`, and settings that make no sense."""
-    values = [None, 1, -1, 1e400, "x", [], {}, [[]], True, "\ud800", 10**30]
     with finished(folder) as run:
-        path = run / "config.json"
-        good = json.loads(path.read_text())
-        for _ in range(tries):
-            changed = json.loads(json.dumps(good))
-            groups = [changed, changed["data"], changed["training"]]
-            group = random.choice([*groups, changed["arguments"]])
-            key, value = random.choice(list(group)), random.choice(values)
-            group[key] = value
-            path.write_text(json.dumps(changed))
-            # The checksum is of no help against who writes both.
-            (run / "checksums.sha256").unlink(missing_ok=True)
-            command = start(folder, "train", "--resume", "--output", run)
-            status = command.wait()
-            assert status in (0, 2), f"status {status} for {key} = {value!r}"
-            assert status == 0 or command.lines, f"no line for {key} = {value!r}"
+        record = folder / "record.json"
+        process = CONTEXT.Process(
+            target=_resume_with_changes, args=(run, 4 * tries, record)
+        )
+        process.start()
+        Command(process, folder / "errors").wait(1800)
+        for change, status, text in json.loads(record.read_text()):
+            said = f"{change}: status {status}, {text}"
+            assert status in (0, 2), said
+            assert "Traceback" not in text, said
+            assert status == 0 or text.count("mvae-tf: error: ") == 1, said
             yield
-        for setting in ("batch_size=" + "9" * 30, "learning_rate=NaN", "seed=x"):
-            arguments = [*MODEL, "--set", setting, "--output", folder / "never"]
-            refused(folder, "train", *arguments)
-            yield
+    for setting in ("batch_size=" + "9" * 30, "learning_rate=NaN", "seed=x"):
+        arguments = [*MODEL, "--set", setting, "--output", folder / "never"]
+        refused(folder, "train", *arguments)
+        yield
+
+
+def _resume_with_changes(run, number, record):
+    """Resumes the run with one value changed, `number` times, all in this process."""
+    from mvae_tf.cli import main
+
+    values = [None, 1, -1, 1e400, "x", [], {}, [[]], True, "\ud800", 10**30, 10**8, 0.5]
+    path = run / "config.json"
+    good, found = path.read_text(), []
+    # The checksum is of no help against who writes both.
+    (run / "checksums.sha256").unlink()
+    for _ in range(number):
+        changed = json.loads(good)
+        groups = [changed, changed["data"], changed["training"], changed["arguments"]]
+        group = random.choice(groups)
+        key, value = random.choice(list(group)), random.choice(values)
+        group[key] = value
+        path.write_text(json.dumps(changed))
+        with (
+            contextlib.redirect_stderr(io.StringIO()) as errors,
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            status = main(["train", "--resume", "--output", str(run)])
+        found.append((f"{key} = {value!r}", status, errors.getvalue()))
+    record.write_text(json.dumps(found))
 
 
 @fault("diverged run")
 def diverged(folder, tries):
     """It says so, and later commands work on its folder and say so."""
-    for number in range(max(1, tries // 5)):
+    for number, rate in zip(range(tries), ("1e10", "1e30", "1e4"), strict=False):
         run = folder / f"run-{number}"
-        arguments = [*MODEL, *SIZE, "--set", "learning_rate=1e10", "--output", run]
-        line = refused(folder, "train", *arguments)
-        assert "diverged" in line, line
-        for command in ("report", "evaluate", "audit"):
-            checked = start(folder, command, run)
+        arguments = [*MODEL, *SIZE, "--set", f"learning_rate={rate}", "--output", run]
+        refused(folder, "train", *arguments)
+        for command in (["report"], ["evaluate"], ["audit"], ["show"]):
+            checked = start(folder, *command, run)
             status = checked.wait()
             assert status in (0, 2), f"{command}: status {status}"
-            assert "diverged" in " ".join(checked.lines), f"{command} does not say so"
-        yield
+            said = " ".join(checked.lines)
+            assert "diverged" in said, f"{command} of a rate of {rate}: {said}"
+            yield
 
 
 # === Memory ===
@@ -611,9 +781,50 @@ def print_memory():
     return bounded
 
 
+def install(folder):
+    """Installs the package of this repository; returns the interpreter that has it."""
+    print("Installing the package into a new environment (some minutes)", flush=True)
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / "bin" / "python"
+    # A copy, because the build would leave its own files.
+    root = Path(__file__).parent.parent
+    source = shutil.copytree(
+        root, folder / "source", ignore=shutil.ignore_patterns(".*", "runs", "build")
+    )
+    command = [python, "-m", "pip", "install", "--quiet", source]
+    subprocess.run(command, check=True)
+    return python
+
+
+def check_with(python):
+    """Runs this script, with its arguments, by the interpreter; returns its status."""
+    without = {key: v for key, v in os.environ.items() if key != "PYTHONPATH"}
+    command = [python, __file__, *sys.argv[1:], "--python", python]
+    return subprocess.run(command, env=without, check=False).returncode
+
+
+def run_check(check, tries):
+    """Number of tries that went well, and what was wrong with the next one, or ""."""
+    done = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        # Open to the process that runs as nobody.
+        Path(temporary).chmod(0o755)
+        folder = Path(temporary, "fault")
+        folder.mkdir()
+        try:
+            for _ in check(folder, tries):
+                done += 1
+        except Exception as error:
+            line = traceback.extract_tb(error.__traceback__)[-1].lineno
+            text = " ".join(str(error).split()) or type(error).__name__
+            return done, f"FAILS (line {line}): {text[:300]}"
+    return done, ""
+
+
 def main():
     """Prints one line for each fault; the exit status is 1 if any did harm."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--python", help="interpreter that finds the mvae_tf to check")
     parser.add_argument("--tries", type=int, default=25, help="of each (default 25)")
     parser.add_argument(
         "--quick", action="store_true", help="leave out what takes long"
@@ -624,29 +835,29 @@ def main():
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--seed", type=int, default=None, help="of the random moments")
     options = parser.parse_args()
+    if options.python is None:
+        with tempfile.TemporaryDirectory() as folder:
+            sys.exit(check_with(install(Path(folder))))
+    if Path(options.python).absolute() != Path(sys.executable):
+        command = [options.python, __file__, *sys.argv[1:]]
+        sys.exit(subprocess.run(command, check=False).returncode)
     random.seed(options.seed)
     if options.memory:
         sys.exit(int(not print_memory()))
+    import mvae_tf
+
+    print(f"mvae_tf {mvae_tf.__version__} in {Path(mvae_tf.__file__).parent}")
     failed = False
-    print(f"{'fault':34} tries  result")
+    print(f"{'fault':38} tries  seconds  result")
     for name, quick, check in FAULTS:
         wanted = not options.only or any(word in name for word in options.only)
         if not wanted or (options.quick and not quick):
             continue
-        tries, result = 0, "holds"
-        with tempfile.TemporaryDirectory() as temporary:
-            # Open to the process that runs as nobody.
-            Path(temporary).chmod(0o755)
-            folder = Path(temporary, "fault")
-            folder.mkdir()
-            try:
-                for _ in check(folder, options.tries):
-                    tries += 1
-            except Exception as error:
-                line = traceback.extract_tb(error.__traceback__)[-1].lineno
-                text = " ".join(str(error).split()) or type(error).__name__
-                result, failed = f"FAILS (line {line}): {text[:300]}", True
-        print(f"{name:34} {tries:5}  {result}", flush=True)
+        begun = time.monotonic()
+        done, wrong = run_check(check, options.tries)
+        failed = failed or bool(wrong)
+        seconds = time.monotonic() - begun
+        print(f"{name:38} {done:5} {seconds:8.0f}  {wrong or 'holds'}", flush=True)
     sys.exit(int(failed))
 
 

@@ -1,14 +1,16 @@
 """The commands that need TensorFlow: each takes the parsed options and does its job."""
 
 import argparse
+import contextlib
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +183,19 @@ _MAIN = (
 )
 
 
+def _writing_to_run(command: Callable) -> Callable:
+    """The command, which is refused while another process writes into its run."""
+
+    @functools.wraps(command)
+    def alone(options: argparse.Namespace) -> None:
+        exists = (options.run / "config.json").is_file()
+        with storage.in_use(options.run) if exists else contextlib.nullcontext():
+            command(options)
+
+    return alone
+
+
+@_writing_to_run
 def evaluate(options: argparse.Namespace) -> None:
     """Measures a run on its test images."""
     config, splits, model = _open(options)
@@ -236,6 +251,7 @@ def _print_checks(checks: dict[str, Any]) -> None:
         )
 
 
+@_writing_to_run
 def audit(options: argparse.Namespace) -> None:
     """Checks that the numbers of a run keep the order of valid bounds."""
     config, splits, model = _open(options)
@@ -332,11 +348,10 @@ def _sampler(options: argparse.Namespace, model: BaseVAE) -> samplers.Sampler | 
     return sampler
 
 
+@_writing_to_run
 def report(options: argparse.Namespace) -> None:
     """Figures and the report of a run."""
-    config = read_config(options.run)
-    _check_imports(config, options, "report", options.run)
-    _warn_if_diverged(options.run, config)
+    _read_config(options)
     # Matplotlib takes a while to import.
     from mvae_tf.runs.report import write_report
 
@@ -400,27 +415,33 @@ def _sources(
 
 def _open(options: argparse.Namespace) -> tuple[RunConfig, Splits, BaseVAE]:
     """Configuration, data and model of a run."""
-    config = read_config(options.run)
-    model = _load(options)
+    config = _read_config(options)
+    model: Any = mvae_tf.load(options.run)
     return config, training.load_data(config), model
 
 
 def _load(options: argparse.Namespace) -> BaseVAE:
     """Model of a run, or of a `.keras` file."""
     if (options.run / "config.json").is_file():
-        command = options.parser.prog.split()[-1]
-        config = read_config(options.run)
-        _check_imports(config, options, command, options.run)
-        _warn_if_diverged(options.run, config)
+        _read_config(options)
     model: Any = mvae_tf.load(options.run)
     return model
+
+
+def _read_config(options: argparse.Namespace) -> RunConfig:
+    """Configuration of a run whose model can be loaded; says so if it diverged."""
+    config = read_config(options.run)
+    command = options.parser.prog.split()[-1]
+    _check_imports(config, options, command, options.run)
+    _warn_if_diverged(options.run, config)
+    return config
 
 
 def _warn_if_diverged(run: Path, config: RunConfig) -> None:
     """Says so on stderr, in one line."""
     shape = config.arguments.get("input_shape", ())
     if diverged := training.divergence(training.read_history(run), shape):
-        storage.warn(f"the run in {run} diverged: {diverged}")
+        storage.warn(f"{run}: {diverged}")
 
 
 def _check_imports(

@@ -1,7 +1,6 @@
 """`mvae-tf list` and `mvae-tf show`, which answer without importing TensorFlow."""
 
 import argparse
-import csv
 import dataclasses
 import json
 import shlex
@@ -16,6 +15,7 @@ from mvae_tf.cli import catalogue
 from mvae_tf.cli.parser import KINDS
 from mvae_tf.config import RunConfig, Training, flat, read_config
 from mvae_tf.parts.part import choice
+from mvae_tf.runs.history import divergence, read_history
 
 __all__ = ["differences", "list_names", "reported", "show"]
 
@@ -171,13 +171,11 @@ def _show_run(folder: Path) -> None:
 
 
 def _state(folder: Path, config: RunConfig) -> str:
-    path = folder / "history.csv"
-    epochs = 0
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as file:
-            epochs = sum(1 for _ in csv.DictReader(file))
+    history = read_history(folder)
     finished = "" if (folder / "model.keras").is_file() else "not "
-    return f"{finished}finished, {epochs} of {config.training.epochs} epochs"
+    if diverged := divergence(history, config.arguments.get("input_shape", ())):
+        storage.warn(f"{folder}: {diverged}")
+    return f"{finished}finished, {len(history)} of {config.training.epochs} epochs"
 
 
 def _print_numbers(folder: Path, config: RunConfig) -> None:

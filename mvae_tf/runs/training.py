@@ -13,11 +13,9 @@ A run folder holds:
 """
 
 import contextlib
-import csv
 import dataclasses
 import importlib.metadata
 import inspect
-import io
 import math
 import tempfile
 from collections.abc import Sequence
@@ -32,6 +30,12 @@ from mvae_tf.evaluation import evaluate
 from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
 from mvae_tf.runs.checkpoints import Checkpoints, load
 from mvae_tf.runs.console import Console
+from mvae_tf.runs.history import (
+    divergence,
+    early_stopping,
+    read_history,
+    write_history,
+)
 from mvae_tf.runs.interruption import Signals
 from mvae_tf.runs.warm_start import start_from
 from mvae_tf.runs.workers import (
@@ -59,8 +63,6 @@ __all__ = [
 
 _SHOWN = 256
 _LOOKED_AT_BATCHES = 10
-# Nats of loss for each value of an image, above which a run counts as diverged.
-_DIVERGED = 1e6
 
 
 def train(
@@ -103,8 +105,8 @@ def train(
         ConnectionError: another worker has ended.
         OSError: the folder cannot be written, or another process is training in it.
         ValueError: arguments that do not fit the model, the data or the run.
-        FloatingPointError: too many steps in a row had to be skipped, or the run
-            diverged (see `divergence`); in the latter case its folder is complete.
+        FloatingPointError: the run diverged (see `divergence`), or too many steps in a
+            row had to be skipped, which counts as this; its folder is complete.
         Interrupted: SIGINT, SIGTERM or SIGHUP came (see `mvae_tf.runs.interruption`),
             after a checkpoint of the last step.
     """
@@ -186,7 +188,10 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
             signals,
             state=(step, history, state),
         )
-        _fit(model, config, splits, output, progress, console)
+        try:
+            _fit(model, config, splits, output, progress, console)
+        except FloatingPointError as error:
+            progress.end_as_diverged(error)
         best_epoch, _ = early_stopping(history, config.training, model.input_shape)
     if not worker.is_chief:
         return model
@@ -209,88 +214,7 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
     return model
 
 
-def early_stopping(history, settings, input_shape=()):
-    """Best epoch so far, and whether training should stop.
-
-    The rule of the VampPrior experiments, as a function of the history alone, so that a
-    resumed run stops where an undisturbed one does. A run that has diverged stops, too.
-
-    Args:
-        history: rows of `history.csv`.
-        settings: `mvae_tf.config.Training`, whose `patience` and `warmup_epochs` count.
-        input_shape: shape of an image, for `divergence`.
-
-    Returns:
-        `(best_epoch, stopped)`: the epoch, counted from 1, of the lowest validation
-        loss, 0 before the first, without `patience`, and while none was a number; and
-        whether more than `patience` epochs after the warm-up have passed since.
-    """
-    diverged = bool(divergence(history, input_shape))
-    if not settings.patience or not history:
-        return 0, diverged
-    losses = [row["val_loss"] for row in history]
-    losses = [math.inf if math.isnan(loss) else loss for loss in losses]
-    best = min(range(len(losses)), key=losses.__getitem__)
-    waited = len(losses) - max(best + 1, settings.warmup_epochs - 1)
-    found = best + 1 if losses[best] < math.inf else 0
-    return found, diverged or waited > settings.patience
-
-
-def divergence(history, input_shape):
-    """What to say of a run that has diverged; an empty text for one that has not.
-
-    A run has diverged when the training loss of an epoch is not finite, or above 10^6
-    nats for each value of an image, which no likelihood of this library gives to images
-    in its range. The rule looks at the history alone, as `early_stopping` does.
-
-    Args:
-        history: rows of `history.csv`.
-        input_shape: shape of an image.
-
-    Returns:
-        One line that names the first such epoch, or "".
-    """
-    limit = _DIVERGED * math.prod(input_shape)
-    for row in history:
-        loss = row.get("loss", 0.0)
-        if not abs(loss) <= limit:
-            return (
-                f"the run diverged in epoch {row['epoch']:g}: its loss is {loss:.3g} "
-                f"nats per image, which is beyond {limit:.1g}; a lower learning_rate "
-                "may help"
-            )
-    return ""
-
-
 # === The folder ===
-
-
-def read_history(folder):
-    """Rows of `history.csv`, a list of dicts, one per epoch.
-
-    It is empty for a run that has not finished an epoch.
-
-    Raises:
-        FileNotFoundError: the file is missing, though the run has trained.
-        mvae_tf.storage.DamagedFile: the file is damaged.
-    """
-    path = Path(folder) / "history.csv"
-    if not path.is_file():
-        if (path.parent / "model.keras").is_file():
-            raise FileNotFoundError(
-                f"expected {path} beside the model of the run, found none: `train "
-                "--resume` writes it again from the checkpoints"
-            )
-        return []
-    storage.verify(path)
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [
-                {key: float(value) for key, value in row.items()}
-                for row in csv.DictReader(file, strict=True)
-            ]
-    except (TypeError, ValueError, csv.Error) as error:
-        raise storage.DamagedFile(f"{path} is no table of numbers: {error}") from error
 
 
 def load_data(config):
@@ -390,19 +314,6 @@ def _finished(output, step):
     except (storage.DamagedFile, FileNotFoundError):
         return False
     return evaluated == step and (output / "report.html").exists()
-
-
-def write_history(output, history):
-    """Writes rows, one per epoch, as `history.csv`; without rows, removes the file."""
-    path = output / "history.csv"
-    if not history:
-        storage.remove(path)
-        return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    storage.write_text(path, text.getvalue())
 
 
 def _write_report(output):
@@ -550,6 +461,20 @@ class _Progress(keras.callbacks.Callback):
             self._warn(self.history[-1])
         if not math.isfinite(row.get("val_loss", 0.0)):
             storage.warn(f"the validation loss of epoch {epoch + 1} is not finite")
+        self.signals.raise_received()
+        self.signals.wait = False
+
+    def end_as_diverged(self, error):
+        """Ends the epoch in which too many steps were skipped: it has no loss."""
+        storage.warn(str(error))
+        terms = self.history[-1] if self.history else {"loss": math.nan}
+        row = {"epoch": len(self.history) + 1}
+        self.history.append(dict.fromkeys(["epoch", *terms], math.nan) | row)
+        self.checkpoints.save(
+            int(self.model.step.numpy()), self.history, inside_epoch=False
+        )
+        if self.checkpoints.worker.is_chief:
+            write_history(self.output, self.history)
         self.signals.raise_received()
         self.signals.wait = False
 

@@ -555,3 +555,11 @@ def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, capsys):
     file.write_text("import mvae_tf\nraise RuntimeError('on purpose')\n")
     command = ["train", "--model=vae", f"--import={file}", f"--output={tmp_path}/run"]
     assert f"{file}: RuntimeError: on purpose" in fails(command, capsys)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "audit", "report"])
+def test_one_process_at_a_time_writes_into_a_run(tmp_path, capsys, command):
+    (tmp_path / "config.json").write_text("{}")
+    with storage.in_use(tmp_path):
+        assert cli.main([command, str(tmp_path)]) == 2
+    assert "is in use by process" in capsys.readouterr().err

@@ -184,7 +184,11 @@ def test_numbers_that_fail_the_audit_are_marked(tmp_path):
 
 @pytest.mark.parametrize(
     ("loss", "said"),
-    [("nan", "loss is nan"), ("7.2e24", "loss is 7.2e+24"), ("inf", "loss is inf")],
+    [
+        ("nan", "loss is not finite"),
+        ("7.2e24", "loss is 7.2e+24"),
+        ("inf", "loss is not finite"),
+    ],
 )
 def test_a_diverged_run_says_so(tmp_path, loss, said):
     check = {"value": None, "limit": -1.0, "slack": None, "failures": 0}

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import mvae_tf
 from mvae_tf import storage
+from mvae_tf.cli import main
 from mvae_tf.config import RunConfig, Training
 from mvae_tf.runs import checkpoints as checkpoints_module
 from mvae_tf.runs import training
@@ -281,6 +282,26 @@ def test_a_diverged_run_says_so_and_stops(tmp_path, capsys):
     assert (tmp_path / "report.html").exists()
     with pytest.raises(FloatingPointError, match="the run diverged in epoch 1"):
         training.train(config, tmp_path, resume=True, verbose=0)
+
+
+@pytest.mark.filterwarnings("ignore:Figure")
+def test_a_run_whose_steps_are_all_skipped_is_complete(tmp_path, capsys):
+    settings = Training(epochs=3, batch_size=4, learning_rate=1e38, patience=1)
+    config = dataclasses.replace(SINGLE, training=settings)
+    run = tmp_path / "run"
+    for resume in (False, True):
+        with pytest.raises(FloatingPointError, match="diverged in epoch 1: its loss"):
+            training.train(config, run, resume=resume, verbose=0)
+    assert "Skipped 10 steps in a row" in capsys.readouterr().err
+    (row,) = training.read_history(run)
+    assert row["epoch"] == 1
+    assert np.isnan(row["loss"])
+    for command in (["report"], ["evaluate"], ["audit"], ["show"]):
+        assert main([*command, str(run)]) in (0, 2)
+        assert "diverged in epoch 1" in capsys.readouterr().err
+    served = ["export", str(run), "--to", str(tmp_path / "served")]
+    assert main(served) in (0, 2)
+    assert "diverged in epoch 1" in capsys.readouterr().err
 
 
 def test_resume_needs_a_run(tmp_path):
