@@ -157,10 +157,12 @@ def _greedy(kl: tf.Tensor, weights_q: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
     kl = tf.gather(kl, order, axis=batch_dims, batch_dims=batch_dims)
     weights_q = tf.gather(weights_q, order, axis=batch_dims, batch_dims=batch_dims)
     infinity = tf.constant(math.inf, kl.dtype)
-    taken = tf.zeros_like(kl[..., 0, :, :], tf.bool)
-    total = tf.zeros_like(kl[..., 0, :, 0])
-    for m in range(kl.shape[-3]):
-        cost, chosen = _least(tf.where(taken, infinity, kl[..., m, :, :] - log_p))
+    # Unlike slices, whose gradients are as large as all of them together.
+    of_components = tf.unstack(kl, axis=-3)
+    taken = tf.zeros_like(of_components[0], tf.bool)
+    total = tf.zeros_like(of_components[0][..., 0])
+    for m, of_component in enumerate(of_components):
+        cost, chosen = _least(tf.where(taken, infinity, of_component - log_p))
         taken = tf.logical_or(taken, chosen)
         weight = weights_q[..., m, None]
         total += weight * (_log(weight) + cost)

@@ -118,11 +118,13 @@ class ComponentLinear(ComponentNetwork):
         return self.activate(tf.matmul(tf.cast(x, self.compute_dtype), kernel) + bias)
 
     def activate(self, outputs):
+        """The layer's output from those of its affine maps, side by side."""
+        return self.combine(*tf.split(outputs, 2 if self.gated else 1, axis=-1))
+
+    @staticmethod
+    def combine(values, gates=None):
         """The layer's output from those of its affine maps."""
-        if not self.gated:
-            return outputs
-        values, gates = tf.split(outputs, 2, axis=-1)
-        return values * tf.sigmoid(gates)
+        return values if gates is None else values * tf.sigmoid(gates)
 
     def copy_components(self, source, kept):
         self.kernel.assign(tf.gather(source.kernel, kept))
@@ -148,7 +150,12 @@ class CategoryLinear(ComponentLinear):
         if c is not None:
             own = tf.matmul(tf.cast(c, self.compute_dtype), of_categories)
             own = own[:, tf.newaxis]
-        return self.activate(shared[:, tf.newaxis] + own)
+        # Split before the sum, for splitting `[B, K, O]` would copy it.
+        maps = 2 if self.gated else 1
+        of_image = tf.split(shared[:, tf.newaxis], maps, axis=-1)
+        of_category = tf.split(own, maps, axis=-1)
+        sums = (a + b for a, b in zip(of_image, of_category, strict=True))
+        return self.combine(*sums)
 
 
 class GatedStack(DenseStack):
