@@ -48,8 +48,10 @@ __all__ = [
 MANIFEST = "checksums.sha256"
 
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)\n")
-_TEMPORARY = re.compile(r"\.tmp-(\d{1,9})-.+")
+_TEMPORARY = re.compile(r"\.tmp-\d{1,9}-.+")
 _LOCK = ".lock"
+# Where in a run folder the one process writes that may.
+_PARTS = ("", "checkpoints", "figures")
 # Archives of models and checkpoints are hardly compressed.
 _EXPANSION = 20
 
@@ -216,8 +218,9 @@ def warn(message: str) -> None:
 def in_use(folder: StrPath) -> Iterator[None]:
     """Context of the one process that may write into a run folder.
 
-    The lock is the operating system's, on a file `.lock` in the folder, and ends with
-    the process, however it ends. Where a file system has no locks, there is none.
+    What killed processes left half written there is removed. The lock is the operating
+    system's, on a file `.lock` in the folder, and ends with the process, however it
+    ends. Where a file system has no locks, there is none.
 
     Args:
         folder: Folder that exists.
@@ -241,6 +244,8 @@ def in_use(folder: StrPath) -> Iterator[None]:
         os.write(
             descriptor, f"process {os.getpid()} of {socket.gethostname()}".encode()
         )
+        for name in _PARTS:
+            clean_temporaries(Path(folder) / name)
         yield
     finally:
         os.close(descriptor)
@@ -257,10 +262,13 @@ def remove(path: StrPath) -> None:
 
 
 def clean_temporaries(folder: StrPath) -> None:
-    """Removal of the temporary files that killed processes left in `folder`."""
+    """Removal of the temporary files that killed processes left in `folder`.
+
+    Nobody else may be writing there (see `in_use`). Whether the process that a name
+    tells is running is not asked: its number may be that of another one by now.
+    """
     for path in Path(folder).glob(".tmp-*"):
-        match = _TEMPORARY.fullmatch(path.name)
-        if match and not is_running(int(match[1])) and path.is_file():
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 
@@ -360,4 +368,8 @@ def is_running(process_id: int) -> bool:
         return False
     except PermissionError:
         pass  # It runs, under another user.
+    # On Linux the number may be that of a thread of some other process.
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{process_id}/status").read_text(errors="replace")
+        return f"\nTgid:\t{process_id}\n" in status
     return True

@@ -369,7 +369,8 @@ def kills(setting):
         def compare():
             expected.append(state(run))
             assert expected[-1] == expected[0], "another end than the undisturbed run"
-            assert not list(run.rglob(".tmp-*")), "a temporary file is left"
+            left = list(run.rglob(".tmp-*"))
+            assert not left, f"a temporary file is left: {left[0].name}"
             shutil.rmtree(run)
 
         begin = functools.partial(training, setting, run)
@@ -405,7 +406,8 @@ def kills_of(*arguments):
                 return [start(folder, *filled, changes=changes)]
 
             def compare():
-                assert not list(run.rglob(".tmp-*")), "a temporary file is left"
+                left = list(run.rglob(".tmp-*"))
+                assert not left, f"a temporary file is left: {left[0].name}"
 
             yield from kill_in_chains(begin, tries, compare)
 

@@ -88,10 +88,12 @@ def free_ports(number):
 
 
 def run_child(kind, names, folder):
-    """Trains in this process, and writes the weights of each model."""
-    runs = one_worker(names) if kind == "worker" else devices_of_one_process(names)
+    """Trains in this process, and writes the weights of each model, once."""
+    runs = devices_of_one_process(names) if kind == "devices" else one_worker(names)
     for name, label, weights, seconds in runs:
-        np.savez(Path(folder) / f"{name}-{label}.npz", *weights, seconds=seconds)
+        # All workers have the same weights.
+        if kind in ("devices", "worker-0"):
+            np.savez(Path(folder) / f"{name}-{label}.npz", *weights, seconds=seconds)
 
 
 def main():
@@ -116,10 +118,9 @@ def main():
             raise SystemExit("The training on several devices failed.")
         workers = []
         for index in range(options.workers):
-            # Workers write the same weights, each into a folder of its own machine.
             task = {"type": "worker", "index": index}
             config = json.dumps({"cluster": cluster, "task": task})
-            workers.append(child("worker", TF_CONFIG=config))
+            workers.append(child(f"worker-{index}", TF_CONFIG=config))
         try:
             if any([worker.wait() for worker in workers]):
                 raise SystemExit("The training by several workers failed.")

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -178,11 +179,24 @@ with storage.write(sys.argv[1]) as temporary:
     assert names(stored.parent) == [storage.MANIFEST, "model.keras"]
 
 
-def test_temporaries_of_running_processes_are_kept(tmp_path):
-    with storage.write(tmp_path / "a.txt") as temporary:
-        temporary.write_text("x")
-        storage.clean_temporaries(tmp_path)
-    assert (tmp_path / "a.txt").read_text() == "x"
+def test_a_temporary_goes_though_its_number_is_that_of_another_process(tmp_path):
+    (tmp_path / f".tmp-{os.getppid()}-a.txt").write_text("x")
+    (tmp_path / ".tmp-mine.txt").write_text("x")
+    storage.clean_temporaries(tmp_path)
+    assert names(tmp_path) == [".tmp-mine.txt"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no such numbers")
+def test_a_thread_is_no_running_process():
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        assert not storage.is_running(thread.native_id)
+        assert storage.is_running(os.getpid())
+    finally:
+        ended.set()
+        thread.join()
 
 
 # === Failing disks ===

@@ -300,8 +300,6 @@ def _opened(output, resume, worker):
         if worker.is_chief:
             with tempfile.TemporaryFile(dir=output) as file:
                 file.write(bytes(2**16))
-            for folder in (output, output / "checkpoints"):
-                storage.clean_temporaries(folder)
         yield stored
 
 

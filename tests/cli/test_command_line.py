@@ -560,6 +560,12 @@ def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, capsys):
 @pytest.mark.parametrize("command", ["evaluate", "audit", "report"])
 def test_one_process_at_a_time_writes_into_a_run(tmp_path, capsys, command):
     (tmp_path / "config.json").write_text("{}")
+    left = tmp_path / "figures" / f".tmp-{os.getppid()}-curves.png"
+    left.parent.mkdir()
     with storage.in_use(tmp_path):
+        left.write_text("half")
         assert cli.main([command, str(tmp_path)]) == 2
     assert "is in use by process" in capsys.readouterr().err
+    assert left.exists()
+    assert cli.main([command, str(tmp_path)]) == 2
+    assert not left.exists()
