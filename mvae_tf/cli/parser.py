@@ -6,6 +6,7 @@ imported when the options have been understood.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import textwrap
@@ -181,10 +182,13 @@ def _add_train(subparsers: Any) -> None:
         help="the images to train on, see `mvae-tf list datasets` (default: those of "
         "the preset; for --model, the 8 x 8 digits of scikit-learn)",
     )
-    _add_number(parser, "--epochs", help="passes over the training images")
-    _add_number(parser, "--batch-size", help="images per step")
+    _add_number(parser, "--epochs", least=1, help="passes over the training images")
+    _add_number(parser, "--batch-size", least=1, help="images per step")
     _add_number(
-        parser, "--limit", help="use only the first N images of each part of the data"
+        parser,
+        "--limit",
+        least=1,
+        help="use only the first N images of each part of the data",
     )
     _add_number(
         parser,
@@ -226,6 +230,7 @@ def _add_train(subparsers: Any) -> None:
     _add_number(
         parser,
         "--devices",
+        least=1,
         help="number of GPUs, or of logical CPUs where there is no GPU (default 1)",
     )
     _add_import(parser)
@@ -262,6 +267,7 @@ def _add_evaluate(subparsers: Any) -> None:
     _add_number(
         parser,
         "--num-samples",
+        least=1,
         default=100,
         help="importance samples per image (default 100)",
     )
@@ -278,12 +284,14 @@ def _add_audit(subparsers: Any) -> None:
     _add_number(
         parser,
         "--num-images",
+        least=1,
         default=100,
         help="number of test images, from the first on (default 100)",
     )
     _add_number(
         parser,
         "--num-samples",
+        least=1,
         default=1000,
         help="draws of the latents of each image (default 1000)",
     )
@@ -302,7 +310,7 @@ def _add_generate(subparsers: Any) -> None:
                 --to better.png
         """,
     )
-    _add_number(parser, "--num", required=True, help="number of images")
+    _add_number(parser, "--num", least=1, required=True, help="number of images")
     parser.add_argument(
         "--label", metavar="L", type=int, help="label, for a conditional model"
     )
@@ -326,6 +334,7 @@ def _add_reconstruct(subparsers: Any) -> None:
     _add_number(
         parser,
         "--num",
+        least=1,
         default=16,
         help="number of test images, from the first on (default 16)",
     )
@@ -346,7 +355,11 @@ def _add_interpolate(subparsers: Any) -> None:
         "draw the way from one test image to another through the latent space",
     )
     _add_number(
-        parser, "--steps", default=12, help="number of frames in each row (default 12)"
+        parser,
+        "--steps",
+        least=2,
+        default=12,
+        help="number of frames in each row (default 12)",
     )
     for name, default in (("first", [0, 1, 2, 3]), ("second", [4, 5, 6, 7])):
         parser.add_argument(
@@ -439,6 +452,7 @@ def _add_reproduce(subparsers: Any) -> None:
     _add_number(
         parser,
         "--seeds",
+        least=1,
         default=1,
         help="runs of each row, with seeds 0 to N - 1: tables then have the mean and "
         "the standard deviation (default 1)",
@@ -520,9 +534,23 @@ def _add_sampler(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_number(parser: argparse.ArgumentParser, name: str, **options: Any) -> None:
-    """Add an option that takes a whole number."""
-    parser.add_argument(name, metavar="N", type=int, **options)
+def _add_number(
+    parser: argparse.ArgumentParser,
+    name: str,
+    least: int | None = None,
+    **options: Any,
+) -> None:
+    """Add an option that takes a whole number, of at least `least`."""
+
+    def number(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            value = int(text)
+            if least is None or value >= least:
+                return value
+        bound = "" if least is None else f" >= {least}"
+        raise argparse.ArgumentTypeError(f"expected a whole number{bound}, got {text}")
+
+    parser.add_argument(name, metavar="N", type=number, **options)
 
 
 def _add_component(parser: argparse.ArgumentParser) -> None:

@@ -227,9 +227,9 @@ def test_help_names_every_option(command, options, capsys):
         ),
         (
             ["train", "--model=vae", "--epochs=0", "--output=RUN"],
-            "Expected --epochs an integer",
+            "argument --epochs: expected a whole number >= 1, got 0",
         ),
-        (["train", "--model=vae", "--epochs=x", "--output=RUN"], "invalid int value"),
+        (["train", "--model=vae", "--epochs=x", "--output=RUN"], "number >= 1, got x"),
         (["train", "--model=vae", "--data=npz:no", "--output=RUN"], "Expected a file"),
         (
             ["train", "--model=mvae", "--set=num_components=0", "--output=RUN"],
@@ -259,19 +259,22 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
         (["train", "--resume", "--seed=4", "--output=RUN"], "Expected --seed = 0"),
         (
             ["generate", "RUN", "--num=0", "--to=a.npz"],
-            "Expected --num in 1..2147483647, got 0",
+            "argument --num: expected a whole number >= 1, got 0",
         ),
         (["generate", "RUN", "--num=1", "--component=9", "--to=a.npz"], "in 0..1, got"),
         (["generate", "RUN", "--num=1", "--label=1", "--to=a.npz"], "conditioned on"),
         (["reconstruct", "RUN", "--num=65", "--to=a.npz"], "in 0..63, got 64."),
         (
             ["reconstruct", "RUN", "--num=0", "--to=a.npz"],
-            "by index in 0..63, got none.",
+            "argument --num: expected a whole number >= 1, got 0",
         ),
         (["interpolate", "RUN", "--first", "0", "--to=a.npz"], "Expected 1 indices"),
-        (["interpolate", "RUN", "--steps=1", "--to=a.npz"], "Expected --steps >= 2"),
+        (
+            ["interpolate", "RUN", "--steps=1", "--to=a.npz"],
+            "--steps: expected a whole number >= 2",
+        ),
         (["evaluate", "RUN", "--metrics", "fid"], "Unknown group 'fid'"),
-        (["evaluate", "RUN", "--num-samples=0"], "Expected --num-samples >= 1, got 0"),
+        (["evaluate", "RUN", "--num-samples=0"], "expected a whole number >= 1, got 0"),
     ],
 )
 def test_mistakes_about_a_run_are_one_line(

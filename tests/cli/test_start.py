@@ -53,6 +53,7 @@ QUICK = [
     (["train", "--model=MVAE", "--output=run"], 2),
     (["train", "--preset=mvae", "--output=run"], 2),
     (["train", "--model=vae", "--epochs=x", "--output=run"], 2),
+    (["train", "--model=vae", "--batch-size=0", "--output=run"], 2),
     (["train", "--model=vae", "--data=mnits", "--output=run"], 2),
     (["train", "--model=vae", "--data=no.npz", "--output=run"], 2),
     (["evaluate", "nowhere"], 2),
