@@ -4,12 +4,11 @@ All contenders of a group live in one process and train in turn through `model.f
 block of steps each, so that whatever else the machine does falls on all of them.
 Ratios are taken within a round; tables show medians, and quartiles in brackets.
 
-Usage: python scripts/benchmark.py [--quick] [--models mlp vae ...] [--json FILE]
+Usage: python scripts/benchmark.py [--quick] [--models mlp peers ...] [--json FILE]
 docs/BENCHMARK.md says what the columns mean.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import time
@@ -20,10 +19,12 @@ import input_pipelines
 import keras
 import naive_mvae
 import numpy as np
+import peers
+import roofline
 import tensorflow as tf
 
 from mvae_tf import presets
-from mvae_tf.models import MVAE, VAE, create
+from mvae_tf.models import MVAE, create
 from mvae_tf.optimizers import FusedAdam
 from mvae_tf.parts.mixing import DirichletWeights
 
@@ -235,16 +236,6 @@ def print_parts(blocks):
             )
 
 
-def print_vaes(blocks, batch_size):
-    """The library's VAE against others on the same networks."""
-    for name, values in blocks.items():
-        seconds, cores = np.median(values, axis=0)
-        print(
-            f"{name:<14}{1e3 * seconds:>8.1f} ms{batch_size / seconds:>8.0f} images/s"
-            f"{cores:>5.1f} cores; mvae_tf to it {ratio(blocks, 'mvae_tf', name)}"
-        )
-
-
 def print_evaluation(blocks):
     """Seconds of each work, and its ratio to what it is compared with."""
     for name, base, unit in evaluation_speed.TABLE:
@@ -347,27 +338,35 @@ class Benchmark:
         blocks = self.measure(f"Parts, MLP, K={k}", contenders, self.options.steps)
         print_parts(blocks)
 
-    def vae(self):
-        """The single VAE against plain Keras and pythae."""
-        steps = self.options.steps
-        plain = naive_mvae.PlainVAE(MLP["latent_dim"])
-        contenders = {
-            "mvae_tf": self.train(VAE(**MLP), FusedAdam(1e-3)),
-            "plain Keras": Contender(
-                plain,
-                (self.digits, self.digits),
-                optimizer=keras.optimizers.Adam(1e-3),
-                loss=plain.binary_error,
-                steps_per_execution=self.options.steps_per_execution,
-            ),
-        }
-        if importlib.util.find_spec("pythae"):
-            from pythae_vae import PythaeVAE
+    def fused_adam(self):
+        """The optimiser of this library."""
+        return FusedAdam(1e-3)
 
-            contenders["pythae"] = PythaeVAE(MLP["latent_dim"], self.batch_size, steps)
-        print_vaes(self.measure("VAE, MLP", contenders, steps), self.batch_size)
-        if "pythae" not in contenders:
-            print("pythae is not installed")
+    def peers(self):
+        """VAEs of this library beside pythae, plain PyTorch and plain Keras."""
+        plain = naive_mvae.PlainVAE(MLP["latent_dim"])
+        contender = Contender(
+            plain,
+            (self.digits, self.digits),
+            optimizer=keras.optimizers.Adam(1e-3),
+            loss=plain.binary_error,
+            steps_per_execution=self.options.steps_per_execution,
+        )
+        peers.peers(self, MLP, contender)
+
+    def roofline(self):
+        """The parts of a step beside what they would take at best."""
+        for k in self.options.roofline_components:
+            trained = self.stacked(k)
+            found = roofline.parts(trained.model, self.digits[0])
+            contenders = {
+                name: roofline.Repeated(part.function) for name, part in found.items()
+            }
+            title = f"Roofline, MLP, K={k}"
+            contenders["fit"] = trained
+            blocks = self.measure(title, contenders, self.options.steps)
+            rate = roofline.bandwidth()
+            roofline.print_roofline(found, blocks, self.peak, rate)
 
     def conv(self):
         """Step time of the convolutional networks for each K."""
@@ -427,7 +426,8 @@ class Benchmark:
         print_evaluation(blocks)
 
 
-GROUPS = ("mlp", "bfloat16", "parts", "vae", "conv", "family", "input", "evaluation")
+GROUPS = ("mlp", "bfloat16", "parts", "roofline", "peers", "conv", "family", "input")
+GROUPS += ("evaluation",)
 FAMILY = (
     "vae-cp-fashion_mnist",
     "mog-vae-k10-cp-fashion_mnist",
@@ -466,6 +466,7 @@ def parse(arguments):
     add("--presets", nargs="+", default=FAMILY, help="of the group family")
     add("--family-batch", type=int, default=100, help="images a step of that group")
     add("--main-components", type=int, default=6, help="K of bfloat16 and of parts")
+    add("--roofline-components", nargs="+", type=int, default=[6, 10])
     add("--rounds", type=int, default=11, help="blocks of each contender")
     add("--steps", type=int, default=60, help="steps of a block")
     add("--conv-steps", type=int, default=3, help="the same for convolutions")
@@ -478,7 +479,7 @@ def parse(arguments):
         options.models = [name for name in options.models if name != "conv"]
         options.components, options.main_components = [1, 2], 2
         options.rounds, options.steps, options.steps_per_execution = 2, 4, 2
-        options.presets = options.presets[:2]
+        options.presets, options.roofline_components = options.presets[:2], [2]
     return options
 
 

@@ -1,4 +1,4 @@
-"""pythae's VAE on the MNIST networks, through its own trainer, for the benchmark alone.
+"""VAEs of pythae and of plain PyTorch on the MNIST networks, for the benchmark alone.
 
 Needs `pip install pythae`, which brings PyTorch.
 """
@@ -11,13 +11,35 @@ import time
 import numpy as np
 import torch
 from pythae.data.datasets import BaseDataset
-from pythae.models import VAE, VAMP, VAEConfig, VAMPConfig
+from pythae.models import (
+    INFOVAE_MMD,
+    VAE,
+    VAMP,
+    INFOVAE_MMD_Config,
+    VAEConfig,
+    VAMPConfig,
+)
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from torch import nn
 
-__all__ = ["PythaeVAE", "likelihoods"]
+__all__ = [
+    "KINDS",
+    "PSEUDO_INPUTS",
+    "PlainTorch",
+    "PythaeVAE",
+    "likelihoods",
+    "peak_rate",
+]
+
+PSEUDO_INPUTS = 50
+
+KINDS = {
+    "VAE": (VAE, VAEConfig, {}),
+    "VampPrior": (VAMP, VAMPConfig, {"number_components": PSEUDO_INPUTS}),
+    "InfoVAE": (INFOVAE_MMD, INFOVAE_MMD_Config, {"kernel_choice": "rbf"}),
+}
 
 
 class Encoder(BaseEncoder):
@@ -94,16 +116,18 @@ class PythaeVAE:
         latent_dim: Z.
         batch_size: of a step.
         steps: of a block.
+        kind: key of `KINDS`.
     """
 
-    def __init__(self, latent_dim, batch_size, steps):
+    def __init__(self, latent_dim, batch_size, steps, kind="VAE"):
         images = np.random.default_rng(0).random((steps * batch_size, 784), np.float32)
-        config = VAEConfig(
-            input_dim=(784,), latent_dim=latent_dim, reconstruction_loss="bce"
+        model, settings, extra = KINDS[kind]
+        config = settings(
+            input_dim=(784,), latent_dim=latent_dim, reconstruction_loss="bce", **extra
         )
         self.folder = tempfile.TemporaryDirectory()
         self.trainer = BaseTrainer(
-            model=VAE(config, Encoder(latent_dim), Decoder(latent_dim)),
+            model=model(config, Encoder(latent_dim), Decoder(latent_dim)),
             train_dataset=BaseDataset(torch.tensor(images), torch.zeros(len(images))),
             training_config=BaseTrainerConfig(
                 output_dir=self.folder.name,
@@ -122,3 +146,51 @@ class PythaeVAE:
             self.trainer.train_step(self.epoch)
         seconds = time.perf_counter() - start
         return seconds / steps, (time.process_time() - processor_start) / seconds
+
+
+class PlainTorch:
+    """A contender: the VAE in a loop of plain PyTorch with its Adam.
+
+    Args:
+        latent_dim: Z.
+        batches: `[N, B, 784]` images.
+        compiled: whether the loss goes through `torch.compile`.
+    """
+
+    def __init__(self, latent_dim, batches, compiled=False):
+        self.batches = torch.tensor(batches)
+        self.encoder, self.decoder = Encoder(latent_dim), Decoder(latent_dim)
+        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
+        self.optimizer = torch.optim.Adam(parameters, 1e-3)
+        self.compute = torch.compile(self.loss) if compiled else self.loss
+
+    def loss(self, x):
+        """Negative ELBO of a batch, a scalar."""
+        mean, log_variance = self.encoder.body(x).chunk(2, dim=-1)
+        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        error = nn.functional.binary_cross_entropy(
+            self.decoder.body(z), x, reduction="sum"
+        )
+        kl = 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance).sum()
+        return (error + kl) / len(x)
+
+    def run(self, steps):
+        """Return seconds per step, and processor cores used, over a block of steps."""
+        start, processor_start = time.perf_counter(), time.process_time()
+        for i in range(steps):
+            self.optimizer.zero_grad()
+            self.compute(self.batches[i % len(self.batches)]).backward()
+            self.optimizer.step()
+        seconds = time.perf_counter() - start
+        return seconds / steps, (time.process_time() - processor_start) / seconds
+
+
+def peak_rate(size=2048, repetitions=5):
+    """The best float32 matrix-product rate through PyTorch, in flop/s."""
+    a = torch.randn(size, size)
+    best = 0.0
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        torch.mm(a, a)
+        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best

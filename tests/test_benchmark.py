@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mvae_tf.models import VAE
+
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 
@@ -40,7 +42,7 @@ def test_naive_and_stacked_convolutions_are_of_one_size(benchmark):
 
 def test_plain_and_library_vae_are_of_one_size(benchmark):
     plain = benchmark.naive_mvae.PlainVAE(50)
-    assert size(plain) == size(benchmark.VAE(**benchmark.MLP))
+    assert size(plain) == size(VAE(**benchmark.MLP))
 
 
 def test_arithmetic_is_three_times_the_products(benchmark):
@@ -124,7 +126,7 @@ def test_quick_run_of_the_input_pipelines(benchmark, capsys):
 
 def test_evaluation_is_compared_with_all_products_of_a_decoder(benchmark):
     speed = benchmark.evaluation_speed
-    vae = benchmark.VAE(**benchmark.MLP)
+    vae = VAE(**benchmark.MLP)
     kernels = speed.kernels(vae.sub_decoder, vae.mix_decoder)
     assert [tuple(k.shape) for k in kernels] == [(50, 500), (500, 500), (500, 784)]
     rows = speed.product_chain([tf.constant([[2.0], [3.0]]), tf.constant([[4.0]])], 7)
@@ -137,3 +139,24 @@ def test_quick_run_of_evaluation(benchmark, capsys):
     printed = capsys.readouterr().out
     for name, *_ in benchmark.evaluation_speed.TABLE:
         assert f"\n{name}" in printed
+
+
+def test_roofline_counts_every_product_of_the_step(benchmark):
+    model = benchmark.MVAE(num_components=2, **benchmark.MLP)
+    model.compile(benchmark.FusedAdam(1e-3))
+    images = np.zeros((4, 784), np.float32)
+    found = benchmark.roofline.parts(model, images)
+    assert found["products"].arithmetic == benchmark.mlp_arithmetic(2, 4)
+    assert list(found)[-1] == "step"
+    before = model.mix_decoder.layers_in_order[0].kernel.numpy()
+    assert np.all(np.isfinite(found["norm of the gradients"].function()))
+    seconds, cores = benchmark.roofline.Repeated(found["Adam"].function).run(1)
+    assert seconds > 0
+    assert cores > 0
+    assert np.any(model.mix_decoder.layers_in_order[0].kernel.numpy() != before)
+
+
+def test_peers_that_are_not_installed_are_named(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark.peers.importlib.util, "find_spec", lambda name: None)
+    expected = "peers need torch and pythae: pip install torch pythae"
+    assert benchmark.peers.missing() == expected
