@@ -51,7 +51,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  (.+)\n")
 _TEMPORARY = re.compile(r"\.tmp-\d{1,9}-.+")
 _LOCK = ".lock"
 # Where in a run folder the one process writes that may.
-_PARTS = ("", "checkpoints", "figures")
+_PARTS = ("", "checkpoints", "figures", "logs")
 # Archives of models and checkpoints are hardly compressed.
 _EXPANSION = 20
 

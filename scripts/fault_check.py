@@ -370,7 +370,7 @@ def kills(setting):
             expected.append(state(run))
             assert expected[-1] == expected[0], "another end than the undisturbed run"
             left = list(run.rglob(".tmp-*"))
-            assert not left, f"a temporary file is left: {left[0].name}"
+            assert not left, f"a temporary file is left: {left[0]}"
             shutil.rmtree(run)
 
         begin = functools.partial(training, setting, run)
@@ -407,7 +407,7 @@ def kills_of(*arguments):
 
             def compare():
                 left = list(run.rglob(".tmp-*"))
-                assert not left, f"a temporary file is left: {left[0].name}"
+                assert not left, f"a temporary file is left: {left[0]}"
 
             yield from kill_in_chains(begin, tries, compare)
 

@@ -560,10 +560,13 @@ def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, capsys):
     assert f"{file}: RuntimeError: on purpose" in fails(command, capsys)
 
 
-@pytest.mark.parametrize("command", ["evaluate", "audit", "report"])
-def test_one_process_at_a_time_writes_into_a_run(tmp_path, capsys, command):
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [("evaluate", "logs"), ("audit", "checkpoints"), ("report", "figures")],
+)
+def test_one_process_at_a_time_writes_into_a_run(tmp_path, capsys, command, part):
     (tmp_path / "config.json").write_text("{}")
-    left = tmp_path / "figures" / f".tmp-{os.getppid()}-curves.png"
+    left = tmp_path / part / f".tmp-{os.getppid()}-checksums.sha256"
     left.parent.mkdir()
     with storage.in_use(tmp_path):
         left.write_text("half")
