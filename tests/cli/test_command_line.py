@@ -286,12 +286,6 @@ def test_mistakes_about_a_run_are_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_unwritable_output_is_one_line(tmp_path, capsys):
-    (tmp_path / "file").write_text("in the way")
-    command = ["train", *TINY, "--output", tmp_path / "file" / "run"]
-    assert "Not a directory" in fails(command, capsys)
-
-
 @pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def number(request):
     """A signal that this process does not ignore, as one under `nohup` does."""
