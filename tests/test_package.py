@@ -1,6 +1,8 @@
 """The package: what its distributions hold and what its metadata say."""
 
+import ast
 import email
+import graphlib
 import re
 import subprocess
 import sys
@@ -83,3 +85,25 @@ def test_the_wheel_is_typed_and_describes_itself(distributions):
     assert text.startswith("# mvae_tf")
     # A page elsewhere has neither our pictures nor our files.
     assert not re.findall(r"\]\((?!https?:)", text)
+
+
+def test_no_module_imports_itself_in_a_circle():
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in sorted((ROOT / "mvae_tf").rglob("*.py"))
+    }
+    files = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    graph = {}
+    for name, path in files.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    module = f"{node.module}.{alias.name}"
+                    found.add(module if module in files else node.module)
+        graph[name] = (found & files.keys()) - {name}
+    assert "mvae_tf.parts.masks" in graph["mvae_tf.models.mvae"]
+    # Raises CycleError, with the modules of the circle.
+    graphlib.TopologicalSorter(graph).prepare()

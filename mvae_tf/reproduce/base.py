@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-import mvae_tf
 from mvae_tf import data, presets, storage
 from mvae_tf.config import RunConfig
-from mvae_tf.runs import overrides, training
+from mvae_tf.runs import checkpoints, overrides, training
 
 __all__ = ["SCALES", "Figure", "Paper", "Run", "Table", "Trained"]
 
@@ -235,7 +234,7 @@ class Trained:
     @functools.cached_property
     def model(self) -> Any:
         """The trained model."""
-        return mvae_tf.load(self.folder)
+        return checkpoints.load(self.folder)
 
     @property
     def splits(self) -> data.Splits:

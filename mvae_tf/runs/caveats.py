@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mvae_tf.evaluation.audit import suspects
-from mvae_tf.runs import training
+from mvae_tf.runs import history as records
 
 __all__ = ["divergence", "of_numbers"]
 
@@ -28,7 +28,7 @@ def divergence(
     Returns:
         One line; an empty text for a run that did not diverge.
     """
-    found = training.divergence(history, input_shape)
+    found = records.divergence(history, input_shape)
     if found:
         return found
     for name in _ALWAYS_FINITE:

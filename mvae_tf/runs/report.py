@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import keras
 
 from mvae_tf import presets, storage
-from mvae_tf.config import RunConfig
+from mvae_tf.config import RunConfig, read_config
 from mvae_tf.data import Splits
 from mvae_tf.evaluation import meaning
 from mvae_tf.figures import CAPTIONS, DESCRIPTIONS, draw_run
-from mvae_tf.runs import caveats, training
+from mvae_tf.runs import caveats
 from mvae_tf.runs import checkpoints as checkpoint
+from mvae_tf.runs.history import read_history
+from mvae_tf.runs.loading import load_data
 
 __all__ = ["write_report"]
 
@@ -114,8 +116,8 @@ def write_report(run_folder: str | Path) -> Path:
         OSError: A file cannot be written.
     """
     folder = Path(run_folder)
-    config = training.read_config(folder)
-    history = training.read_history(folder)
+    config = read_config(folder)
+    history = read_history(folder)
     model, splits, note = _draw(folder, config, history)
     results = _read(folder / "metrics.json").get("test", {})
     times = _read(folder / "times.json")
@@ -141,7 +143,7 @@ def _draw(folder, config, history):
         return None, None, "The run has no model yet: it is not finished."
     model = checkpoint.load(folder)
     try:
-        splits = training.load_data(config)
+        splits = load_data(config)
     except (OSError, ValueError) as error:
         return model, None, f"The figures could not be drawn anew: {error}"
     draw_run(model, splits, history, folder / "figures")

@@ -37,6 +37,7 @@ from mvae_tf.runs.history import (
     write_history,
 )
 from mvae_tf.runs.interruption import Signals
+from mvae_tf.runs.loading import load_data
 from mvae_tf.runs.warm_start import start_from
 from mvae_tf.runs.workers import (
     Worker,
@@ -215,16 +216,6 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
 
 
 # === The folder ===
-
-
-def load_data(config):
-    """The data of a run, `mvae_tf.data.Splits`."""
-    size = config.training.batch_size
-    try:
-        return data.load(**config.data, batch_size=size, seed=config.seed)
-    except TypeError as error:
-        # The arguments come from a file or the command line: a user's mistake.
-        raise ValueError(str(error)) from error
 
 
 def evaluate_run(
