@@ -554,6 +554,7 @@ def disk_full(folder, tries):
         assert (status, len(errors)) in ((0, 0), (2, 1)), f"status {status}, {errors}"
         if status == 0:
             file = 0  # There was no such file: from the first one again.
+            shutil.rmtree(run)
             continue
         end(training("plain", run))
         assert state(run) == expected, f"file {file}: another end"
