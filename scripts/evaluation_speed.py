@@ -3,7 +3,9 @@
 `python scripts/benchmark.py --models evaluation` measures it and prints the table.
 """
 
+import atexit
 import importlib.util
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -108,14 +110,14 @@ def pixel_work(num):
 
 def grid_work(random, less):
     """Pictures of many tiles."""
-    folder = tempfile.TemporaryDirectory()
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
     work = {}
     for num in (2_000, 20_000):
         tiles = random.random((num // less, 28, 28, 1), np.float32)
-        path = Path(folder.name) / f"{num}.png"
+        path = folder / f"{num}.png"
         work[f"{num:,} tiles"] = Work(
-            # The default argument keeps the folder as long as the function.
-            lambda tiles=tiles, path=path, folder=folder: save_grid(tiles, path)
+            lambda tiles=tiles, path=path: save_grid(tiles, path)
         )
     return work
 

@@ -370,8 +370,6 @@ def reproduce(options: argparse.Namespace) -> None:
         return
     if options.output is None:
         raise ValueError("Expected --output DIR, got none.")
-    if options.seeds < 1:
-        raise ValueError(f"Expected --seeds at least 1, got {options.seeds}.")
     # Check all names and sources first: a mistake in the last must not cost any work.
     chosen = [papers.get(name) for name in options.names]
     sources = [

@@ -55,14 +55,14 @@ class Draws(Noise):
     def normal(self, name, mean, stddev):
         return mean + stddev * self._draw(name, mean.shape, self.generator.normal)
 
-    def draw(self, name, distribution, like, event=()):
-        standard = {
-            "Normal": self.generator.normal,
-            "Logistic": self.generator.logistic,
-            "Gumbel": self.generator.gumbel,
-        }[distribution.name]
-        drawn = self._draw(name, (*like.shape, *event), standard)
-        return distribution.loc + distribution.scale * drawn
+    def standard_normal(self, name, like, event=()):
+        return self._draw(name, (*like.shape, *event), self.generator.normal)
+
+    def logistic(self, name, like):
+        return self._draw(name, like.shape, self.generator.logistic)
+
+    def gumbel(self, name, like):
+        return self._draw(name, like.shape, self.generator.gumbel)
 
     def uniform(self, name, like, least=0.0):
         del least

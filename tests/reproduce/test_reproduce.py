@@ -314,5 +314,7 @@ def test_wide_masks_select_nothing():
 
 def test_seeds_are_counted_from_one(tmp_path, capsys):
     command = ["reproduce", "mvae-table-6", "--seeds", "0", "--output", str(tmp_path)]
-    assert main(command) == 2
-    assert "Expected --seeds at least 1, got 0." in capsys.readouterr().err
+    with pytest.raises(SystemExit) as exit:
+        main(command)
+    assert exit.value.code == 2
+    assert "--seeds: expected a whole number >= 1, got 0" in capsys.readouterr().err
