@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 from mvae_tf.models.gmmp_vae import GMMpVAE
 from mvae_tf.models.hooks import Draw
 from mvae_tf.noise import RowNoise, content_seeds
+from mvae_tf.parts.part import check_count
 
 __all__ = ["Check", "audit", "averaged_sample_bound", "suspects"]
 
@@ -97,8 +98,7 @@ def audit(
     Raises:
         ValueError: `num_samples` is less than 2.
     """
-    if num_samples < 2:
-        raise ValueError(f"Expected num_samples >= 2, got {num_samples}.")
+    check_count("num_samples", num_samples, least=2)
     if model.no_bound:
         return []
     bounds = _repeated(lambda s: model.elbo(x, y, seed=s), num_samples, seed)

@@ -16,7 +16,7 @@ from mvae_tf.evaluation import (
 )
 from mvae_tf.evaluation.classifiers import Classifier
 from mvae_tf.evaluation.task import Task
-from mvae_tf.parts.part import choice
+from mvae_tf.parts.part import check_count, choice
 
 __all__ = ["GROUPS", "evaluate"]
 
@@ -98,8 +98,7 @@ def evaluate(
     """
     numbers = {"num_samples": num_samples, "num_images": num_images}
     for name, number in (numbers | {"num_train": num_train}).items():
-        if number < 1:
-            raise ValueError(f"Expected {name} >= 1, got {number}.")
+        check_count(name, number)
     task = Task(
         model=model,
         dataset=dataset,

@@ -37,7 +37,7 @@ from mvae_tf import storage
 from mvae_tf.models.hooks import Draw
 from mvae_tf.noise import RowNoise, check_seed, content_seeds
 from mvae_tf.parts import gaussian
-from mvae_tf.parts.part import choice
+from mvae_tf.parts.part import check_count, choice
 from mvae_tf.parts.priors import draw_index
 
 __all__ = [
@@ -267,8 +267,7 @@ class VampPrior(Sampler):
         Raises:
             ValueError: `num_components` is less than 1.
         """
-        if num_components < 1:
-            raise ValueError(f"Expected num_components >= 1, got {num_components}.")
+        check_count("num_components", num_components)
         images, labels = _chosen(x, y, num_components, seed)
         model.input_checks.check(images, labels)
         arrays: dict[str, Any] = {"selects_one": _selects_one(model)}

@@ -98,6 +98,7 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
     """
 
     has_categories = True
+    prior: priors.ConditionalGaussian
     fixed = ("num_classes", "z_condition")
     posterior_uses_c = False
     prior_uses_c = False

@@ -93,6 +93,7 @@ class CGM(BaseVAE):
 
     no_bound = "an MMD bounds no KL divergence"
     has_categories = True
+    prior: priors.Prototypes
     fixed = ("num_classes",)
 
     def __init__(

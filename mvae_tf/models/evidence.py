@@ -1,7 +1,5 @@
 """Bounds and estimates of log p(x): ELBO, importance sampling, and their KL."""
 
-import contextlib
-import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from mvae_tf.models.hooks import Hooks
 from mvae_tf.noise import RowNoise, content_seeds
-from mvae_tf.parts.priors import VampPrior
+from mvae_tf.parts.part import check_count
 
 __all__ = ["Evidence", "ImportanceSampling"]
 
@@ -141,8 +139,7 @@ class Evidence(Hooks):
         Returns:
             `ImportanceSampling`.
         """
-        if not isinstance(num_samples, numbers.Integral) or num_samples < 1:
-            raise ValueError(f"Expected num_samples >= 1, got {num_samples!r}.")
+        check_count("num_samples", num_samples)
         x, y = self.input_checks.pair(x, y)
         seeds = self._row_seeds(len(x), seed)
         # Logs of the sums of the weights and of their squares.
@@ -182,8 +179,7 @@ class Evidence(Hooks):
         Returns:
             `(mean, standard_error)`, each `[B]` nats.
         """
-        if not isinstance(num_samples, numbers.Integral) or num_samples < 2:
-            raise ValueError(f"Expected num_samples >= 2, got {num_samples!r}.")
+        check_count("num_samples", num_samples, least=2)
         x, y = self.input_checks.pair(x, y)
         seeds = self._row_seeds(len(x), seed)
         return self._in_chunks(self._kl_batch, x, y, seeds, rows=8, draws=num_samples)
@@ -199,9 +195,7 @@ class Evidence(Hooks):
         }
 
     def _kl_batch(self, x, y, seed, draws):
-        posterior = tf.nest.map_structure(
-            lambda value: tf.repeat(value, draws, axis=0), self.infer(x, y)
-        )
+        posterior = _repeated(self.infer(x, y), draws)
         latents = self.draw(posterior, RowNoise(content_seeds(x, seed), draws))
         ratios = self.log_density_ratio(posterior, latents)
         mean, variance = tf.nn.moments(tf.reshape(-ratios, [-1, draws]), axes=1)
@@ -224,9 +218,7 @@ class Evidence(Hooks):
             part = self._log_weight_sums(x, y, posterior, noise)
             return start + num, tf.reduce_logsumexp(tf.stack([sums, part]), axis=0)
 
-        prior = getattr(self, "prior", None)
-        pseudo_inputs = isinstance(prior, VampPrior)
-        with prior.encoded_once() if pseudo_inputs else contextlib.nullcontext():
+        with self.prior.encoded_once():
             _, sums = tf.while_loop(
                 lambda start, _: start < last,
                 add,
@@ -237,14 +229,18 @@ class Evidence(Hooks):
 
     def _log_weight_sums(self, x, y, posterior, noise):
         """Compute what `_log_weight_batch` does, over the draws of one `RowNoise`."""
-
-        def repeat(value):
-            return None if value is None else tf.repeat(value, noise.draws, axis=0)
-
-        repeated = tf.nest.map_structure(repeat, posterior)
-        latents = self.draw_proposal(repeated, noise)
-        x, y = repeat(x), repeat(y)
-        log_weights = self.log_importance_weight(x, repeated, latents, y)
+        x, y, posterior = _repeated((x, y, posterior), noise.draws)
+        latents = self.draw_proposal(posterior, noise)
+        log_weights = self.log_importance_weight(x, posterior, latents, y)
         log_weights = tf.reshape(log_weights, [-1, noise.draws])
         powers = tf.stack([log_weights, 2.0 * log_weights], axis=1)
         return tf.reduce_logsumexp(powers, axis=2)
+
+
+def _repeated(structure, draws):
+    """Repeat each row `draws` times in all tensors of a structure; None stays."""
+
+    def repeat(value):
+        return None if value is None else tf.repeat(value, draws, axis=0)
+
+    return tf.nest.map_structure(repeat, structure)

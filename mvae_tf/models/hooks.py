@@ -15,6 +15,7 @@ from mvae_tf.models.inputs import Inputs
 from mvae_tf.noise import Noise, check_seed
 from mvae_tf.parts.likelihoods import Likelihood
 from mvae_tf.parts.networks.base import Network
+from mvae_tf.parts.priors import Prior
 
 __all__ = ["Draw", "Hooks", "Posterior"]
 
@@ -73,12 +74,14 @@ class Hooks(keras.Model):
             and decoder, rather than components with networks of their own.
         relaxed: whether the objective feeds relaxed categories to the networks, which
             makes it no bound; `elbo` takes one-hot ones all the same.
+        prior: density of the latents, of models that have it as one object.
     """
 
     no_bound: str | None = None
     reads_pixels: bool = False
     has_categories: bool = False
     relaxed: bool = False
+    prior: Prior = Prior()
 
     input_shape: tuple[int, ...]
     latent_dim: int

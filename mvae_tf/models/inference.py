@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from mvae_tf.models.hooks import Draw, Hooks
 from mvae_tf.noise import RowNoise, check_seed, content_seeds, index_seeds
 from mvae_tf.parts.networks.pixel import in_raster_order
+from mvae_tf.parts.part import check_count
 
 __all__ = ["Inference"]
 
@@ -186,8 +187,7 @@ class Inference(Hooks):
             `[B, steps, H, W, C]`; the first and the last frame are the
             reconstructions of x0 and of x1.
         """
-        if not isinstance(steps, numbers.Integral) or steps < 2:
-            raise ValueError(f"Expected steps >= 2, got {steps!r}.")
+        check_count("steps", steps, least=2)
         x0, y = self.input_checks.pair(x0, y)
         x1 = self.input_checks.images(x1)
         if len(x0) != len(x1):

@@ -14,6 +14,7 @@ from mvae_tf.models.registry import register
 from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts import masks
 from mvae_tf.parts.likelihoods import component_axis
+from mvae_tf.parts.part import check_count
 
 __all__ = ["MVAE"]
 
@@ -130,8 +131,7 @@ class MVAE(MixtureVAE):
         return float(self.mask.keep_probability(self._theta(), threshold))
 
     def selected_components(self, x, threshold=None, num_draws=16, y=None):
-        if num_draws < 1:
-            raise ValueError(f"Expected num_draws >= 1, got {num_draws}.")
+        check_count("num_draws", num_draws)
         _, closed_form = super().selected_components(x, threshold)
         x = self.input_checks.images(x)
         counts = self._in_chunks(

@@ -8,10 +8,11 @@ dict form in their configuration, which stays plain JSON.
 import difflib
 import inspect
 import json
+import numbers
 from collections.abc import Callable, Collection
 from typing import Any
 
-__all__ = ["Kinds", "Part", "choice"]
+__all__ = ["Kinds", "Part", "check_count", "choice"]
 
 
 class Part:
@@ -61,6 +62,22 @@ def choice(value: Any, options: Collection, what: str, listed: str | None = None
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     names = listed or ", ".join(str(option) for option in options)
     raise ValueError(f"Unknown {what} {value!r}: expected one of {names}.{hint}")
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Check a number of things.
+
+    Args:
+        name: of the argument, for the error.
+        value: what was given.
+        least: the least number that will do.
+
+    Raises:
+        ValueError: it is no integer, or less.
+    """
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(f"Expected {name} >= {least}, got {value!r}.")
 
 
 def _plain(name: Any) -> str:

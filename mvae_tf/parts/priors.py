@@ -70,6 +70,10 @@ class Prior:
         """
         return gaussian.log_prob(mean, stddev, z) - self.log_prob(z)
 
+    def encoded_once(self) -> contextlib.AbstractContextManager:
+        """Make all uses of the prior in a context share what it has to encode."""
+        return contextlib.nullcontext()
+
 
 class StandardNormal(Prior):
     """N(0, I).

@@ -159,8 +159,8 @@ def _measure(group, trained, scale, classifiers):
     if group == "scores":
         options["classifier"] = _classifier(trained, scale, classifiers)
     if group == "likelihood" and scale == "full":
-        images, _ = trained.test()
-        options |= {"num_samples": LIKELIHOOD_DRAWS, "num_images": len(images)}
+        options["num_samples"] = LIKELIHOOD_DRAWS
+        options["num_images"] = trained.splits.num_test
     training.evaluate_run(
         trained.folder,
         trained.model,

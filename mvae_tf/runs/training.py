@@ -443,15 +443,12 @@ class _Progress(keras.callbacks.Callback):
             # Before the checkpoint, whose history may then speak of it.
             self.checkpoints.save_best()
         self.model.stop_training |= stopped
-        self.checkpoints.save(self.step, self.history, inside_epoch=False)
-        if self.checkpoints.worker.is_chief:
-            write_history(self.output, self.history)
+        self._write(self.step)
         if not self.warned:
             self._warn(self.history[-1])
         if not math.isfinite(row.get("val_loss", 0.0)):
             storage.warn(f"the validation loss of epoch {epoch + 1} is not finite")
-        self.signals.raise_received()
-        self.signals.wait = False
+        self._end()
 
     def end_as_diverged(self, error):
         """Ends the epoch in which too many steps were skipped: it has no loss."""
@@ -459,11 +456,17 @@ class _Progress(keras.callbacks.Callback):
         terms = self.history[-1] if self.history else {"loss": math.nan}
         row = {"epoch": len(self.history) + 1}
         self.history.append(dict.fromkeys(["epoch", *terms], math.nan) | row)
-        self.checkpoints.save(
-            int(self.model.step.numpy()), self.history, inside_epoch=False
-        )
+        self._write(int(self.model.step.numpy()))
+        self._end()
+
+    def _write(self, step):
+        """Writes the checkpoint at the end of an epoch, and the history."""
+        self.checkpoints.save(step, self.history, inside_epoch=False)
         if self.checkpoints.worker.is_chief:
             write_history(self.output, self.history)
+
+    def _end(self):
+        """Raises the signal that waited for the end of the epoch, if there is one."""
         self.signals.raise_received()
         self.signals.wait = False
 

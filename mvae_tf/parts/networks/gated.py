@@ -119,7 +119,11 @@ class ComponentLinear(ComponentNetwork):
 
     def activate(self, outputs):
         """The layer's output from those of its affine maps, side by side."""
-        return self.combine(*tf.split(outputs, 2 if self.gated else 1, axis=-1))
+        return self.combine(*self.maps_of(outputs))
+
+    def maps_of(self, outputs):
+        """The affine maps in outputs that hold them side by side."""
+        return tf.split(outputs, 2 if self.gated else 1, axis=-1)
 
     @staticmethod
     def combine(values, gates=None):
@@ -151,11 +155,8 @@ class CategoryLinear(ComponentLinear):
             own = tf.matmul(tf.cast(c, self.compute_dtype), of_categories)
             own = own[:, tf.newaxis]
         # Split before the sum, for splitting `[B, K, O]` would copy it.
-        maps = 2 if self.gated else 1
-        of_image = tf.split(shared[:, tf.newaxis], maps, axis=-1)
-        of_category = tf.split(own, maps, axis=-1)
-        sums = (a + b for a, b in zip(of_image, of_category, strict=True))
-        return self.combine(*sums)
+        maps = zip(self.maps_of(shared[:, tf.newaxis]), self.maps_of(own), strict=True)
+        return self.combine(*(of_image + of_category for of_image, of_category in maps))
 
 
 class GatedStack(DenseStack):
