@@ -6,16 +6,24 @@ imported when the options have been understood.
 """
 
 import argparse
-import contextlib
 import dataclasses
-import difflib
-import textwrap
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
 from mvae_tf import presets
 from mvae_tf.cli import catalogue
+from mvae_tf.cli.options import (
+    Parser,
+    add_command,
+    add_component,
+    add_file,
+    add_for_run,
+    add_import,
+    add_number,
+    add_sampler,
+    as_path,
+    unrecognized,
+)
 from mvae_tf.config import Training
 from mvae_tf.parts.part import choice
 from mvae_tf.version import __version__
@@ -52,7 +60,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser()
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
-        options.parser.error(_unrecognized(unknown, options.parser))
+        options.parser.error(unrecognized(unknown, options.parser))
     try:
         _check(options)
     except (OSError, ValueError) as error:
@@ -78,7 +86,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Parser of all commands."""
-    parser = _Parser(
+    parser = Parser(
         prog="mvae-tf",
         description="Mixtures of variational autoencoders: train, evaluate, generate "
         "images, export.",
@@ -110,7 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_list(subparsers: Any) -> None:
-    parser = _add(
+    parser = add_command(
         subparsers,
         "list",
         "listing.list_names",
@@ -137,7 +145,7 @@ def _add_list(subparsers: Any) -> None:
 
 
 def _add_show(subparsers: Any) -> None:
-    parser = _add(
+    parser = add_command(
         subparsers,
         "show",
         "listing.show",
@@ -154,7 +162,7 @@ def _add_show(subparsers: Any) -> None:
 
 
 def _add_train(subparsers: Any) -> None:
-    parser = _add(
+    parser = add_command(
         subparsers,
         "train",
         "commands.train",
@@ -182,15 +190,15 @@ def _add_train(subparsers: Any) -> None:
         help="the images to train on, see `mvae-tf list datasets` (default: those of "
         "the preset; for --model, the 8 x 8 digits of scikit-learn)",
     )
-    _add_number(parser, "--epochs", least=1, help="passes over the training images")
-    _add_number(parser, "--batch-size", least=1, help="images per step")
-    _add_number(
+    add_number(parser, "--epochs", least=1, help="passes over the training images")
+    add_number(parser, "--batch-size", least=1, help="images per step")
+    add_number(
         parser,
         "--limit",
         least=1,
         help="use only the first N images of each part of the data",
     )
-    _add_number(
+    add_number(
         parser,
         "--seed",
         help="decides initial weights, noise and the order of the images (default 0)",
@@ -211,7 +219,7 @@ def _add_train(subparsers: Any) -> None:
     parser.add_argument(
         "--output",
         metavar="RUN",
-        type=_path,
+        type=as_path,
         required=True,
         help="folder that the run is written to",
     )
@@ -223,22 +231,22 @@ def _add_train(subparsers: Any) -> None:
     parser.add_argument(
         "--init-from",
         metavar="RUN",
-        type=_path,
+        type=as_path,
         help="start from the weights of a finished run; without --preset and --model, "
         "the model is the one of that run",
     )
-    _add_number(
+    add_number(
         parser,
         "--devices",
         least=1,
         help="number of GPUs, or of logical CPUs where there is no GPU (default 1)",
     )
-    _add_import(parser)
+    add_import(parser)
 
 
 def _add_evaluate(subparsers: Any) -> None:
     groups = catalogue.metric_groups()
-    parser = _add_for_run(
+    parser = add_for_run(
         subparsers,
         "evaluate",
         "commands.evaluate",
@@ -264,7 +272,7 @@ def _add_evaluate(subparsers: Any) -> None:
         help="classifier behind the scores: InceptionV3 of Keras, which is downloaded, "
         "or a small network trained on the data of the run (default inception)",
     )
-    _add_number(
+    add_number(
         parser,
         "--num-samples",
         least=1,
@@ -274,21 +282,21 @@ def _add_evaluate(subparsers: Any) -> None:
 
 
 def _add_audit(subparsers: Any) -> None:
-    parser = _add_for_run(
+    parser = add_for_run(
         subparsers,
         "audit",
         "commands.audit",
         "check that the bound, the KL and the likelihood of a run are in the order "
         "that mathematics demands",
     )
-    _add_number(
+    add_number(
         parser,
         "--num-images",
         least=1,
         default=100,
         help="number of test images, from the first on (default 100)",
     )
-    _add_number(
+    add_number(
         parser,
         "--num-samples",
         least=1,
@@ -298,7 +306,7 @@ def _add_audit(subparsers: Any) -> None:
 
 
 def _add_generate(subparsers: Any) -> None:
-    parser = _add_for_run(
+    parser = add_for_run(
         subparsers,
         "generate",
         "commands.generate",
@@ -310,51 +318,51 @@ def _add_generate(subparsers: Any) -> None:
                 --to better.png
         """,
     )
-    _add_number(parser, "--num", least=1, required=True, help="number of images")
+    add_number(parser, "--num", least=1, required=True, help="number of images")
     parser.add_argument(
         "--label", metavar="L", type=int, help="label, for a conditional model"
     )
-    _add_component(parser)
-    _add_number(
+    add_component(parser)
+    add_number(
         parser,
         "--seed",
         help="the same N draws the same images (default: different ones each time)",
     )
-    _add_sampler(parser)
-    _add_file(parser)
+    add_sampler(parser)
+    add_file(parser)
 
 
 def _add_reconstruct(subparsers: Any) -> None:
-    parser = _add_for_run(
+    parser = add_for_run(
         subparsers,
         "reconstruct",
         "commands.reconstruct",
         "reconstruct test images and place the originals beside them",
     )
-    _add_number(
+    add_number(
         parser,
         "--num",
         least=1,
         default=16,
         help="number of test images, from the first on (default 16)",
     )
-    _add_component(parser)
-    _add_number(
+    add_component(parser)
+    add_number(
         parser,
         "--seed",
         help="draw the latents with this seed (default: use the posterior means)",
     )
-    _add_file(parser)
+    add_file(parser)
 
 
 def _add_interpolate(subparsers: Any) -> None:
-    parser = _add_for_run(
+    parser = add_for_run(
         subparsers,
         "interpolate",
         "commands.interpolate",
         "draw the way from one test image to another through the latent space",
     )
-    _add_number(
+    add_number(
         parser,
         "--steps",
         least=2,
@@ -371,11 +379,11 @@ def _add_interpolate(subparsers: Any) -> None:
             help=f"indices of the test images at the {name} end of each row (default "
             f"{' '.join(map(str, default))})",
         )
-    _add_file(parser)
+    add_file(parser)
 
 
 def _add_export(subparsers: Any) -> None:
-    parser = _add_for_run(
+    parser = add_for_run(
         subparsers,
         "export",
         "commands.export",
@@ -384,16 +392,16 @@ def _add_export(subparsers: Any) -> None:
     parser.add_argument(
         "--to",
         metavar="BASE",
-        type=_path,
+        type=as_path,
         required=True,
         help="folder that holds the versions of the model",
     )
-    _add_number(
+    add_number(
         parser,
         "--version",
         help="number of the version (default: one more than the highest)",
     )
-    _add_sampler(parser)
+    add_sampler(parser)
     parser.add_argument(
         "--format",
         choices=("saved_model", "litert", "onnx"),
@@ -404,7 +412,7 @@ def _add_export(subparsers: Any) -> None:
 
 
 def _add_report(subparsers: Any) -> None:
-    _add_for_run(
+    add_for_run(
         subparsers,
         "report",
         "commands.report",
@@ -413,7 +421,7 @@ def _add_report(subparsers: Any) -> None:
 
 
 def _add_reproduce(subparsers: Any) -> None:
-    parser = _add(
+    parser = add_command(
         subparsers,
         "reproduce",
         "commands.reproduce",
@@ -449,7 +457,7 @@ def _add_reproduce(subparsers: Any) -> None:
         "cifar10=npz:cifar10.npz, see `mvae-tf list datasets`; NAME= may be left out "
         "where only one data set is needed; may be given again",
     )
-    _add_number(
+    add_number(
         parser,
         "--seeds",
         least=1,
@@ -460,7 +468,7 @@ def _add_reproduce(subparsers: Any) -> None:
     parser.add_argument(
         "--runs",
         metavar="DIR",
-        type=_path,
+        type=as_path,
         action="append",
         default=[],
         help="folder of runs that `train` made, here or elsewhere, to use instead of "
@@ -469,157 +477,6 @@ def _add_reproduce(subparsers: Any) -> None:
     parser.add_argument(
         "--output",
         metavar="DIR",
-        type=_path,
+        type=as_path,
         help="folder of all results; what it holds already is not made again",
     )
-
-
-# === What commands share ===
-
-
-def _add(
-    subparsers: Any, name: str, command: str, summary: str, examples: str = ""
-) -> argparse.ArgumentParser:
-    """Adds a command.
-
-    Args:
-        subparsers: what `add_subparsers` returned.
-        name: name of the command.
-        command: module of `mvae_tf.cli` and function in it, "module.function".
-        summary: what the command does.
-        examples: command lines, shown at the end of `--help`.
-    """
-    parser = subparsers.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=examples
-        and f"examples:{textwrap.indent(textwrap.dedent(examples), '  ')}",
-        formatter_class=_Formatter,
-    )
-    parser.set_defaults(command=command.split("."), parser=parser)
-    return parser
-
-
-def _add_for_run(subparsers: Any, *arguments: Any, **options: Any) -> Any:
-    """Adds a command that takes a finished run."""
-    parser = _add(subparsers, *arguments, **options)
-    parser.add_argument(
-        "run", metavar="RUN", type=_path, help="folder of a finished run"
-    )
-    _add_import(parser)
-    return parser
-
-
-def _add_import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        metavar="FILE",
-        type=_python_file,
-        action="append",
-        default=[],
-        help="Python file to run first, which registers models or parts of your own; "
-        "may be given again",
-    )
-
-
-def _add_sampler(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--sampler",
-        metavar="NAME",
-        help="draw latents from a sampler in place of the prior: gaussian_mixture or "
-        "vamp_prior, fitted to the training images and kept in RUN/samplers, or the "
-        "path of such a file",
-    )
-
-
-def _add_number(
-    parser: argparse.ArgumentParser,
-    name: str,
-    least: int | None = None,
-    **options: Any,
-) -> None:
-    """Add an option that takes a whole number, of at least `least`."""
-
-    def number(text: str) -> int:
-        with contextlib.suppress(ValueError):
-            value = int(text)
-            if least is None or value >= least:
-                return value
-        bound = "" if least is None else f" >= {least}"
-        raise argparse.ArgumentTypeError(f"expected a whole number{bound}, got {text}")
-
-    parser.add_argument(name, metavar="N", type=number, **options)
-
-
-def _add_component(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--component", metavar="I", type=int, help="use component I alone"
-    )
-
-
-def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--to",
-        metavar="FILE",
-        type=_image_file,
-        required=True,
-        help="FILE.png for a picture, FILE.npz for arrays",
-    )
-
-
-def _path(text: str) -> Path:
-    """A path, in which ~ stands for the home directory."""
-    return Path(text).expanduser()
-
-
-def _python_file(text: str) -> Path:
-    path = _path(text)
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"expected a Python file, got {text!r}")
-    return path.absolute()
-
-
-def _image_file(text: str) -> Path:
-    path = _path(text)
-    if path.suffix.lower() not in (".png", ".npz"):
-        raise argparse.ArgumentTypeError(f"expected FILE.png or FILE.npz, got {text!r}")
-    return path
-
-
-# === Messages ===
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help that keeps the line breaks of the examples, but fills the description."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if text.startswith("examples:"):
-            return super()._fill_text(text, width, indent)
-        return textwrap.fill(text, width)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Parser whose errors are one line that names what was probably meant."""
-
-    def error(self, message: str) -> NoReturn:
-        message = message.replace("mvae_tf.presets.names()", "`mvae-tf list presets`")
-        self.exit(2, f"mvae-tf: error: {' '.join(message.split())}\n")
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices:
-            kind = action.metavar if isinstance(action.metavar, str) else action.dest
-            try:
-                choice(value, list(action.choices), kind.lower())
-            except ValueError as error:
-                raise argparse.ArgumentError(None, str(error)) from None
-
-
-def _unrecognized(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
-    """What to say about words that no option takes."""
-    known: Iterable[str] = parser._option_string_actions
-    word = unknown[0].partition("=")[0]
-    near = difflib.get_close_matches(word, known, 1) if word.startswith("-") else []
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return f"Unrecognized arguments: {' '.join(unknown)}.{hint}"

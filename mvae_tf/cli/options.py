@@ -1,0 +1,180 @@
+"""What the commands of the command line share: options, and messages about mistakes.
+
+Nothing here imports TensorFlow.
+"""
+
+import argparse
+import contextlib
+import difflib
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mvae_tf.parts.part import choice
+
+__all__ = [
+    "Formatter",
+    "Parser",
+    "add_command",
+    "add_component",
+    "add_file",
+    "add_for_run",
+    "add_import",
+    "add_number",
+    "add_sampler",
+    "as_path",
+    "unrecognized",
+]
+
+
+def add_command(
+    subparsers: Any, name: str, command: str, summary: str, examples: str = ""
+) -> argparse.ArgumentParser:
+    """Adds a command.
+
+    Args:
+        subparsers: what `add_subparsers` returned.
+        name: name of the command.
+        command: module of `mvae_tf.cli` and function in it, "module.function".
+        summary: what the command does.
+        examples: command lines, shown at the end of `--help`.
+    """
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=examples
+        and f"examples:{textwrap.indent(textwrap.dedent(examples), '  ')}",
+        formatter_class=Formatter,
+    )
+    parser.set_defaults(command=command.split("."), parser=parser)
+    return parser
+
+
+def add_for_run(subparsers: Any, *arguments: Any, **options: Any) -> Any:
+    """Adds a command that takes a finished run."""
+    parser = add_command(subparsers, *arguments, **options)
+    parser.add_argument(
+        "run", metavar="RUN", type=as_path, help="folder of a finished run"
+    )
+    add_import(parser)
+    return parser
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add the option that registers a user's own models and parts."""
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        metavar="FILE",
+        type=_python_file,
+        action="append",
+        default=[],
+        help="Python file to run first, which registers models or parts of your own; "
+        "may be given again",
+    )
+
+
+def add_sampler(parser: argparse.ArgumentParser) -> None:
+    """Add the option that takes latents from a sampler."""
+    parser.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="draw latents from a sampler in place of the prior: gaussian_mixture or "
+        "vamp_prior, fitted to the training images and kept in RUN/samplers, or the "
+        "path of such a file",
+    )
+
+
+def add_number(
+    parser: argparse.ArgumentParser,
+    name: str,
+    least: int | None = None,
+    **options: Any,
+) -> None:
+    """Add an option that takes a whole number, of at least `least`."""
+
+    def number(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            value = int(text)
+            if least is None or value >= least:
+                return value
+        bound = "" if least is None else f" >= {least}"
+        raise argparse.ArgumentTypeError(f"expected a whole number{bound}, got {text}")
+
+    parser.add_argument(name, metavar="N", type=number, **options)
+
+
+def add_component(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses one component."""
+    parser.add_argument(
+        "--component", metavar="I", type=int, help="use component I alone"
+    )
+
+
+def add_file(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the picture or the arrays to write."""
+    parser.add_argument(
+        "--to",
+        metavar="FILE",
+        type=_image_file,
+        required=True,
+        help="FILE.png for a picture, FILE.npz for arrays",
+    )
+
+
+def as_path(text: str) -> Path:
+    """A path, in which ~ stands for the home directory."""
+    return Path(text).expanduser()
+
+
+def _python_file(text: str) -> Path:
+    path = as_path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"expected a Python file, got {text!r}")
+    return path.absolute()
+
+
+def _image_file(text: str) -> Path:
+    path = as_path(text)
+    if path.suffix.lower() not in (".png", ".npz"):
+        raise argparse.ArgumentTypeError(f"expected FILE.png or FILE.npz, got {text!r}")
+    return path
+
+
+# === Messages ===
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help that keeps the line breaks of the examples, but fills the description."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("examples:"):
+            return super()._fill_text(text, width, indent)
+        return textwrap.fill(text, width)
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser whose errors are one line that names what was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        message = message.replace("mvae_tf.presets.names()", "`mvae-tf list presets`")
+        self.exit(2, f"mvae-tf: error: {' '.join(message.split())}\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            kind = action.metavar if isinstance(action.metavar, str) else action.dest
+            try:
+                choice(value, list(action.choices), kind.lower())
+            except ValueError as error:
+                raise argparse.ArgumentError(None, str(error)) from None
+
+
+def unrecognized(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """What to say about words that no option takes."""
+    known: Iterable[str] = parser._option_string_actions
+    word = unknown[0].partition("=")[0]
+    near = difflib.get_close_matches(word, known, 1) if word.startswith("-") else []
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"Unrecognized arguments: {' '.join(unknown)}.{hint}"
