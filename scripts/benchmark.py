@@ -24,7 +24,7 @@ import roofline
 import tensorflow as tf
 
 from mvae_tf import presets
-from mvae_tf.models import MVAE, create
+from mvae_tf.models import MVAE, VAE, create
 from mvae_tf.optimizers import FusedAdam
 from mvae_tf.parts.mixing import DirichletWeights
 
@@ -276,13 +276,14 @@ class Benchmark:
         self.peak = max(self.peak, peak_rate())
         return self.blocks[title]
 
-    def train(self, model, optimizer):
+    def train(self, model, optimizer, jit_compile=False):
         """A contender on vectors."""
         return Contender(
             model,
             self.digits,
             optimizer=optimizer,
             steps_per_execution=self.options.steps_per_execution,
+            jit_compile=jit_compile,
         )
 
     def naive(self, num_components):
@@ -316,6 +317,31 @@ class Benchmark:
         }
         blocks = self.measure("MVAE, MLP, bfloat16", contenders, self.options.steps)
         print_steps(blocks, self.batch_size, mlp_arithmetic, self.peak)
+
+    def xla(self):
+        """Time to the first step, and of later ones, with XLA and without."""
+        k = self.options.main_components
+        contenders = {}
+        for name, cls in {"VAE": VAE, f"MVAE K={k}": MVAE}.items():
+            own = {"num_components": k} if cls is MVAE else {}
+            for suffix, jit_compile in {"": False, ", XLA": True}.items():
+                contenders[name + suffix] = self.train(
+                    cls(**MLP, **own), FusedAdam(1e-3), jit_compile
+                )
+        steps = self.options.steps_per_execution
+        first = {}
+        for name, contender in contenders.items():
+            begun = time.perf_counter()
+            contender.run(steps)
+            first[name] = time.perf_counter() - begun
+        blocks = self.measure("XLA, MLP", contenders, self.options.steps)
+        for name in contenders:
+            of_plain = ratio(blocks, name, name.removesuffix(", XLA"))
+            print(
+                f"{name:15} first {steps} steps {first[name]:5.1f} s, "
+                f"then {1e3 * np.median(blocks[name][:, 0]):5.1f} ms a step, "
+                f"{of_plain} of the one without XLA"
+            )
 
     def parts(self):
         """Cost of the parts of a step."""
@@ -427,7 +453,7 @@ class Benchmark:
 
 
 GROUPS = ("mlp", "bfloat16", "parts", "roofline", "peers", "conv", "family", "input")
-GROUPS += ("evaluation",)
+GROUPS += ("evaluation", "xla")
 FAMILY = (
     "vae-cp-fashion_mnist",
     "mog-vae-k10-cp-fashion_mnist",

@@ -789,11 +789,11 @@ def install(folder):
     print("Installing the package into a new environment (some minutes)", flush=True)
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
-    # A copy, because the build would leave its own files.
-    root = Path(__file__).parent.parent
-    source = shutil.copytree(
-        root, folder / "source", ignore=shutil.ignore_patterns(".*", "runs", "build")
-    )
+    # A copy of what an installation needs, because the build would leave its own files.
+    root, source = Path(__file__).parent.parent, folder / "source"
+    shutil.copytree(root / "mvae_tf", source / "mvae_tf")
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(root / name, source)
     command = [python, "-m", "pip", "install", "--quiet", source]
     subprocess.run(command, check=True)
     return python
