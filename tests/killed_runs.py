@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from mvae_tf.config import RunConfig, Training
-from mvae_tf.runs import training
+from mvae_tf.runs import progress, training
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["mvae_tf.training", "sklearn.datasets"])
@@ -32,7 +32,7 @@ def leave_out_what_follows_training():
     """Keeps a run to its training: no evaluation, no figures, no summaries."""
     training.evaluate = lambda *arguments, **options: {}
     training._write_report = lambda output: (output / "report.html").write_text("-")
-    training.MixtureSummaries = lambda *arguments: keras.callbacks.Callback()
+    progress.MixtureSummaries = lambda *arguments: keras.callbacks.Callback()
 
 
 def start(folder, config, kill_at=None, slow=0.0):
@@ -85,10 +85,10 @@ def _die_in_checkpoint():
 
 
 def _slow_down(seconds):
-    end_of_batch = training._Progress.on_train_batch_end
+    end_of_batch = progress.Progress.on_train_batch_end
 
     def on_train_batch_end(*arguments, **options):
         end_of_batch(*arguments, **options)
         time.sleep(seconds)
 
-    training._Progress.on_train_batch_end = on_train_batch_end
+    progress.Progress.on_train_batch_end = on_train_batch_end

@@ -4,30 +4,61 @@ Names are `<model>-<variant>-<dataset>`. A name alone follows the papers where t
 sound; with `@code` it follows the authors' scripts.
 """
 
+from collections.abc import Sequence
+
+from mvae_tf.config import RunConfig
 from mvae_tf.parts.part import choice
 from mvae_tf.presets import baselines, cgm, cp_vae, gmmp_vae, m_vae, mvae
 from mvae_tf.presets.base import Preset, Reported
 
-__all__ = ["Preset", "Reported", "datasets", "get", "names"]
+__all__ = ["Preset", "Reported", "datasets", "differences", "get", "names", "reported"]
 
 _PAPERS = (mvae, m_vae, baselines, gmmp_vae, cp_vae, cgm)
 _PRESETS = {preset.name: preset for paper in _PAPERS for preset in paper.presets()}
 
 
-def names():
-    """Names of all presets."""
+def names() -> list[str]:
+    """Lists the names of all presets."""
     return list(_PRESETS)
 
 
-def datasets():
-    """Names of the data sets that presets are of."""
+def datasets() -> list[str]:
+    """Lists the names of the data sets that presets train on."""
     return list(dict.fromkeys(preset.dataset for preset in _PRESETS.values()))
 
 
-def get(name):
-    """Preset by name.
+def get(name: str) -> Preset:
+    """Returns the preset of this name.
 
     Raises:
-        ValueError: on an unknown name, with the nearest one.
+        ValueError: no preset has this name; the error says which name is nearest.
     """
     return _PRESETS[choice(name, _PRESETS, "preset", "mvae_tf.presets.names()")]
+
+
+def reported(config: RunConfig) -> Sequence[Reported]:
+    """Returns the numbers that a paper reports of the preset that a run comes from.
+
+    Args:
+        config: configuration of the run.
+
+    Returns:
+        The numbers; none for a run that comes from no preset.
+    """
+    return _PRESETS[config.preset].paper if config.preset in _PRESETS else ()
+
+
+def differences(config: RunConfig, num_train: int | None = None) -> list[str]:
+    """Lists how a run departs from its preset in what its numbers depend on.
+
+    Args:
+        config: configuration of the run.
+        num_train: number of training images of the run, if it is known.
+
+    Returns:
+        Texts, as `Preset.differences` returns them; none for a run that comes from no
+        preset.
+    """
+    if config.preset not in _PRESETS:
+        return []
+    return _PRESETS[config.preset].differences(config, num_train)

@@ -1,4 +1,4 @@
-"""Keras callbacks of the training loop."""
+"""Keras callbacks: the warm-up of the KL terms, the duration of a run, TensorBoard."""
 
 import datetime
 import json
@@ -29,10 +29,10 @@ _THUMBNAIL = 56
 class KLWarmup(keras.callbacks.Callback):
     """Lets the weights of all KL terms grow linearly from 0 to their final values.
 
-    It moves the terms that a model declares with `Term(warmup=True)`. In epoch e,
-    counted from 1, each weight is min(1, e / epochs) of its final value, as in the
-    VampPrior experiments. It depends on the epoch alone, so a resumed run continues the
-    warm-up.
+    The KL terms are those that a model declares with `Term(warmup=True)`. In epoch e,
+    counted from 1, each weight is min(1, e / epochs) times its final value, as in the
+    VampPrior experiments. The weight depends on the epoch alone, so a resumed run
+    continues the warm-up.
 
     Args:
         epochs: Length of the warm-up in epochs, at least 1.
@@ -63,13 +63,14 @@ class KLWarmup(keras.callbacks.Callback):
 
 
 class RunTimes(keras.callbacks.Callback):
-    """Records when a run was trained, for how long and on what, in a JSON file.
+    """Records when a run was trained, for how long and on what device, in a JSON file.
 
-    The file holds `started` and `updated` (ISO 8601, UTC), `training_seconds`, which
-    count up to the last finished epoch over all parts of a resumed run, and `device`.
+    The file holds `started` and `updated` (ISO 8601, UTC), `training_seconds` and
+    `device`. The seconds are those of all finished epochs, also of those before the run
+    was resumed.
 
     Args:
-        path: File to make, or to continue where it exists.
+        path: File to make, or to continue if it exists.
     """
 
     def __init__(self, path: str | Path):
@@ -77,7 +78,7 @@ class RunTimes(keras.callbacks.Callback):
         self.path = Path(path)
 
     def on_train_begin(self, logs=None):
-        """Reads what earlier parts of the run have recorded."""
+        """Reads what was recorded before the run was resumed."""
         known = storage.read_json(self.path) if self.path.exists() else {}
         self._started = known.get("started", _now())
         self._before = known.get("training_seconds", 0.0) - time.monotonic()
@@ -96,18 +97,21 @@ class RunTimes(keras.callbacks.Callback):
 class MixtureSummaries(keras.callbacks.Callback):
     """Writes everything that TensorBoard shows of a run.
 
-    Once per epoch, which counts from 1: all values of the epoch in the groups `loss/`,
-    `kl/`, `mixture/` and `validation/`, each value once; the expected mixing weights of
-    the given images as a histogram, their mean for each component and their mean
-    entropy in nats; and one picture, `mixture/images`, of eight images over what the
-    mixture and each component make of them and over samples from the prior.
+    After each epoch, counted from 1, it writes
 
-    Once per run: the settings, as a text and as hyperparameters, and, when training
-    ends, the posterior means of the images for TensorBoard's projector, with labels and
-    thumbnails.
+    - all values of the epoch, each once, in the groups `loss/`, `kl/`, `mixture/` and
+      `validation/`;
+    - the expected mixing weights of the given images: their histogram, their mean for
+      each component, and their mean entropy in nats;
+    - one picture, `mixture/images`: eight images, their reconstructions by the mixture
+      and by each component, and samples from the prior.
 
-    What cannot be written costs a warning and never the run. Images with other than 1
-    or 3 channels have no pictures.
+    Once per run, it writes the settings, as a text and as hyperparameters, and, when
+    training ends, the posterior means of the images for TensorBoard's projector, with
+    labels and thumbnails.
+
+    A summary that cannot be written is left out with a warning, and the training goes
+    on. There are no pictures of images that have neither 1 nor 3 channels.
 
     Args:
         log_dir: Folder of the files, TensorBoard's `--logdir`.
@@ -150,7 +154,7 @@ class MixtureSummaries(keras.callbacks.Callback):
                 write(*arguments)
             self._writer.flush()
         except Exception as error:
-            # Whatever goes wrong here, the training itself is sound.
+            # An error in a summary must not end the training.
             reason = " ".join(str(error).split()) or type(error).__name__
             warnings.warn(f"TensorBoard lacks a summary: {reason}", stacklevel=2)
 
@@ -189,7 +193,7 @@ class MixtureSummaries(keras.callbacks.Callback):
             )
 
     def _tag(self, name):
-        """Tag of a value of Keras' logs, in its group."""
+        """Returns the tag of a value of Keras' logs, which begins with its group."""
         if name.startswith("val_"):
             return f"validation/{name.removeprefix('val_')}"
         if name == "loss" or name == "learning_rate":
@@ -206,8 +210,8 @@ class MixtureSummaries(keras.callbacks.Callback):
         return len(shape) == 3 and shape[-1] in (1, 3)
 
     def _picture(self):
-        """One picture of all rows of images, and the name of each row."""
-        # Matplotlib, which lies beneath all figures, takes a while to import.
+        """Makes one picture of all rows of images; returns it and the rows' names."""
+        # These modules import Matplotlib, which takes a while.
         from mvae_tf.figures.images import named_reconstructions
         from mvae_tf.figures.tiles import mosaic, scaled
 
@@ -267,7 +271,7 @@ def _now():
 
 
 def _device(strategy):
-    """Name of the device that a run is trained on, and how many there are."""
+    """Names the device that a run is trained on, and says how many there are."""
     count = strategy.num_replicas_in_sync
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:

@@ -18,11 +18,12 @@ def divergence(
     results: Mapping[str, Any],
     input_shape: Sequence[int],
 ) -> str:
-    """Says how a run diverged, by its history or by its test numbers.
+    """Says how a run diverged, judged by its history and by its test numbers.
 
     Args:
         history: Rows of `history.csv`.
-        results: Numbers of `metrics.json`, which has None for what is not finite.
+        results: Numbers of `metrics.json`, in which None stands for a number that is
+            not finite.
         input_shape: Shape of an image.
 
     Returns:

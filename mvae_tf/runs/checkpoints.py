@@ -1,14 +1,16 @@
 """Checkpoints of a training run, and loading of finished models.
 
-A checkpoint is one `.npz` file of plain arrays with the weights, the state of the
-optimiser, the metrics of an unfinished epoch and the history so far, written whole and
-with a checksum. With the noise and the order of the images being functions of the step,
-it is all that a run needs to go on as if it had never stopped.
+A checkpoint is one `.npz` file of plain arrays: the weights, the state of the
+optimiser, the metrics of an unfinished epoch and the history so far. It appears whole
+or not at all, and has a checksum. A run needs nothing else to go on as if it had never
+stopped, because its noise and the order of its images are functions of the step.
 """
 
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +18,7 @@ import tensorflow as tf
 
 from mvae_tf import storage
 from mvae_tf.models.base import BaseVAE
-from mvae_tf.runs.workers import ALONE
+from mvae_tf.runs.workers import ALONE, Worker
 
 __all__ = ["Checkpoints", "load"]
 
@@ -29,27 +31,32 @@ class Checkpoints:
 
     Args:
         folder: folder of the checkpoints.
-        model: compiled model whose state they hold, its optimiser built.
-        worker: `mvae_tf.runs.workers.Worker`, of which the chief alone writes.
+        model: compiled model whose state they hold; its optimiser has its variables.
+        worker: this process among those that train together. Only the chief writes.
     """
 
-    def __init__(self, folder, model, worker=ALONE):
+    def __init__(
+        self, folder: str | Path, model: keras.Model, worker: Worker = ALONE
+    ) -> None:
         self.folder = Path(folder)
         self.model = model
         self.worker = worker
 
-    def save(self, step, history, inside_epoch):
-        """Writes a checkpoint and removes those that are too old.
+    def save(
+        self, step: int, history: list[dict[str, float]], inside_epoch: bool
+    ) -> None:
+        """Writes a checkpoint, and removes all but the newest two.
 
-        Every worker has to call it: the metrics of an unfinished epoch are gathered.
+        Every worker has to call this method, because the metrics of an unfinished epoch
+        are gathered from all of them.
 
         Args:
-            step: int, training steps done.
-            history: list of JSON dicts, one a finished epoch.
+            step: number of training steps done.
+            history: rows of `history.csv`, one per finished epoch.
             inside_epoch: whether the metrics so far belong to an unfinished epoch.
 
         Raises:
-            mvae_tf.storage.StorageError: it cannot be written.
+            mvae_tf.storage.StorageError: the checkpoint cannot be written.
         """
         arrays = {key: variable.numpy() for key, variable in self._state().items()}
         if inside_epoch:
@@ -62,10 +69,10 @@ class Checkpoints:
         for path in self._paths()[:-_KEPT]:
             storage.remove(path)
 
-    def restore(self):
-        """Brings the newest intact checkpoint into the model.
+    def restore(self) -> tuple[int, list[dict[str, float]], dict[str, Any]]:
+        """Reads the newest intact checkpoint into the model and its optimiser.
 
-        Damaged ones are passed over with a line on stderr.
+        A damaged checkpoint is passed over, with a line on stderr.
 
         Returns:
             `(step, history, metrics)`: the first two as `save` took them, the third
@@ -73,7 +80,7 @@ class Checkpoints:
 
         Raises:
             mvae_tf.storage.DamagedFile: all checkpoints are damaged.
-            ValueError: a checkpoint of another model.
+            ValueError: the checkpoint is of another model.
         """
         paths = self._paths()
         for path in reversed(paths):
@@ -99,16 +106,16 @@ class Checkpoints:
             )
         return 0, [], {}
 
-    def save_best(self):
-        """Writes the weights of the model, beside the checkpoints, as the best."""
+    def save_best(self) -> None:
+        """Writes the weights of the model as those of the best epoch."""
         if not self.worker.is_chief:
             return
         arrays = {k: v.numpy() for k, v in self._weights().items()}
         with storage.write(self.folder / _BEST) as temporary:
             np.savez(temporary, record=np.array("{}"), **arrays)
 
-    def restore_best(self):
-        """Brings the weights that `save_best` wrote back into the model.
+    def restore_best(self) -> None:
+        """Reads the weights that `save_best` wrote into the model.
 
         Raises:
             mvae_tf.storage.DamagedFile: the file is damaged or missing.
@@ -117,8 +124,12 @@ class Checkpoints:
         for key, variable in self._weights().items():
             variable.assign(arrays[key])
 
-    def restore_metrics(self, metrics):
-        """Brings the metrics of an unfinished epoch back into the model."""
+    def restore_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Sets the metrics of the model to those of an unfinished epoch.
+
+        Args:
+            metrics: what `restore` returned.
+        """
         parts = self._metrics()
         first = self.worker.index * len(parts)
         own = _metrics_of(metrics)[first : first + len(parts)]
@@ -126,19 +137,19 @@ class Checkpoints:
             part.assign(value)
 
     def _gathered_metrics(self):
-        """The metrics of each replica of every worker, `[replicas, number]`."""
+        """Gathers the metrics of each replica of every worker, `[replicas, number]`."""
         own = tf.stack([part.numpy() for part in self._metrics()])
         if self.worker.count > 1:
             own = self.model.distribute_strategy.gather(own, axis=0)
         return {"metrics": own.numpy()}
 
     def _metrics(self):
-        """The variable of each replica; metrics differ between them."""
+        """Lists the variable of each replica, because metrics differ between them."""
         strategy = self.model.distribute_strategy
         return strategy.experimental_local_results(self.model.term_means.sums.value)
 
     def _state(self):
-        """Variables of the model and of its optimiser, each under its own key."""
+        """Returns the variables of the model and of its optimiser, by key."""
         optimizer = {"optimizer": self.model.optimizer.variables}
         return self._weights() | _numbered(optimizer)
 
@@ -146,12 +157,12 @@ class Checkpoints:
         return _numbered({"weights": self.model.weights})
 
     def _paths(self):
-        """Checkpoints, the oldest first."""
+        """Lists the checkpoints, the oldest first."""
         return sorted(self.folder.glob("step-*.npz"))
 
 
 def _metrics_of(arrays):
-    """Metrics `[replicas, number]` of a checkpoint.
+    """Returns the metrics `[replicas, number]` of a checkpoint.
 
     Version 0.1 wrote a sum and a number of examples for each metric.
     """
@@ -162,7 +173,7 @@ def _metrics_of(arrays):
 
 
 def _numbered(groups):
-    # Paths of Keras variables need not be unique.
+    """Returns variables by keys that count them: the paths of Keras may be equal."""
     return {
         f"{group}/{i:04d}": variable
         for group, variables in groups.items()
@@ -180,20 +191,21 @@ def _read(path):
         raise storage.DamagedFile(f"{path} is no checkpoint: {error}") from error
 
 
-def load(path):
-    """A trained model.
+def load(path: str | Path) -> keras.Model:
+    """Loads a trained model.
+
+    The checksum of the file is verified where the run folder has one, and the
+    configuration in the file is checked before a model is made from it.
 
     Args:
-        path: folder of a finished run, or a `.keras` file. The checksum of a file of a
-            run is verified; the configuration of any file is checked before a model is
-            built from it.
+        path: folder of a finished run, or a `.keras` file.
 
     Returns:
         A model of this library.
 
     Raises:
         FileNotFoundError: there is no such file, or the run is not finished.
-        ValueError: the file is damaged, or holds another kind of model.
+        ValueError: the file is damaged, or holds no model of this library.
 
     Example:
         >>> model = mvae_tf.load("runs/quickstart")

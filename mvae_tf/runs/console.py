@@ -1,4 +1,4 @@
-"""What a training run prints: what will be done, each phase, a line per epoch."""
+"""What a training run prints: its settings, its phases, and a line per epoch."""
 
 import math
 import sys
@@ -19,13 +19,13 @@ _REFRESH = 0.2
 
 
 class Console(keras.callbacks.Callback):
-    """The lines that a run prints on stdout; as a callback, those of its epochs.
+    """Prints the lines of a run on stdout; as a callback, those of its epochs.
 
     Args:
         verbose: 0 prints nothing, 2 prints lines only, 1 or "auto" also counts the
             steps of the current epoch where stdout is a terminal.
         started: moment, in seconds of `time.monotonic`, from which the time to the
-            first step is counted; None for now.
+            first step is counted; None for the moment of the call.
     """
 
     def __init__(self, verbose: int | str = "auto", started: float | None = None):
@@ -51,17 +51,18 @@ class Console(keras.callbacks.Callback):
         output: Path,
         step: int,
     ) -> None:
-        """Prints what will be trained, on what, and where it is written.
+        """Prints the folder, data, model, training settings and device of the run.
 
         Args:
             config: configuration of the run.
-            splits: its data.
-            model: its model.
-            output: its folder.
-            step: number of steps done before, when the run is resumed.
+            splits: data of the run.
+            model: model of the run.
+            output: the run folder.
+            step: number of steps that were done before the run was resumed.
         """
         training = config.training
-        # The first `fit` of a run that goes on inside an epoch ends with that epoch.
+        # A run that was resumed inside an epoch calls `fit` for the rest of this epoch
+        # first, so that Keras' own number of epochs is not the run's.
         self._epochs = training.epochs
         total = training.epochs * splits.steps_per_epoch
         shape = " x ".join(map(str, splits.input_shape))
@@ -120,7 +121,7 @@ class Console(keras.callbacks.Callback):
             if name in (logs or {}):
                 text += f"  {title} {float(logs[name]):.5g}"
         text += f"  {_duration(seconds)}"
-        # The first epoch is longer, for TensorFlow compiles the step.
+        # The first epoch takes longer, because TensorFlow compiles the step.
         left = epochs - epoch - 1
         if left and self._epochs_seen > 1:
             text += f"  about {_duration(seconds * left)} left"
@@ -139,7 +140,7 @@ def _devices(number: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """A length of time in the unit that fits it."""
+    """Writes a duration in seconds, minutes or hours, whichever fits it."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     if seconds < 100 * 60:

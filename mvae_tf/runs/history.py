@@ -1,4 +1,4 @@
-"""The history of a run: one row per epoch, and what it says about going on.
+"""The history of a run, one row per epoch, and whether it says that training must stop.
 
 Nothing here imports TensorFlow.
 """
@@ -6,23 +6,30 @@ Nothing here imports TensorFlow.
 import csv
 import io
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mvae_tf import storage
+from mvae_tf.config import Training
 
 __all__ = ["divergence", "early_stopping", "read_history", "write_history"]
 
-# Nats of loss for each value of an image, above which a run counts as diverged.
+# A run counts as diverged above this loss, in nats per value of an image.
 _DIVERGED = 1e6
 
 
-def read_history(folder):
-    """Rows of `history.csv`, a list of dicts, one per epoch.
+def read_history(folder: str | Path) -> list[dict[str, float]]:
+    """Reads `history.csv`.
 
-    It is empty for a run that has not finished an epoch.
+    Args:
+        folder: the run folder.
+
+    Returns:
+        List of rows, one dict per epoch; empty for a run that has not finished an
+        epoch.
 
     Raises:
-        FileNotFoundError: the file is missing, though the run has trained.
+        FileNotFoundError: the file is missing, though the run is finished.
         mvae_tf.storage.DamagedFile: the file is damaged.
     """
     path = Path(folder) / "history.csv"
@@ -44,8 +51,13 @@ def read_history(folder):
         raise storage.DamagedFile(f"{path} is no table of numbers: {error}") from error
 
 
-def write_history(output, history):
-    """Writes rows, one per epoch, as `history.csv`; without rows, removes the file."""
+def write_history(output: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Writes `history.csv`, or removes it where there are no rows.
+
+    Args:
+        output: the run folder.
+        history: rows, one per epoch, which all have the same keys.
+    """
     path = output / "history.csv"
     if not history:
         storage.remove(path)
@@ -57,21 +69,28 @@ def write_history(output, history):
     storage.write_text(path, text.getvalue())
 
 
-def early_stopping(history, settings, input_shape=()):
-    """Best epoch so far, and whether training should stop.
+def early_stopping(
+    history: Sequence[Mapping[str, float]],
+    settings: Training,
+    input_shape: Sequence[int] = (),
+) -> tuple[int, bool]:
+    """Finds the best epoch so far, and decides whether training should stop.
 
-    The rule of the VampPrior experiments, as a function of the history alone, so that a
-    resumed run stops where an undisturbed one does. A run that has diverged stops, too.
+    The rule is that of the VampPrior experiments. It depends on the history alone, so
+    that a resumed run stops at the same epoch as one that was not interrupted. A run
+    that has diverged stops, too.
 
     Args:
         history: rows of `history.csv`.
-        settings: `mvae_tf.config.Training`, whose `patience` and `warmup_epochs` count.
+        settings: settings of the training loop, of which `patience` and
+            `warmup_epochs` are used.
         input_shape: shape of an image, for `divergence`.
 
     Returns:
-        `(best_epoch, stopped)`: the epoch, counted from 1, of the lowest validation
-        loss, 0 before the first, without `patience`, and while none was a number; and
-        whether more than `patience` epochs after the warm-up have passed since.
+        `(best_epoch, stopped)`. `best_epoch`, counted from 1, has the lowest validation
+        loss; it is 0 without `patience` and while no validation loss was a number.
+        `stopped` tells whether the run has diverged, or more than `patience` epochs
+        have passed since the best epoch or, if that is later, the end of the warm-up.
     """
     diverged = bool(divergence(history, input_shape))
     if not settings.patience or not history:
@@ -84,19 +103,22 @@ def early_stopping(history, settings, input_shape=()):
     return found, diverged or waited > settings.patience
 
 
-def divergence(history, input_shape):
-    """What to say of a run that has diverged; an empty text for one that has not.
+def divergence(
+    history: Sequence[Mapping[str, float]], input_shape: Sequence[int]
+) -> str:
+    """Describes the divergence of a run, if it has diverged.
 
-    A run has diverged when the training loss of an epoch is not finite, or above 10^6
-    nats for each value of an image, which no likelihood of this library gives to images
-    in its range. The rule looks at the history alone, as `early_stopping` does.
+    A run has diverged when the training loss of an epoch is not finite, or is above
+    10^6 nats per value of an image, which no likelihood of this library gives to images
+    in its range. The rule depends on the history alone, as that of `early_stopping`.
 
     Args:
         history: rows of `history.csv`.
         input_shape: shape of an image.
 
     Returns:
-        One line that names the first such epoch, or "".
+        One line that names the first epoch with such a loss; an empty text for a run
+        that has not diverged.
     """
     limit = _DIVERGED * math.prod(input_shape)
     for row in history:

@@ -1,4 +1,4 @@
-"""Signals that ask a run to end: Ctrl-C, SIGTERM of a batch system, SIGHUP."""
+"""Signals that ask a run to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP."""
 
 import signal
 import threading
@@ -9,8 +9,11 @@ __all__ = ["Interrupted", "Signals"]
 class Interrupted(KeyboardInterrupt):
     """A signal asked the process to end.
 
+    Args:
+        number: number of the signal.
+
     Attributes:
-        signal: the `signal.Signals`.
+        signal: the signal, a member of `signal.Signals`.
     """
 
     def __init__(self, number: int):
@@ -19,12 +22,17 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """Context in which a signal raises `Interrupted`, at once or after the step.
+    """Context in which a signal raises `Interrupted`, at once or after a step.
 
-    While `wait` is set, the first signal is kept in `received`, for whoever set it to
-    raise when the work of the step is safe; a second one raises at once. A signal that
-    the process ignores, as under `nohup`, stays ignored. Handlers belong to the main
-    thread, so that nothing changes in any other.
+    While `wait` is True, the first signal is only kept in `received`, and a second one
+    raises at once. Whoever has set `wait` calls `raise_received` as soon as the work of
+    the step is on the disk. A signal that the process ignores, as under `nohup`, stays
+    ignored. Python allows handlers of signals in the main thread only; in any other
+    thread, the context does nothing.
+
+    Attributes:
+        wait: whether the first signal is to be kept; False at the start.
+        received: number of the signal that was kept, or None.
     """
 
     _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -51,6 +59,10 @@ class Signals:
         self.received = number
 
     def raise_received(self) -> None:
-        """Raises `Interrupted` if a signal was kept."""
+        """Raises `Interrupted` if a signal was kept.
+
+        Raises:
+            Interrupted: a signal was kept.
+        """
         if self.received is not None:
             raise Interrupted(self.received)

@@ -1,4 +1,4 @@
-"""Settings of a run given as `key=value`, as on the command line."""
+"""Changes of a run's settings, given as texts `key=value` on the command line."""
 
 import ast
 import dataclasses
@@ -25,10 +25,10 @@ _PARTS = {
     "independence": independence,
 }
 
-# Arguments that are a number, or the name or the configuration of a part.
+# Arguments that are a number or a part, which is given by its name or configuration.
 _NUMBER_OR_PART = ("temperature",)
 
-# What other libraries and the papers call a setting.
+# Names by which other libraries and the papers know a setting.
 _OTHER_NAMES = {
     "lr": "learning_rate",
     "opt": "optimizer",
@@ -52,24 +52,25 @@ _LARGEST = 2**31 - 1
 
 
 def apply(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
-    """The configuration with some settings changed.
+    """Changes some settings of a configuration.
 
     A key is a training setting (`learning_rate`), an argument of the optimiser
     (`optimizer.clipnorm`) or of a learning rate schedule
     (`learning_rate.decay_steps`), an argument of the model (`latent_dim`) or of a part
     of it (`mask.temperature`), or an argument of the data (`data.image_size`). A value
-    is a constant as JSON or Python writes it (`null` and `None` are the same), or else
-    a text.
+    is a constant as JSON or Python writes it (`null` and `None` are the same); anything
+    else is taken for a text.
 
     Args:
         config: the configuration to start from.
-        assignments: strings `key=value`, applied in turn.
+        assignments: texts `key=value`, which are applied one after the other.
 
     Returns:
         A new configuration.
 
     Raises:
-        ValueError: on an unknown key, with the nearest one, or a value of another type.
+        ValueError: a key is unknown, and the error says which is nearest; or a value
+            has the wrong type.
     """
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
@@ -78,21 +79,22 @@ def apply(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
         value = _parse(text)
         _check_size(key, value)
         config = _set(config, key, value)
-    # Only now is it known which optimiser the arguments belong to. It is made in a
-    # graph of its own: strategies must come before TensorFlow's first operation.
+    # The arguments of the optimiser are checked by making it, in a graph of its own
+    # because a strategy must be made before TensorFlow runs its first operation.
     with tf.Graph().as_default():
         optimizers.from_settings(config.training)
     return config
 
 
 def _parse(text: str) -> Any:
-    """The constant that a text stands for, or the text itself."""
+    """Returns the constant that a text stands for, or else the text itself."""
     if text.lower() in ("null", "none", "true", "false"):
         return {"true": True, "false": False}.get(text.lower())
     for read in (json.loads, ast.literal_eval):
         try:
             value = read(text)
-            # Tuples become lists. What JSON cannot hold, infinity too, stays a text.
+            # Tuples become lists. A value that JSON cannot hold, such as infinity,
+            # stays a text.
             return json.loads(json.dumps(value, allow_nan=False))
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             continue
@@ -100,7 +102,7 @@ def _parse(text: str) -> Any:
 
 
 def _check_size(key: str, value: Any) -> None:
-    """Refuses integers that TensorFlow cannot hold, in lists and objects too."""
+    """Refuses integers that TensorFlow cannot hold, also in lists and objects."""
     if isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             _check_size(key, item)
@@ -109,6 +111,7 @@ def _check_size(key: str, value: Any) -> None:
 
 
 def _set(config: RunConfig, key: str, value: Any) -> RunConfig:
+    """Returns the configuration with one setting changed."""
     head, dot, tail = key.partition(".")
     if dot and head == "data":
         choice(tail, _data_keys(), "argument of the data,")
@@ -137,7 +140,7 @@ def _data_keys() -> list[str]:
 
 
 def _check_key(key: str, known: list[str], arguments: dict[str, Any]) -> None:
-    """Refuses an unknown key, with the one that was probably meant."""
+    """Refuses an unknown key; the error names the key that was probably meant."""
     if key in known:
         return
     if key in _OPTIONS:
@@ -157,7 +160,7 @@ def _check_key(key: str, known: list[str], arguments: dict[str, Any]) -> None:
 
 
 def _set_part(part: Any, head: str, key: str, value: Any) -> dict[str, Any]:
-    """Configuration of a part of the model with one argument changed."""
+    """Returns the configuration of a part of the model with one argument changed."""
     if part is None:
         raise ValueError(f"Expected a {head} to set {key!r} of, got none.")
     values = _PARTS[head].get(part).get_config()
@@ -166,7 +169,10 @@ def _set_part(part: Any, head: str, key: str, value: Any) -> dict[str, Any]:
 
 
 def _set_training(training: Training, key: str, value: Any) -> Training:
-    """Training settings with one changed; names become what Keras serialises."""
+    """Returns training settings with one of them changed.
+
+    The name of an optimiser or of a schedule becomes what Keras serialises.
+    """
     if key == "optimizer" and isinstance(value, str):
         optimizers.find(value)
         value = {"class_name": value, "config": {}}
@@ -183,7 +189,7 @@ def _set_training(training: Training, key: str, value: Any) -> Training:
 
 
 def _set_serialized(training: Training, head: str, key: str, value: Any) -> Training:
-    """Training settings with one argument of the optimiser or schedule changed."""
+    """Returns training settings with an argument of optimiser or schedule changed."""
     old = getattr(training, head)
     if not isinstance(old, dict):
         raise ValueError(
@@ -199,7 +205,7 @@ def _set_serialized(training: Training, head: str, key: str, value: Any) -> Trai
 
 
 def _checked(key: str, old: Any, new: Any) -> Any:
-    """The new value, if it may stand where the old one stands."""
+    """Returns the new value of a setting, if it has the type of the old one."""
     integer = type(old) is int
     for kind, what in (
         (bool, "true or false"),

@@ -1,4 +1,4 @@
-"""Runs: a model trained into a folder, killed at any moment, and continued exactly.
+"""Trains a model into a run folder, so that a killed run continues exactly.
 
 A run folder holds:
 
@@ -6,28 +6,28 @@ A run folder holds:
 - `checkpoints/`: the newest two checkpoints, and the best weights where training may
   stop early;
 - `history.csv`: one row per epoch, the terms of the objective in nats;
-- `model.keras`, `metrics.json`, `figures/*.png`, `report.html`: what a finished run
-  leaves;
-- `times.json`: when the run was trained, for how long and on what;
-- `logs/`: for TensorBoard.
+- `model.keras`, `metrics.json`, `figures/*.png` and `report.html`: the model, its test
+  numbers, its figures and a page about them, once the run is finished;
+- `times.json`: when the run was trained, for how long and on what device;
+- `logs/`: the files of TensorBoard.
 """
 
 import contextlib
 import dataclasses
-import importlib.metadata
-import inspect
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from mvae_tf import data, models, optimizers, storage
+from mvae_tf import storage
 from mvae_tf.config import RunConfig, flat, read_config
-from mvae_tf.evaluation import evaluate
-from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
+from mvae_tf.data import Splits
+from mvae_tf.evaluation import Classifier, evaluate
+from mvae_tf.runs.building import complete, create, load_data, versions
 from mvae_tf.runs.checkpoints import Checkpoints, load
 from mvae_tf.runs.console import Console
 from mvae_tf.runs.history import (
@@ -37,7 +37,7 @@ from mvae_tf.runs.history import (
     write_history,
 )
 from mvae_tf.runs.interruption import Signals
-from mvae_tf.runs.loading import load_data
+from mvae_tf.runs.progress import Progress, fit
 from mvae_tf.runs.warm_start import start_from
 from mvae_tf.runs.workers import (
     Worker,
@@ -46,7 +46,6 @@ from mvae_tf.runs.workers import (
     naming_lost_workers,
     wait_for_all,
 )
-from mvae_tf.version import __version__
 
 __all__ = [
     "complete",
@@ -62,9 +61,6 @@ __all__ = [
     "write_history",
 ]
 
-_SHOWN = 256
-_LOOKED_AT_BATCHES = 10
-
 
 def train(
     config: RunConfig,
@@ -76,26 +72,27 @@ def train(
 ) -> keras.Model:
     """Trains a model into a run folder, evaluates it and writes its report.
 
-    TensorFlow's op determinism is switched on, which lasts until the process ends: the
-    weights of a run that was killed and resumed are those of an undisturbed one, bit
-    for bit, on the same machine and versions.
+    A run that was killed and resumed has the weights of one that was not, bit for bit,
+    on the same machine and with the same versions. For this, TensorFlow's op
+    determinism is switched on, which lasts until the process ends.
 
     Where `TF_CONFIG` names several workers, each of them calls this function with the
-    same arguments. The chief alone writes, and its return means that the results are on
-    the disk; the others return at the same time, with the weights of the last step.
+    same arguments. Only the chief writes files; when the function returns in the chief,
+    the results are on the disk. The other workers return at the same time, with the
+    weights of the last step.
 
     Args:
-        config: `RunConfig`.
+        config: configuration of the run.
         output: the run folder.
         resume: whether to continue the run in `output`. `config` must then be the one
             that it was started with (see `read_config`), but for more epochs, which
             extend the run.
         verbose: 0 prints nothing, 2 prints lines only, 1 or "auto" also shows the
             progress within a line where stdout is a terminal.
-        metrics: groups of `mvae_tf.evaluation.GROUPS` to measure in the end; None for
-            all that do not take long.
+        metrics: groups of `mvae_tf.evaluation.GROUPS` to measure after the training;
+            None for all that do not take long.
         started: moment, in seconds of `time.monotonic`, from which the time to the
-            first step is counted; None for that of the call.
+            first step is counted; None for the moment of the call.
 
     Returns:
         The trained model.
@@ -105,11 +102,11 @@ def train(
         FileNotFoundError: `resume` is True and there is no run, or data is missing.
         ConnectionError: another worker has ended.
         OSError: the folder cannot be written, or another process is training in it.
-        ValueError: arguments that do not fit the model, the data or the run.
+        ValueError: an argument does not fit the model, the data or the run.
         FloatingPointError: the run diverged (see `divergence`), or too many steps in a
-            row had to be skipped, which counts as this; its folder is complete.
+            row had to be skipped, which counts as divergence; its folder is complete.
         Interrupted: SIGINT, SIGTERM or SIGHUP came (see `mvae_tf.runs.interruption`),
-            after a checkpoint of the last step.
+            and a checkpoint of the last step was written.
     """
     output = Path(output)
     worker = Worker.of_environment()
@@ -134,7 +131,18 @@ def train(
 
 
 def _train(config, stored, output, console, metrics, strategy, worker, signals):
-    """Trains into an opened folder."""
+    """Trains into an opened folder, and returns the model.
+
+    Args:
+        config: the `RunConfig`, with the number of workers.
+        stored: the `RunConfig` of the run that is resumed, or None.
+        output: the run folder.
+        console: the `Console`.
+        metrics: groups of numbers to measure after the training, or None.
+        strategy: the `tf.distribute.Strategy` of the run.
+        worker: this process among those that train together.
+        signals: the `Signals` that may ask the run to end.
+    """
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
     splits = load_data(config)
@@ -143,7 +151,7 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
     config = complete(config, model)
     if stored is not None:
         if flat(stored.to_dict()).keys() != flat(config.to_dict()).keys():
-            # Arguments that are newer than the run have had their defaults in it.
+            # An argument that is newer than the run had its default value in the run.
             whole = complete(stored, create(stored, splits))
             stored = dataclasses.replace(whole, versions=stored.versions)
         stored.check_resumed_by(config)
@@ -181,7 +189,7 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
         storage.remove(output / "report.html")
         write_history(output, history)
     if not stopped:
-        progress = _Progress(
+        progress = Progress(
             output,
             checkpoints,
             config.training,
@@ -190,14 +198,14 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
             state=(step, history, state),
         )
         try:
-            _fit(model, config, splits, output, progress, console)
+            fit(model, config, splits, progress, console)
         except FloatingPointError as error:
             progress.end_as_diverged(error)
         best_epoch, _ = early_stopping(history, config.training, model.input_shape)
     if not worker.is_chief:
         return model
     if worker.count > 1:
-        # What follows is the work of this process alone, with a model of its own.
+        # The chief does the rest alone, with a model that belongs to no strategy.
         model = create(config, splits)
         checkpoints = Checkpoints(output / "checkpoints", model)
         checkpoints.restore()
@@ -219,33 +227,34 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
 
 
 def evaluate_run(
-    folder,
-    model,
-    config,
-    splits,
-    metrics=None,
-    num_samples=100,
-    num_images=1000,
-    classifier=None,
-    verbose=1,
-):
+    folder: str | Path,
+    model: keras.Model,
+    config: RunConfig,
+    splits: Splits,
+    metrics: Sequence[str] | None = None,
+    num_samples: int = 100,
+    num_images: int = 1000,
+    classifier: Classifier | None = None,
+    verbose: int = 1,
+) -> dict[str, Any]:
     """Evaluates a model on the test part and writes `metrics.json`.
 
     Args:
         folder: the run folder.
-        model: its model.
-        config: its `RunConfig`.
-        splits: its data.
-        metrics: groups of `mvae_tf.evaluation.GROUPS`; None for all. Numbers of other
-            groups that the file holds for the same step are kept.
-        num_samples: importance samples per image.
-        num_images: leading images that the likelihood, the components and the latents
-            are measured on.
-        classifier: `mvae_tf.evaluation.Classifier`, for the group "scores".
-        verbose: 1 shows progress bars.
+        model: the model of the run.
+        config: configuration of the run.
+        splits: data of the run.
+        metrics: groups of `mvae_tf.evaluation.GROUPS`; None for all that do not take
+            long. Numbers of other groups that the file has of the same step are kept.
+        num_samples: number of importance samples per image.
+        num_images: number of test images, from the first on, on which the likelihood,
+            the components and the latents are measured.
+        classifier: classifier for the group "scores", or None.
+        verbose: 1 shows progress bars, 2 prints lines, 0 prints nothing.
 
     Returns:
-        dict with "test", numbers by name (`mvae_tf.evaluation.UNITS`), and "step".
+        Dict with "test", a dict from the name of a number (see
+        `mvae_tf.evaluation.UNITS`) to its value, and "step", the training steps done.
     """
     path = Path(folder) / "metrics.json"
     results = evaluate(
@@ -269,12 +278,13 @@ def evaluate_run(
 
 
 @contextlib.contextmanager
-def _opened(output, resume, worker):
-    """Context of the run folder, which gives the `RunConfig` to resume, or None.
+def _opened(output: Path, resume: bool, worker: Worker) -> Iterator[RunConfig | None]:
+    """Opens the run folder, and yields the configuration of the run to resume, or None.
 
-    The chief makes the folder, locks it and tries to write, so that an hour of training
-    does not end at a full disk. Other workers look only, before the chief can have
-    written, because it waits for them when it makes the strategy.
+    The chief makes the folder, locks it and writes to it once, so that a disk which is
+    full already is noticed before the training. The other workers only read. They do so
+    before the chief has written, because the chief waits for them when it makes the
+    strategy.
     """
     if resume:
         read_config(output)
@@ -295,7 +305,7 @@ def _opened(output, resume, worker):
 
 
 def _finished(output, step):
-    """Whether the model of this step, its numbers and its report are there, intact."""
+    """Tells whether the model of a step, its numbers and its report are intact."""
     try:
         names = ("model.keras", "metrics.json", "history.csv")
         intact = all(storage.verify(output / name) for name in names)
@@ -312,202 +322,14 @@ def _write_report(output):
     write_report(output)
 
 
-def finite(value):
-    """The value with NaN and infinity, which JSON does not have, as None."""
+def finite(value: Any) -> Any:
+    """Replaces NaN and infinity, which JSON does not have, by None.
+
+    Args:
+        value: number, text, list or dict, perhaps nested.
+    """
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
         return [finite(item) for item in value]
     return value if isinstance(value, str) or math.isfinite(value) else None
-
-
-# === The model ===
-
-
-def create(config, splits):
-    """Compiled model that fits the data, its optimiser built."""
-    arguments = {"input_shape": splits.input_shape} | config.arguments
-    shape = arguments["input_shape"]
-    if not isinstance(shape, list | tuple) or [*shape] != [*splits.input_shape]:
-        raise ValueError(
-            f"Expected images of {shape}, got {list(splits.input_shape)} from "
-            f"{config.data['source']!r}."
-        )
-    try:
-        model = models.create(config.model, seed=config.seed, **arguments)
-    except TypeError as error:
-        # The arguments come from a file or the command line: a user's mistake.
-        raise ValueError(
-            f"Expected arguments of the types that {config.model} takes: {error}"
-        ) from error
-    if model.num_classes not in (None, splits.num_classes):
-        raise ValueError(
-            f"Expected data of {model.num_classes} classes, got {splits.num_classes} "
-            f"from {config.data['source']!r}."
-        )
-    low, high = model.likelihood.low, model.likelihood.high
-    given = splits.value_range or (-math.inf, math.inf)
-    if given[0] < low or given[1] > high:
-        raise ValueError(
-            f"Expected data.value_range within [{low}, {high}] for likelihood "
-            f"{model.likelihood.name!r}, got {list(given)}."
-        )
-    training = config.training
-    model.compile(
-        optimizer=optimizers.from_settings(training),
-        steps_per_execution=_divisor(
-            splits.steps_per_epoch, training.steps_per_execution
-        ),
-        jit_compile=training.jit_compile,
-    )
-    model.optimizer.build(model.trainable_variables)
-    return model
-
-
-def _divisor(number, most):
-    # Keras would run past the end of an epoch that is no multiple.
-    return max(i for i in range(1, most + 1) if number % i == 0)
-
-
-def complete(config, model):
-    """The configuration with every argument of the model and of the data."""
-    arguments = model.get_config() | {"dtype": model.dtype_policy.name}
-    for key in ("name", "trainable", "seed"):
-        del arguments[key]
-    defaults = {
-        key: list(item.default) if isinstance(item.default, tuple) else item.default
-        for key, item in inspect.signature(data.load).parameters.items()
-        if key not in ("batch_size", "seed")
-    }
-    return dataclasses.replace(
-        config,
-        arguments=arguments,
-        data=defaults | config.data,
-        versions=versions(),
-    )
-
-
-def versions():
-    """Versions of this library and of those that its numbers depend on, by name."""
-    names = ("tensorflow", "keras", "tensorflow-probability", "numpy")
-    return {"mvae_tf": __version__} | {
-        name: importlib.metadata.version(name) for name in names
-    }
-
-
-# === The loop ===
-
-
-class _Progress(keras.callbacks.Callback):
-    """Counts steps, writes checkpoints and the history, and stops early."""
-
-    def __init__(self, output, checkpoints, settings, steps_per_epoch, signals, state):
-        super().__init__()
-        self.output = output
-        self.checkpoints = checkpoints
-        self.settings = settings
-        self.steps_per_epoch = steps_per_epoch
-        self.signals = signals
-        self.step, self.history, self.metrics = state
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.before = self.step
-        self.signals.wait = True
-        self.warned = False
-        if self.metrics:
-            self.checkpoints.restore_metrics(self.metrics)
-            self.metrics = {}
-
-    def on_train_batch_end(self, batch, logs=None):
-        last, self.step = self.step, self.before + batch + 1
-        every = self.settings.checkpoint_every
-        due = every and self.step // every > last // every
-        inside = self.step % self.steps_per_epoch != 0
-        # Workers are not interrupted at the same step, and write together.
-        interrupted = self.signals.received is not None and inside
-        if inside and (due or interrupted and self.checkpoints.worker.count == 1):
-            self.checkpoints.save(self.step, self.history, inside_epoch=True)
-        if interrupted:
-            self.signals.raise_received()
-        if logs and not self.warned:
-            row = {"epoch": len(self.history) + 1, "loss": float(logs["loss"])}
-            self.warned = self._warn(row)
-
-    def on_epoch_end(self, epoch, logs=None):
-        row = {key: float(value) for key, value in logs.items()}
-        self.history.append({"epoch": epoch + 1} | row)
-        best, stopped = early_stopping(
-            self.history, self.settings, self.model.input_shape
-        )
-        if best == epoch + 1:
-            # Before the checkpoint, whose history may then speak of it.
-            self.checkpoints.save_best()
-        self.model.stop_training |= stopped
-        self._write(self.step)
-        if not self.warned:
-            self._warn(self.history[-1])
-        if not math.isfinite(row.get("val_loss", 0.0)):
-            storage.warn(f"the validation loss of epoch {epoch + 1} is not finite")
-        self._end()
-
-    def end_as_diverged(self, error):
-        """Ends the epoch in which too many steps were skipped: it has no loss."""
-        storage.warn(str(error))
-        terms = self.history[-1] if self.history else {"loss": math.nan}
-        row = {"epoch": len(self.history) + 1}
-        self.history.append(dict.fromkeys(["epoch", *terms], math.nan) | row)
-        self._write(int(self.model.step.numpy()))
-        self._end()
-
-    def _write(self, step):
-        """Writes the checkpoint at the end of an epoch, and the history."""
-        self.checkpoints.save(step, self.history, inside_epoch=False)
-        if self.checkpoints.worker.is_chief:
-            write_history(self.output, self.history)
-
-    def _end(self):
-        """Raises the signal that waited for the end of the epoch, if there is one."""
-        self.signals.raise_received()
-        self.signals.wait = False
-
-    def _warn(self, row):
-        """Says that the run diverges, if it does."""
-        diverged = divergence([row], self.model.input_shape)
-        if diverged:
-            storage.warn(f"{diverged}; it stops after this epoch")
-        return bool(diverged)
-
-
-def _fit(model, config, splits, output, progress, console):
-    """The rest of an interrupted epoch, then the epochs that are left."""
-    watching = [progress, console]
-    if progress.checkpoints.worker.is_chief:
-        shown = data.leading(splits.validation or splits.test, _SHOWN)
-        summaries = MixtureSummaries(output / "logs", *shown, config.to_dict())
-        watching = [summaries, progress, RunTimes(output / "times.json"), console]
-
-    def fit(steps, first, last, *callbacks):
-        model.fit(
-            splits.train_from(progress.step),
-            initial_epoch=first,
-            epochs=last,
-            steps_per_epoch=steps,
-            validation_data=splits.validation,
-            callbacks=[*callbacks, *watching],
-            verbose=0,
-        )
-
-    # Weights of another run hold what `before_training` finds for new ones.
-    if progress.step == 0 and config.init_from is None:
-        batches = min(splits.steps_per_epoch, _LOOKED_AT_BATCHES)
-        model.before_training(splits.train_from(0).take(batches))
-    steps, epochs = splits.steps_per_epoch, config.training.epochs
-    epoch, done = divmod(progress.step, steps)
-    if done:
-        # The weights of the terms are those of the checkpoint.
-        fit(steps - done, epoch, epoch + 1)
-        epoch += 1
-    _, stopped = early_stopping(progress.history, config.training, model.input_shape)
-    if epoch < epochs and not stopped:
-        warmup = config.training.warmup_epochs
-        fit(steps, epoch, epochs, *([KLWarmup(warmup)] if warmup else []))

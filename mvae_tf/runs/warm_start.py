@@ -12,16 +12,16 @@ __all__ = ["start_from"]
 def start_from(model: BaseVAE, source: str | Path) -> None:
     """Copies the weights of a trained model into a new one.
 
-    What a run counts (its steps, the weights of a warm-up) starts anew.
+    The number of steps and the weights of a warm-up are not copied: they start anew.
 
     Args:
         model: the new model.
         source: folder of a finished run, or a `.keras` file.
 
     Raises:
-        FileNotFoundError: there is no trained model.
-        ValueError: the weights do not fit; the message names the arguments in which the
-            two models differ.
+        FileNotFoundError: there is no trained model in `source`.
+        ValueError: the weights do not fit the new model; the error names the arguments
+            in which the two models differ.
     """
     trained: Any = load(source)
     old, new = _weights(trained), _weights(model)
@@ -38,13 +38,13 @@ def start_from(model: BaseVAE, source: str | Path) -> None:
 
 
 def _weights(model: BaseVAE) -> list[Any]:
-    """Variables that training learns: all weights, and the statistics of layers."""
+    """Lists the variables that training changes: weights and statistics of layers."""
     statistics = [v for layer in model.layers for v in layer.non_trainable_variables]
     return [*model.trainable_variables, *statistics]
 
 
 def _differences(old: BaseVAE, new: BaseVAE) -> str:
-    """The arguments in which two models differ, as one text."""
+    """Names the arguments in which two models differ."""
     names = old.registry_name, new.registry_name
     if names[0] != names[1]:
         return f"the model ({names[1]} instead of {names[0]})"

@@ -6,9 +6,9 @@ convention:
     {"cluster": {"worker": ["host1:2222", "host2:2222"]},
      "task": {"type": "worker", "index": 0}}
 
-Each has the same environment but for its index. The chief (the task "chief", or else
-worker 0) alone writes; all of them read the run folder, which lies on a file system
-that they share.
+The environments of the processes differ in the index only. The chief (the task "chief",
+or else worker 0) is the only one that writes. All of them read the run folder, which
+lies on a file system that they share.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ class Worker:
     """One of the processes that train a model together.
 
     Attributes:
-        index: its place among them, 0 for the chief.
-        count: how many there are.
+        index: number of this process among them, 0 for the chief.
+        count: number of processes.
     """
 
     index: int
@@ -43,16 +43,19 @@ class Worker:
 
     @property
     def is_chief(self) -> bool:
-        """Whether it is the one that writes."""
+        """Whether this process is the one that writes."""
         return self.index == 0
 
     @classmethod
     def of_environment(cls) -> "Worker":
-        """The worker that `TF_CONFIG` says this process is; the only one without it.
+        """Reads from `TF_CONFIG` which worker this process is.
+
+        Returns:
+            The worker; `ALONE` where `TF_CONFIG` is not set.
 
         Raises:
-            ValueError: `TF_CONFIG` is not as TensorFlow wants it, or names tasks that
-                take no part in synchronous training.
+            ValueError: `TF_CONFIG` does not have the form that TensorFlow reads, or
+                names tasks that take no part in synchronous training.
         """
         text = os.environ.get("TF_CONFIG")
         if not text:
@@ -85,15 +88,15 @@ ALONE = Worker(0, 1)
 
 
 def make_strategy(devices: int, worker: Worker = ALONE) -> tf.distribute.Strategy:
-    """Strategy over GPUs where there are any, else over logical CPUs.
+    """Makes a strategy over GPUs where there are any, else over logical CPUs.
 
     Args:
         devices: number of devices of this process.
-        worker: this process among those that train together. TensorFlow must not have
-            run an operation yet if there are several.
+        worker: this process among those that train together. If there are several,
+            TensorFlow must not have run an operation yet.
 
     Raises:
-        ValueError: there are fewer devices, or TensorFlow has run operations.
+        ValueError: there are too few devices, or TensorFlow has run an operation.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if worker.count > 1:
@@ -102,7 +105,7 @@ def make_strategy(devices: int, worker: Worker = ALONE) -> tf.distribute.Strateg
         return tf.distribute.get_strategy()
     if not gpus:
         cpu = tf.config.list_physical_devices("CPU")[0]
-        # TensorFlow may have started, with the devices counted below.
+        # This fails if TensorFlow has started; then it has the devices counted below.
         with contextlib.suppress(RuntimeError):
             tf.config.set_logical_device_configuration(
                 cpu, [tf.config.LogicalDeviceConfiguration()] * devices
@@ -134,8 +137,12 @@ def _strategy_of_workers(devices, gpus):
 def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
     """Checks that every worker starts from the same step.
 
+    Args:
+        strategy: strategy of all workers.
+        step: number of training steps that this worker finds done.
+
     Raises:
-        ValueError: they do not, for they do not see the same run folder.
+        ValueError: the steps differ, because the workers do not share one run folder.
     """
     steps = strategy.gather(tf.constant([step], tf.int64), axis=0).numpy()
     if len(set(steps.tolist())) > 1:
@@ -146,13 +153,20 @@ def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-    """Returns when every worker has called it."""
+    """Waits until every worker has called this function.
+
+    Args:
+        strategy: strategy of all workers.
+    """
     strategy.reduce("SUM", tf.constant(1.0), axis=None)
 
 
 @contextlib.contextmanager
 def naming_lost_workers(worker: Worker) -> Iterator[None]:
-    """Context that turns what TensorFlow says about a lost worker into one line.
+    """Turns TensorFlow's error about a lost worker into one line, within a context.
+
+    Args:
+        worker: this process among those that train together.
 
     Raises:
         ConnectionError: another worker has ended.

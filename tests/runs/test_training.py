@@ -20,8 +20,8 @@ import mvae_tf
 from mvae_tf import storage
 from mvae_tf.cli import main
 from mvae_tf.config import RunConfig, Training
+from mvae_tf.runs import building, progress, training
 from mvae_tf.runs import checkpoints as checkpoints_module
-from mvae_tf.runs import training
 from mvae_tf.runs.checkpoints import Checkpoints
 from mvae_tf.runs.interruption import Interrupted
 
@@ -188,7 +188,7 @@ def test_folder_with_a_run_is_left_alone(finished):
 
 
 def test_finished_run_is_not_trained_again(finished, capsys, monkeypatch):
-    monkeypatch.setattr(training, "_fit", None)
+    monkeypatch.setattr(training, "fit", None)
     training.train(training.read_config(finished), finished, resume=True)
     assert "finished: 2 epochs, 4 steps" in capsys.readouterr().out
 
@@ -249,14 +249,14 @@ def test_second_process_leaves_the_folder_alone(finished, tmp_path):
 def test_a_signal_ends_a_run_after_a_checkpoint(
     finished, tmp_path, monkeypatch, capsys
 ):
-    end_of_batch = training._Progress.on_train_batch_end
+    end_of_batch = progress.Progress.on_train_batch_end
 
     def interrupted(self, batch, logs=None):
         if self.step == 0:
             signal.raise_signal(signal.SIGTERM)
         end_of_batch(self, batch, logs)
 
-    monkeypatch.setattr(training._Progress, "on_train_batch_end", interrupted)
+    monkeypatch.setattr(progress.Progress, "on_train_batch_end", interrupted)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted, match="interrupted by SIGTERM") as caught:
         training.train(SINGLE, tmp_path, verbose=0)
@@ -394,7 +394,7 @@ def test_executions_of_several_steps_train_alike(finished, tmp_path):
     ("number", "most", "expected"), [(12, 5, 4), (11, 10, 1), (7, 7, 7), (3, 100, 3)]
 )
 def test_executions_fill_an_epoch(number, most, expected):
-    assert training._divisor(number, most) == expected
+    assert building._divisor(number, most) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,124 @@
+"""The data and the model of a run, made from its configuration."""
+
+import dataclasses
+import importlib.metadata
+import inspect
+import math
+
+import keras
+
+from mvae_tf import data, models, optimizers
+from mvae_tf.config import RunConfig
+from mvae_tf.data import Splits
+from mvae_tf.version import __version__
+
+__all__ = ["complete", "create", "load_data", "versions"]
+
+
+def load_data(config: RunConfig) -> Splits:
+    """Loads the data of a run.
+
+    Args:
+        config: configuration of the run.
+
+    Returns:
+        The three parts, in batches of the run's size and in the order of its seed.
+
+    Raises:
+        ValueError: an argument of the data is unknown or has an impossible value.
+        OSError: a file is missing or damaged.
+    """
+    size = config.training.batch_size
+    try:
+        return data.load(**config.data, batch_size=size, seed=config.seed)
+    except TypeError as error:
+        # The arguments come from a file or the command line: a user's mistake.
+        raise ValueError(str(error)) from error
+
+
+def create(config: RunConfig, splits: Splits) -> keras.Model:
+    """Makes the compiled model of a run, with the variables of its optimiser.
+
+    Args:
+        config: configuration of the run.
+        splits: its data, which the model must fit.
+
+    Raises:
+        ValueError: the arguments of the model are wrong, or do not fit the data.
+    """
+    arguments = {"input_shape": splits.input_shape} | config.arguments
+    shape = arguments["input_shape"]
+    if not isinstance(shape, list | tuple) or [*shape] != [*splits.input_shape]:
+        raise ValueError(
+            f"Expected images of {shape}, got {list(splits.input_shape)} from "
+            f"{config.data['source']!r}."
+        )
+    try:
+        model = models.create(config.model, seed=config.seed, **arguments)
+    except TypeError as error:
+        # The arguments come from a file or the command line: a user's mistake.
+        raise ValueError(
+            f"Expected arguments of the types that {config.model} takes: {error}"
+        ) from error
+    if model.num_classes not in (None, splits.num_classes):
+        raise ValueError(
+            f"Expected data of {model.num_classes} classes, got {splits.num_classes} "
+            f"from {config.data['source']!r}."
+        )
+    low, high = model.likelihood.low, model.likelihood.high
+    given = splits.value_range or (-math.inf, math.inf)
+    if given[0] < low or given[1] > high:
+        raise ValueError(
+            f"Expected data.value_range within [{low}, {high}] for likelihood "
+            f"{model.likelihood.name!r}, got {list(given)}."
+        )
+    training = config.training
+    model.compile(
+        optimizer=optimizers.from_settings(training),
+        steps_per_execution=_divisor(
+            splits.steps_per_epoch, training.steps_per_execution
+        ),
+        jit_compile=training.jit_compile,
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _divisor(number, most):
+    """Returns the greatest divisor of a number that is at most `most`.
+
+    Keras would run past the end of an epoch whose number of steps is no multiple of
+    `steps_per_execution`.
+    """
+    return max(i for i in range(1, most + 1) if number % i == 0)
+
+
+def complete(config: RunConfig, model: keras.Model) -> RunConfig:
+    """Returns the configuration with every argument of the model and of the data.
+
+    Args:
+        config: configuration of the run.
+        model: its model, as `create` makes it.
+    """
+    arguments = model.get_config() | {"dtype": model.dtype_policy.name}
+    for key in ("name", "trainable", "seed"):
+        del arguments[key]
+    defaults = {
+        key: list(item.default) if isinstance(item.default, tuple) else item.default
+        for key, item in inspect.signature(data.load).parameters.items()
+        if key not in ("batch_size", "seed")
+    }
+    return dataclasses.replace(
+        config,
+        arguments=arguments,
+        data=defaults | config.data,
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the libraries that the numbers depend on, by name."""
+    names = ("tensorflow", "keras", "tensorflow-probability", "numpy")
+    return {"mvae_tf": __version__} | {
+        name: importlib.metadata.version(name) for name in names
+    }

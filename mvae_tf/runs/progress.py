@@ -1,0 +1,190 @@
+"""The epochs of a run: what is trained, and what is written while it is.
+
+`fit` trains from the step of the last checkpoint to the end of the run. `Progress`, the
+callback that it gives to Keras, counts the steps and writes what a killed run needs to
+go on: the checkpoints and `history.csv`.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from mvae_tf import data, storage
+from mvae_tf.config import RunConfig, Training
+from mvae_tf.data import Splits
+from mvae_tf.runs.callbacks import KLWarmup, MixtureSummaries, RunTimes
+from mvae_tf.runs.checkpoints import Checkpoints
+from mvae_tf.runs.console import Console
+from mvae_tf.runs.history import divergence, early_stopping, write_history
+from mvae_tf.runs.interruption import Signals
+
+__all__ = ["Progress", "fit"]
+
+# Number of images whose reconstructions and latents TensorBoard shows.
+_SHOWN = 256
+# Number of batches that a new model may look at before it is trained.
+_LOOKED_AT_BATCHES = 10
+
+
+class Progress(keras.callbacks.Callback):
+    """Counts steps, writes checkpoints and the history, and stops early.
+
+    Args:
+        output: the run folder.
+        checkpoints: the checkpoints of the run.
+        settings: settings of the training loop.
+        steps_per_epoch: number of steps in an epoch.
+        signals: the signals that may ask the run to end.
+        state: what `Checkpoints.restore` returned.
+
+    Attributes:
+        step: int, number of training steps done.
+        history: list of dicts, the rows of `history.csv`.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        checkpoints: Checkpoints,
+        settings: Training,
+        steps_per_epoch: int,
+        signals: Signals,
+        state: tuple[int, list[dict[str, float]], dict[str, Any]],
+    ):
+        super().__init__()
+        self.output = output
+        self.checkpoints = checkpoints
+        self.settings = settings
+        self.steps_per_epoch = steps_per_epoch
+        self.signals = signals
+        self.step, self.history, self._metrics = state
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Brings back the metrics of an epoch that was interrupted."""
+        self._before = self.step
+        self.signals.wait = True
+        self._warned = False
+        if self._metrics:
+            self.checkpoints.restore_metrics(self._metrics)
+            self._metrics = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Counts the step, and writes a checkpoint where one is due."""
+        last, self.step = self.step, self._before + batch + 1
+        every = self.settings.checkpoint_every
+        due = every and self.step // every > last // every
+        inside = self.step % self.steps_per_epoch != 0
+        # Workers are not interrupted at the same step, and write together.
+        interrupted = self.signals.received is not None and inside
+        if inside and (due or interrupted and self.checkpoints.worker.count == 1):
+            self.checkpoints.save(self.step, self.history, inside_epoch=True)
+        if interrupted:
+            self.signals.raise_received()
+        if logs and not self._warned:
+            row = {"epoch": len(self.history) + 1, "loss": float(logs["loss"])}
+            self._warned = self._warn(row)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the epoch into the history, with a checkpoint, and stops early."""
+        row = {key: float(value) for key, value in logs.items()}
+        self.history.append({"epoch": epoch + 1} | row)
+        best, stopped = early_stopping(
+            self.history, self.settings, self.model.input_shape
+        )
+        if best == epoch + 1:
+            # Before the checkpoint, whose history may then speak of it.
+            self.checkpoints.save_best()
+        self.model.stop_training |= stopped
+        self._write(self.step)
+        if not self._warned:
+            self._warn(self.history[-1])
+        if not math.isfinite(row.get("val_loss", 0.0)):
+            storage.warn(f"the validation loss of epoch {epoch + 1} is not finite")
+        self._end()
+
+    def end_as_diverged(self, error: Exception) -> None:
+        """Ends the epoch in which too many steps were skipped: it has no loss.
+
+        Args:
+            error: what the guard of the steps has raised.
+        """
+        storage.warn(str(error))
+        terms = self.history[-1] if self.history else {"loss": math.nan}
+        row = {"epoch": len(self.history) + 1}
+        self.history.append(dict.fromkeys(["epoch", *terms], math.nan) | row)
+        self._write(int(self.model.step.numpy()))
+        self._end()
+
+    def _write(self, step):
+        """Writes the checkpoint at the end of an epoch, and the history."""
+        self.checkpoints.save(step, self.history, inside_epoch=False)
+        if self.checkpoints.worker.is_chief:
+            write_history(self.output, self.history)
+
+    def _end(self):
+        """Raises the signal that waited for the end of the epoch, if there is one."""
+        self.signals.raise_received()
+        self.signals.wait = False
+
+    def _warn(self, row):
+        """Says that the run diverges, if it does."""
+        diverged = divergence([row], self.model.input_shape)
+        if diverged:
+            storage.warn(f"{diverged}; it stops after this epoch")
+        return bool(diverged)
+
+
+def fit(
+    model: keras.Model,
+    config: RunConfig,
+    splits: Splits,
+    progress: Progress,
+    console: Console,
+) -> None:
+    """Trains the rest of an interrupted epoch, then the epochs that are left.
+
+    Args:
+        model: compiled model.
+        config: configuration of the run.
+        splits: its data.
+        progress: callback that knows the step to start from.
+        console: callback that prints a line per epoch.
+
+    Raises:
+        FloatingPointError: too many steps in a row had to be skipped.
+        Interrupted: a signal came (see `mvae_tf.runs.interruption`).
+    """
+    watching = [progress, console]
+    if progress.checkpoints.worker.is_chief:
+        output = progress.output
+        shown = data.leading(splits.validation or splits.test, _SHOWN)
+        summaries = MixtureSummaries(output / "logs", *shown, config.to_dict())
+        watching = [summaries, progress, RunTimes(output / "times.json"), console]
+
+    def fit_epochs(steps, first, last, *callbacks):
+        model.fit(
+            splits.train_from(progress.step),
+            initial_epoch=first,
+            epochs=last,
+            steps_per_epoch=steps,
+            validation_data=splits.validation,
+            callbacks=[*callbacks, *watching],
+            verbose=0,
+        )
+
+    # Weights of another run hold what `before_training` finds for new ones.
+    if progress.step == 0 and config.init_from is None:
+        batches = min(splits.steps_per_epoch, _LOOKED_AT_BATCHES)
+        model.before_training(splits.train_from(0).take(batches))
+    steps, epochs = splits.steps_per_epoch, config.training.epochs
+    epoch, done = divmod(progress.step, steps)
+    if done:
+        # The weights of the terms are those of the checkpoint.
+        fit_epochs(steps - done, epoch, epoch + 1)
+        epoch += 1
+    _, stopped = early_stopping(progress.history, config.training, model.input_shape)
+    if epoch < epochs and not stopped:
+        warmup = config.training.warmup_epochs
+        fit_epochs(steps, epoch, epochs, *([KLWarmup(warmup)] if warmup else []))
