@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 # `python -m mvae_tf --help` and mistakes are answered without TensorFlow: when the
-# command line starts, these imports wait until `mvae_tf.cli.commands` runs this file
+# command line starts, these imports wait until `mvae_tf.cli.app` runs this file
 # again. In every other case they are done at once.
 if not quiet.starts_command_line():
     quiet.import_tensorflow()

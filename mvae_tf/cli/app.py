@@ -42,20 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; None takes those of the process.
 
     Returns:
-        Exit status.
+        The exit status.
     """
     options = parser.parse(arguments)
     module, function = options.command
     with warnings.catch_warnings(), Signals():
         warnings.showwarning = _show_warning
         try:
-            commands = importlib.import_module(f"mvae_tf.cli.{module}")
+            if module != "listing":
+                _import_library()
             if getattr(options, "imports", None):
-                commands.import_files(options.imports)
+                importlib.import_module("mvae_tf.cli.opening").import_files(
+                    options.imports
+                )
+            commands = importlib.import_module(f"mvae_tf.cli.{module}")
             getattr(commands, function)(options)
         except BrokenPipeError:
-            # `mvae-tf list presets | head` has read enough. Python would complain
-            # when it flushes stdout at its end.
+            # The program that reads stdout has ended, such as `head` in `mvae-tf list
+            # presets | head`. Python would complain when it flushes stdout at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
         except KeyboardInterrupt as error:
@@ -65,6 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             return _fail(options, error, 1)
     return 0
+
+
+def _import_library() -> None:
+    """Does the imports that `mvae_tf/__init__.py` left out when the program started."""
+    # TensorFlow's C++ code prints its errors. All but the fatal ones are also raised as
+    # exceptions, which `main` reports.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    package = importlib.import_module("mvae_tf")
+    if not hasattr(package, "create"):
+        importlib.reload(package)
 
 
 def _stopped(options: argparse.Namespace, number: int) -> int:
@@ -106,7 +120,7 @@ def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
         message += "activate the environment that mvae_tf was installed in"
         status = 2
     if status == 1:
-        # The messages of TensorFlow name the graph's nodes, too.
+        # Messages of TensorFlow can be long, because they name nodes of the graph.
         message = f"{type(error).__name__}: {textwrap.shorten(message, 300)}"
         message += f" ({_TRACEBACK}=1 in the environment shows where it happened)"
     print(f"mvae-tf: error: {_in_options(message, options)}", file=sys.stderr)
@@ -114,10 +128,10 @@ def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
 
 
 def _in_options(message: str, options: argparse.Namespace) -> str:
-    """A message of the library in the words of the command line.
+    """Translates a message of the library into the words of the command line.
 
-    The library speaks of the arguments of its functions, such as `num_samples` and
-    `download=True`; a user of the command line knows them as `--num-samples` and
+    The library names the arguments of its functions, such as `num_samples` and
+    `download=True`. A user of the command line knows them as `--num-samples` and
     `--set data.download=true`.
     """
     if not hasattr(options, "set"):

@@ -1,4 +1,4 @@
-"""`mvae-tf list` and `mvae-tf show`, which answer without importing TensorFlow."""
+"""The commands `list` and `show`, which do not import TensorFlow."""
 
 import argparse
 import dataclasses
@@ -17,18 +17,19 @@ from mvae_tf.config import RunConfig, Training, flat, read_config
 from mvae_tf.parts.part import choice
 from mvae_tf.runs.history import divergence, read_history
 
-__all__ = ["differences", "list_names", "reported", "show"]
+__all__ = ["list_names", "show"]
 
 _COMPARED = ("elbo", "log_likelihood", "sse_sampled", "rmse", "bits_per_dim")
 
 
 class Table(NamedTuple):
-    """What `mvae-tf list` prints of one kind.
+    """The table that `mvae-tf list` prints.
 
     Attributes:
-        header: titles of the columns; the last one is wrapped to fit the screen.
-        rows: one text for each column.
-        hidden: for each row, further words that a search finds it by.
+        header: titles of the columns. The texts of the last column are wrapped to the
+            width of the screen.
+        rows: rows, each with one text per column.
+        hidden: one text per row with further words by which a search finds the row.
     """
 
     header: Sequence[str]
@@ -37,7 +38,7 @@ class Table(NamedTuple):
 
 
 def list_names(options: argparse.Namespace) -> None:
-    """Prints what there is of one kind, or how many there are of each."""
+    """Prints the entries of one kind, or the number of entries of each kind."""
     if options.kind is None:
         for kind in KINDS:
             found = _table(kind).rows
@@ -67,18 +68,6 @@ def show(options: argparse.Namespace) -> None:
         _show_run(folder)
     else:
         choice(options.name, presets.names(), "preset or run", "`mvae-tf list presets`")
-
-
-def reported(config: RunConfig) -> Sequence[presets.Reported]:
-    """Numbers that the paper reports of the preset that a run comes from."""
-    known = config.preset in presets.names()
-    return presets.get(config.preset).paper if known else ()
-
-
-def differences(config: RunConfig) -> list[str]:
-    """Settings that change the numbers, and in which a run differs from its preset."""
-    known = config.preset in presets.names()
-    return presets.get(config.preset).differences(config) if known else []
 
 
 # === list ===
@@ -111,7 +100,7 @@ def _presets() -> Table:
 
 
 def _main_number(preset: presets.Preset) -> str:
-    """The number that the paper compares models by, among those that it reports."""
+    """Returns the number of the paper that tells most about a preset, as a text."""
     if not preset.paper:
         return "-"
     main = [item for item in preset.paper if item.metric in _COMPARED]
@@ -120,13 +109,13 @@ def _main_number(preset: presets.Preset) -> str:
 
 
 def _argument(preset: presets.Preset, name: str) -> str:
-    """An argument of the model, or its default; "-" where the model has no such."""
+    """Returns an argument of the model as a text; "-" if the model does not take it."""
     default = catalogue.defaults(preset.model).get(name, "-")
     return str(preset.arguments.get(name, default))
 
 
 def _settings() -> Table:
-    # Models share settings: one line for those that agree in everything.
+    # A setting that several models have with the same meaning and default is one row.
     owners: dict[tuple[str, str, str], list[str]] = {}
     for item in catalogue.settings():
         owners.setdefault((item.key, item.default, item.text), []).append(item.owner)
@@ -182,7 +171,8 @@ def _print_numbers(folder: Path, config: RunConfig) -> None:
     path = folder / "metrics.json"
     measured = storage.read_json(path)["test"] if path.is_file() else {}
     rows: list[Sequence[str]] = []
-    for item in reported(config):
+    reported = presets.reported(config)
+    for item in reported:
         value = _number(measured.get(item.metric))
         where = f"{item.source}: {item.row}"
         rows.append((item.metric, value or "not measured", f"{item.value:g}", where))
@@ -193,8 +183,8 @@ def _print_numbers(folder: Path, config: RunConfig) -> None:
     if rows:
         print("\nNumbers on the test images")
         _print_table(("number", "this run", "paper", "source"), rows)
-    changed = differences(config)
-    if changed and reported(config):
+    changed = presets.differences(config)
+    if changed and reported:
         print(
             _filled(
                 "Do not compare: the paper's numbers belong to the preset, from which "
@@ -204,7 +194,7 @@ def _print_numbers(folder: Path, config: RunConfig) -> None:
 
 
 def _number(value: Any) -> str:
-    """A number as a text; an empty text for a list, a dict or nothing."""
+    """Writes a number as a text; returns an empty text for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     return f"{value:.5g}"
@@ -239,7 +229,7 @@ def _spelled(key: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """A setting as `--set` takes it."""
+    """Writes a setting as `--set` takes it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

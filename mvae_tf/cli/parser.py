@@ -1,8 +1,8 @@
 """The options of the command line, one function per command.
 
-Nothing here imports TensorFlow: `--help` and mistakes are answered at once. What a
-command does is named by `command`, a module of `mvae_tf.cli` and a function in it, and
-imported when the options have been understood.
+Nothing here imports TensorFlow, so that `--help` and mistakes are answered at once. The
+option `command` names a module of `mvae_tf.cli` and the function in it that carries the
+command out. The module is imported only when all options are valid.
 """
 
 import argparse
@@ -44,18 +44,18 @@ KINDS = (
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options of a command line.
+    """Reads the options of a command line.
 
     Args:
         arguments: the words after the program's name; None takes those of the process.
 
     Returns:
-        The options, and `command`: the names of the module and the function that carry
-        them out.
+        The options. One of them, `command`, is a list of the names of the module and
+        the function that carry the command out.
 
     Raises:
-        SystemExit: after `--help` and `--version`, and after one line on stderr about a
-            mistake (status 2).
+        SystemExit: after `--help` and `--version`; after a mistake, with status 2 and
+            one line on stderr.
     """
     parser = make_parser()
     options, unknown = parser.parse_known_args(arguments)
@@ -69,11 +69,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuses what can be seen to be wrong without importing TensorFlow."""
+    """Finds those mistakes in the options that can be found without TensorFlow."""
     for path in (getattr(options, "run", None), getattr(options, "init_from", None)):
         if path is not None and not path.exists():
             raise FileNotFoundError(f"expected a run in {path}, found no such folder")
-    if options.command == ["commands", "train"]:
+    if options.command == ["train", "train"]:
         if options.preset:
             presets.get(options.preset)
         elif options.model and not options.imports:
@@ -85,7 +85,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Parser of all commands."""
+    """Makes the parser of all commands."""
     parser = Parser(
         prog="mvae-tf",
         description="Mixtures of variational autoencoders: train, evaluate, generate "
@@ -165,7 +165,7 @@ def _add_train(subparsers: Any) -> None:
     parser = add_command(
         subparsers,
         "train",
-        "commands.train",
+        "train.train",
         "train a model, evaluate it and write its report",
         examples="""
             mvae-tf train --preset mvae-gs-digits --output runs/digits
@@ -424,7 +424,7 @@ def _add_reproduce(subparsers: Any) -> None:
     parser = add_command(
         subparsers,
         "reproduce",
-        "commands.reproduce",
+        "reproduce.reproduce",
         "make tables and figures of the papers: train, measure, compare, draw",
         examples="""
             mvae-tf reproduce list

@@ -132,8 +132,9 @@ def _alone():
     """Runs of this process end with their training, and leave TensorFlow as it is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
-        for name in ("evaluate", "_write_report", "MixtureSummaries"):
+        for name in ("evaluate", "_write_report"):
             patch.setattr(training, name, getattr(training, name))
+        patch.setattr(progress, "MixtureSummaries", progress.MixtureSummaries)
         killed_runs.leave_out_what_follows_training()
         yield
 
