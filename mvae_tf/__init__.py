@@ -54,8 +54,8 @@ if not quiet.starts_command_line():
     from mvae_tf.runs.checkpoints import load
     from mvae_tf.serving import export
 
-    # `import mvae_tf.networks` works as well: the documented names of these modules are
-    # shorter than their places.
+    # The documented names of these modules are shorter than their paths, and `import
+    # mvae_tf.networks` must work, too.
     for _module in (
         audit,
         callbacks,
@@ -72,7 +72,7 @@ if not quiet.starts_command_line():
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Imports the two packages that need Matplotlib when they are first used."""
+    """Imports `figures` and `reproduce`, which need Matplotlib, on their first use."""
     if name in ("figures", "reproduce"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

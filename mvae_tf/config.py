@@ -1,4 +1,4 @@
-"""What a run is made of: everything needed to repeat it, as plain JSON.
+"""The configuration of a run: everything needed to repeat it, as plain JSON.
 
 Nothing here imports TensorFlow.
 """
@@ -20,8 +20,8 @@ __all__ = ["RunConfig", "Training", "flat", "read_config", "without_retired"]
 _LARGEST = 2**31 - 1
 
 
-# Arguments of models, and of parts by the model's name for them, that exist no more,
-# each with the value that it had unless a user chose another.
+# Arguments that do not exist any more, each with the default that it had. The keys are
+# names of models, and the arguments by which models take their parts.
 _RETIRED: dict[str, dict[str, Any]] = {
     "cp_vae": {"decoder_uses_c": True},
     "indq_vae": {"decoder_uses_c": True},
@@ -109,7 +109,7 @@ class Training:
         self._check_optimizer()
 
     def _check_optimizer(self) -> None:
-        """Refuses what would be ignored, or what a resumed run could not repeat."""
+        """Refuses arguments of the optimiser that are ignored or prevent a resume."""
         _check_serialized("optimizer", self.optimizer)
         given = self.optimizer["config"]
         adam = self.optimizer["class_name"] == "Adam"
@@ -135,8 +135,8 @@ class Training:
                 "adam_epsilon instead."
             )
         if given.get("use_ema"):
-            # Keras replaces the weights by their averages whenever `fit` ends, which
-            # for a resumed run is in the middle of training.
+            # Keras replaces the weights by their averages whenever `fit` ends. In a
+            # resumed run, it may end in the middle of the training.
             raise ValueError(
                 "Expected optimizer.use_ema false: a run that was resumed would differ "
                 "from one that was not."
@@ -145,25 +145,25 @@ class Training:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A run: a model, data, training settings and a seed.
+    """Configuration of a run: a model, data, training settings and a seed.
 
     Attributes:
         model: registered name of the model.
-        arguments: its arguments, less `seed`. A finished configuration (`config.json`)
-            holds all of them, `input_shape` included.
-        data: arguments of `mvae_tf.data.load`, less `batch_size` and `seed`.
+        arguments: arguments of the model, without `seed`. `config.json` holds all of
+            them, `input_shape` included.
+        data: arguments of `mvae_tf.data.load`, without `batch_size` and `seed`.
         training: settings of the training loop.
         seed: int that decides initial weights, noise and the order of the images.
         devices: number of devices of each worker that train together.
         workers: number of processes that train together; a run takes it from
             `TF_CONFIG` (see `mvae_tf.runs.workers`).
         preset: name of the preset that the configuration comes from, or None.
-        init_from: folder of the run, or `.keras` file, whose weights this run starts
+        init_from: folder of a run, or `.keras` file, whose weights this run starts
             from; None for new weights.
-        imports: Python files that register what the run uses beside the library's own
-            models and parts. Loading a run never executes them: whoever opens the run
+        imports: Python files that register the models and parts of the run that are not
+            the library's own. Loading a run never executes them: whoever opens the run
             imports them first (`--import FILE`).
-        versions: versions of the libraries that made the run.
+        versions: versions of the libraries that made the run, by name.
     """
 
     model: str
@@ -214,15 +214,18 @@ class RunConfig:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dict that `from_dict` turns back into an equal configuration."""
+        """Returns a plain dict, of which `from_dict` makes an equal configuration."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Configuration from what `to_dict` returned.
+        """Makes a configuration from what `to_dict` returned.
+
+        Args:
+            values: the dict; arguments that do not exist any more are left out.
 
         Raises:
-            ValueError: on an unknown or a missing key, and on a value of another type.
+            ValueError: a key is unknown or missing, or a value has the wrong type.
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"Expected a run's configuration, got {values!r}.")
@@ -245,12 +248,15 @@ class RunConfig:
         return cls(**values)
 
     def check_resumed_by(self, other: "RunConfig") -> None:
-        """Checks that `other` continues this run: the same, but for more epochs.
+        """Checks that `other` can continue this run: that only the epochs differ.
 
-        Where the versions of the libraries differ, it says so on stderr.
+        A warning on stderr says so if the versions of the libraries differ.
+
+        Args:
+            other: configuration of the run that continues.
 
         Raises:
-            ValueError: naming the first key that differs.
+            ValueError: another setting differs; the error names the first one.
         """
         old, new = flat(self.to_dict()), flat(other.to_dict())
         for key in old | new:
@@ -270,14 +276,14 @@ class RunConfig:
 
 
 def read_config(folder: str | Path) -> RunConfig:
-    """`RunConfig` of a run folder.
+    """Reads the configuration of a run.
 
     Args:
         folder: the run folder, which holds `config.json`.
 
     Raises:
         FileNotFoundError: the folder holds no run.
-        ValueError: its `config.json` is damaged.
+        ValueError: `config.json` is damaged.
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
@@ -294,14 +300,15 @@ def read_config(folder: str | Path) -> RunConfig:
 
 
 def without_retired(model: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments in an old file less those that exist no more.
+    """Returns the arguments in an old file without those that do not exist any more.
 
     Args:
         model: registered name of the model.
         arguments: arguments of the model as plain JSON.
 
     Raises:
-        ValueError: one that exists no more had another value than the usual one.
+        ValueError: an argument that does not exist any more had another value than its
+            default.
     """
     kept = _without(_RETIRED.get(model, {}), arguments)
     for key, value in kept.items():
@@ -322,7 +329,12 @@ def _without(retired, arguments):
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dict of dicts as one dict with dotted keys."""
+    """Turns nested dicts into one dict with dotted keys, such as "training.epochs".
+
+    Args:
+        values: the dict.
+        prefix: text that all keys begin with.
+    """
     found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
@@ -346,7 +358,7 @@ def _check_positive(name: str, value: Any) -> None:
 
 
 def _check_serialized(name: str, value: Any) -> None:
-    """Whether this has the form in which Keras serialises an object."""
+    """Checks that a value has the form in which Keras serialises an object."""
     if (
         not isinstance(value, dict)
         or not isinstance(value.get("class_name"), str)

@@ -1,9 +1,10 @@
-"""A start that prints nothing, and that leaves TensorFlow out where nothing needs it.
+"""The start of the package: without TensorFlow's messages, or without TensorFlow.
 
-`import mvae_tf` imports TensorFlow, which takes seconds and writes lines to stderr that
-tell of no mistake. This module keeps those lines back, and tells `mvae_tf/__init__.py`
-when the command line starts, whose `--help`, `list` and error messages must not wait
-for TensorFlow. `TF_CPP_MIN_LOG_LEVEL=0` in the environment shows all lines.
+`import mvae_tf` imports TensorFlow, which takes seconds and writes lines to stderr
+although nothing is wrong. This module keeps those lines back. It also tells
+`mvae_tf/__init__.py` when the command line starts, because `--help`, `list` and error
+messages must not wait for TensorFlow. `TF_CPP_MIN_LOG_LEVEL=0` in the environment shows
+all lines.
 """
 
 import os
@@ -27,9 +28,9 @@ _HARMLESS = re.compile(
 
 
 def starts_command_line() -> bool:
-    """Whether Python is about to run `python -m mvae_tf`, or the script `mvae-tf`.
+    """Tells whether Python is about to run `python -m mvae_tf` or the script `mvae-tf`.
 
-    Both import the package before the command line itself, `mvae_tf.cli`.
+    Both import the package before they import the command line itself, `mvae_tf.cli`.
     """
     if "mvae_tf.cli" in sys.modules or not getattr(sys, "argv", None):
         return False
@@ -42,11 +43,11 @@ def starts_command_line() -> bool:
 def import_tensorflow() -> None:
     """Imports TensorFlow without the messages in which it says that nothing is wrong.
 
-    Everything else that is written to stderr meanwhile, by any thread, appears when the
-    import has ended, well or not.
+    Everything else that any thread writes to stderr meanwhile appears when the import
+    has ended or failed.
 
     Raises:
-        ImportError: another backend is set for Keras.
+        ImportError: the environment sets another backend for Keras.
     """
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":

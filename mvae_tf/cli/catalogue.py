@@ -1,10 +1,9 @@
-"""What the library has, read from its source files without importing TensorFlow.
+"""What the library contains, read from its source files without importing TensorFlow.
 
-`mvae-tf list` and the hints of the command line need names, defaults and first lines of
-docstrings only. Each stands once, where a class or a function is written; this module
-finds it there with Python's own parser, in a fraction of the time that importing the
-classes takes. The sources of `mvae_tf.data` can be imported without
-TensorFlow.
+`mvae-tf list` and the hints of the command line need only names, defaults and first
+lines of docstrings. This module finds them in the source files with Python's own
+parser, which takes a fraction of the time that importing the classes takes. Only the
+sources of data are imported, because they do not import TensorFlow.
 """
 
 import ast
@@ -36,7 +35,7 @@ __all__ = [
 
 _PACKAGE = Path(__file__).parents[1]
 
-# Argument of a model that names a part -> where parts of this kind are written.
+# Maps an argument of models that names a part to the files with parts of this kind.
 PART_KINDS = {
     "network": "parts/networks",
     "likelihood": "parts/likelihoods.py",
@@ -51,15 +50,15 @@ _OPTIONS = ("batch_size", "limit", "seed", "source")
 
 @dataclass(frozen=True)
 class Setting:
-    """Something that `--set` can change.
+    """A setting that `--set` can change.
 
     Attributes:
-        key: what stands before the equals sign, such as "mask.temperature".
-        default: the default as `--set` takes it; an expression of Python where it is
-            not a constant.
-        owner: what it is a setting of: "training", "data", or the name of a model or
-            of a part.
-        text: what it means, from the docstring.
+        key: text before the equals sign, such as "mask.temperature".
+        default: default value as `--set` takes it, or an expression of Python if the
+            default is not a constant.
+        owner: "training", "data", or the name of the model or part that has the
+            setting.
+        text: meaning of the setting, from the docstring.
     """
 
     key: str
@@ -69,12 +68,12 @@ class Setting:
 
 
 def models() -> dict[str, str]:
-    """First line of the docstring of each model, by registered name."""
+    """Finds the first line of the docstring of each model, by registered name."""
     return {name: _first_line(node) for name, node in _named_classes("models")}
 
 
 def parts(kind: str) -> dict[str, str]:
-    """First line of the docstring of each part, by name.
+    """Finds the first line of the docstring of each part, by registered name.
 
     Args:
         kind: one of `PART_KINDS`.
@@ -84,19 +83,22 @@ def parts(kind: str) -> dict[str, str]:
 
 
 def datasets() -> dict[str, str]:
-    """What each source of `mvae_tf.data.load` is, by name."""
-    # It imports NumPy, for which `--help` need not wait.
+    """Returns one line about each source of `mvae_tf.data.load`, by name."""
+    # The package imports NumPy, which `--help` does not need.
     from mvae_tf import data
 
     return data.sources()
 
 
 def check_dataset(text: str) -> None:
-    """Checks that a source of `mvae_tf.data.load` has a name that exists.
+    """Checks that a source of `mvae_tf.data.load` exists.
+
+    Args:
+        text: the source, as a user names it.
 
     Raises:
-        ValueError: It has not.
-        FileNotFoundError: The file or the folder that it names is not there.
+        ValueError: no source has this name.
+        FileNotFoundError: the file or the folder of the source does not exist.
     """
     from mvae_tf.data import checks, registry
 
@@ -106,19 +108,19 @@ def check_dataset(text: str) -> None:
 
 
 def metrics() -> dict[str, str]:
-    """`mvae_tf.evaluation.UNITS`: what each number means, by name."""
+    """Reads `mvae_tf.evaluation.UNITS`: the meaning of each number, by name."""
     return runpy.run_path(str(_PACKAGE / "evaluation" / "units.py"))["UNITS"]
 
 
 def metric_groups() -> list[str]:
-    """`mvae_tf.evaluation.GROUPS`: the groups of numbers that `evaluate` measures."""
+    """Reads `mvae_tf.evaluation.GROUPS`: the groups of numbers of `evaluate`."""
     table = _assigned("evaluation/groups.py", "_GROUPS")
     assert isinstance(table, ast.Dict)
     return [ast.literal_eval(key) for key in table.keys if key is not None]
 
 
 def settings() -> list[Setting]:
-    """Everything that `--set` can change."""
+    """Lists every setting that `--set` can change."""
     return [*_training_settings(), *_data_settings(), *_model_settings()]
 
 
@@ -144,10 +146,10 @@ def _data_settings() -> Iterator[Setting]:
 
 @functools.cache
 def defaults(model: str) -> dict[str, str]:
-    """Default of each setting of a model, by name.
+    """Returns the default of each setting of a model, by name.
 
     Args:
-        model: a name; one that is not in `models()` has no settings.
+        model: registered name of a model; there are no settings for any other name.
     """
     classes = dict(_named_classes("models"))
     if model not in classes:
@@ -164,7 +166,7 @@ def _model_settings() -> Iterator[Setting]:
 
 
 def _class_settings(place: str, owner: str, prefix: str) -> Iterator[Setting]:
-    """Settings of a model or a part, those that it hands to its base classes too."""
+    """Yields the settings of a model or a part, with those of its base classes."""
     classes = {node.name: node for node in _classes(place)}
     lineage = [dict(_named_classes(place))[owner]]
     for node in lineage:
@@ -181,7 +183,7 @@ def _class_settings(place: str, owner: str, prefix: str) -> Iterator[Setting]:
         docstring = ast.get_docstring(node) or ""
         for section in ("Args", "Attributes"):
             for name, text in _described(docstring, section).items():
-                # The description in `Mask` replaces one that says "see `Mask`".
+                # A description such as "see `Mask`" gives way to the one in `Mask`.
                 if texts.get(name, "see `").startswith("see `"):
                     texts[name] = text
         fixed |= _fixed(node)
@@ -200,7 +202,10 @@ def _class_settings(place: str, owner: str, prefix: str) -> Iterator[Setting]:
 
 
 def _fixed(node: ast.ClassDef) -> set[str]:
-    """Arguments that a class passes to its base class itself, its attribute `fixed`."""
+    """Returns the names in the attribute `fixed` of a class.
+
+    These are the arguments of the base class to which the class itself gives a value.
+    """
     for item in node.body:
         if isinstance(item, ast.Assign | ast.AnnAssign) and item.value is not None:
             target = item.targets[0] if isinstance(item, ast.Assign) else item.target
@@ -216,7 +221,7 @@ def _tree(place: str) -> ast.Module:
 
 
 def _assigned(place: str, name: str) -> ast.expr:
-    """What a module assigns to a name at its top level."""
+    """Finds the expression that a module assigns to a name at its top level."""
     for node in _tree(place).body:
         if isinstance(node, ast.Assign) and any(
             isinstance(target, ast.Name) and target.id == name
@@ -232,7 +237,7 @@ def _files(place: str) -> list[str]:
 
 
 def _classes(place: str) -> Iterator[ast.ClassDef]:
-    """Classes of a file, or of all files of a folder."""
+    """Yields the classes in a file, or in all files of a folder."""
     for file in _files(place):
         for node in _tree(file).body:
             if isinstance(node, ast.ClassDef):
@@ -240,7 +245,7 @@ def _classes(place: str) -> Iterator[ast.ClassDef]:
 
 
 def _named_classes(place: str) -> Iterator[tuple[str, ast.ClassDef]]:
-    """Classes that have a registered name, with that name."""
+    """Yields the classes that have a registered name, with that name."""
     for node in _classes(place):
         name = _registered_name(node)
         if name is not None:
@@ -248,7 +253,7 @@ def _named_classes(place: str) -> Iterator[tuple[str, ast.ClassDef]]:
 
 
 def _registered_name(node: ast.ClassDef) -> str | None:
-    """The name in the decorator `@register("name")` of a class."""
+    """Returns the name in the decorator `@register("name")` of a class, or None."""
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name):
             if decorator.func.id == "register" and decorator.args:
@@ -266,7 +271,7 @@ def _first_line(node: ast.ClassDef) -> str:
 
 
 def _arguments(node: ast.FunctionDef, place: str) -> Iterator[tuple[str, str]]:
-    """Names of a function's arguments with their defaults, less `self`."""
+    """Yields the names of a function's arguments and their defaults, without `self`."""
     positional = [*node.args.posonlyargs, *node.args.args]
     missing = [None] * (len(positional) - len(node.args.defaults))
     defaults = [*missing, *node.args.defaults, *node.args.kw_defaults]
@@ -278,7 +283,7 @@ def _arguments(node: ast.FunctionDef, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _written(node: ast.expr, place: str) -> str:
-    """A default as `--set` takes it; an expression that is no constant as it stands."""
+    """Writes a default as `--set` takes it, or as Python code if it is no constant."""
     if isinstance(node, ast.Name):
         for file in _files(place):
             with contextlib.suppress(LookupError):
@@ -291,7 +296,12 @@ def _written(node: ast.expr, place: str) -> str:
 
 
 def _described(docstring: str, section: str) -> dict[str, str]:
-    """Descriptions by name in the section "Args" or "Attributes" of a docstring."""
+    """Returns the descriptions in a section of a docstring, by name.
+
+    Args:
+        docstring: the docstring, in Google style.
+        section: "Args" or "Attributes".
+    """
     found: dict[str, str] = {}
     names: list[str] = []
     inside, margin = False, 0
@@ -303,7 +313,8 @@ def _described(docstring: str, section: str) -> dict[str, str]:
             if indent <= margin:
                 break
             if indent == margin + 4:
-                # "name: text" or "one, other: text"; for "*args" nobody asks.
+                # An entry is "name: text" or "one, other: text". Others, such as that
+                # of "*args", are no settings.
                 entry = re.match(r"(\w+(?:, \w+)*): (.*)", line.strip())
                 names = entry[1].split(", ") if entry else []
                 found |= dict.fromkeys(names, entry[2] if entry else "")

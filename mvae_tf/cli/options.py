@@ -1,4 +1,4 @@
-"""What the commands of the command line share: options, and messages about mistakes.
+"""Options that several commands have, and messages about mistakes in options.
 
 Nothing here imports TensorFlow.
 """
@@ -36,9 +36,14 @@ def add_command(
     Args:
         subparsers: what `add_subparsers` returned.
         name: name of the command.
-        command: module of `mvae_tf.cli` and function in it, "module.function".
-        summary: what the command does.
+        command: text "module.function", which names a module of `mvae_tf.cli` and the
+            function in it that carries the command out.
+        summary: sentence about what the command does, without a capital and a full
+            stop.
         examples: command lines, shown at the end of `--help`.
+
+    Returns:
+        The parser of the command, to which its options can be added.
     """
     parser = subparsers.add_parser(
         name,
@@ -53,7 +58,7 @@ def add_command(
 
 
 def add_for_run(subparsers: Any, *arguments: Any, **options: Any) -> Any:
-    """Adds a command that takes a finished run."""
+    """Adds a command that takes a finished run, with the arguments of `add_command`."""
     parser = add_command(subparsers, *arguments, **options)
     parser.add_argument(
         "run", metavar="RUN", type=as_path, help="folder of a finished run"
@@ -63,7 +68,7 @@ def add_for_run(subparsers: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
-    """Add the option that registers a user's own models and parts."""
+    """Adds the option `--import`, which registers a user's own models and parts."""
     parser.add_argument(
         "--import",
         dest="imports",
@@ -77,7 +82,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampler(parser: argparse.ArgumentParser) -> None:
-    """Add the option that takes latents from a sampler."""
+    """Adds the option `--sampler`, which draws latents from a sampler."""
     parser.add_argument(
         "--sampler",
         metavar="NAME",
@@ -93,7 +98,14 @@ def add_number(
     least: int | None = None,
     **options: Any,
 ) -> None:
-    """Add an option that takes a whole number, of at least `least`."""
+    """Adds an option that takes a whole number.
+
+    Args:
+        parser: parser of the command.
+        name: the option, such as "--epochs".
+        least: the smallest number that is allowed, or None.
+        **options: other arguments of `add_argument`, such as `help`.
+    """
 
     def number(text: str) -> int:
         with contextlib.suppress(ValueError):
@@ -107,14 +119,14 @@ def add_number(
 
 
 def add_component(parser: argparse.ArgumentParser) -> None:
-    """Add the option that chooses one component."""
+    """Adds the option `--component`, which chooses one component."""
     parser.add_argument(
         "--component", metavar="I", type=int, help="use component I alone"
     )
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the picture or the arrays to write."""
+    """Adds the option `--to`, which names a file for a picture or for arrays."""
     parser.add_argument(
         "--to",
         metavar="FILE",
@@ -125,7 +137,7 @@ def add_file(parser: argparse.ArgumentParser) -> None:
 
 
 def as_path(text: str) -> Path:
-    """A path, in which ~ stands for the home directory."""
+    """Makes a path of a text, in which ~ stands for the home directory."""
     return Path(text).expanduser()
 
 
@@ -156,7 +168,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser whose errors are one line that names what was probably meant."""
+    """Parser whose errors are one line, with the name that was probably meant."""
 
     def error(self, message: str) -> NoReturn:
         message = message.replace("mvae_tf.presets.names()", "`mvae-tf list presets`")
@@ -172,7 +184,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def unrecognized(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
-    """What to say about words that no option takes."""
+    """Makes the message about words that no option takes.
+
+    Args:
+        unknown: the words.
+        parser: parser of the command, whose options may be what was meant.
+    """
     known: Iterable[str] = parser._option_string_actions
     word = unknown[0].partition("=")[0]
     near = difflib.get_close_matches(word, known, 1) if word.startswith("-") else []
