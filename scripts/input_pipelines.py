@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from mvae_tf import data
-from mvae_tf.data import pipeline
+from mvae_tf.data import examples
 
 __all__ = ["STEPS", "measure", "print_table"]
 
@@ -101,13 +101,13 @@ def measure(rounds: int, num: int = 8000) -> dict[str, list[tuple[float, float]]
     results: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         loaded = {}
-        kept = pipeline.CACHE_BYTES
+        kept = examples.CACHE_BYTES
         for title, arguments in sources(Path(name), num).items():
             loaded[title] = data.load(**arguments).train
             if not title.startswith("npz"):
-                pipeline.CACHE_BYTES = 0
+                examples.CACHE_BYTES = 0
                 loaded[f"{title}, decoded each epoch"] = data.load(**arguments).train
-                pipeline.CACHE_BYTES = kept
+                examples.CACHE_BYTES = kept
         for dataset in loaded.values():
             _epoch(dataset)
         for _ in range(rounds):

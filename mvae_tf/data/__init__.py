@@ -15,7 +15,8 @@ from mvae_tf.data.loading import from_arrays, load
 from mvae_tf.data.readers import synthetic, toy
 
 if TYPE_CHECKING:
-    from mvae_tf.data.pipeline import Splits, leading
+    from mvae_tf.data.examples import leading
+    from mvae_tf.data.pipeline import Splits
 
 __all__ = [
     "Splits",
@@ -31,9 +32,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Splits", "leading"):
-        # Only these two need TensorFlow when they are looked up.
-        from mvae_tf.data import pipeline
+    # These two import TensorFlow, which only their first use needs.
+    if name == "Splits":
+        from mvae_tf.data.pipeline import Splits
 
-        return getattr(pipeline, name)
+        return Splits
+    if name == "leading":
+        from mvae_tf.data.examples import leading
+
+        return leading
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

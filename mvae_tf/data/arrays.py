@@ -1,4 +1,4 @@
-"""Data sets held in memory, from dicts of NumPy arrays."""
+"""Makes the parts of a data set from a dict of NumPy arrays."""
 
 from typing import Any
 
@@ -6,14 +6,16 @@ import numpy as np
 import tensorflow as tf
 
 from mvae_tf.data.checks import (
+    Labelled,
     checked_images,
     checked_labels,
     fixed_split,
     held_out,
     number_of_classes,
+    selected,
 )
+from mvae_tf.data.examples import examples_of
 from mvae_tf.data.images import fit, fitted_shape
-from mvae_tf.data.pipeline import examples_of
 from mvae_tf.data.registry import Parts, Request
 
 __all__ = ["in_memory"]
@@ -23,12 +25,12 @@ def in_memory(arrays: dict[str, Any], request: Request, where: str) -> Parts:
     """Make the parts of a data set from arrays.
 
     Args:
-        arrays: dict of arrays, with the keys that `mvae_tf.data.source` describes.
-        request: What was asked for.
+        arrays: Dict of arrays, with the keys that `mvae_tf.data.source` describes.
+        request: What `load` was asked for.
         where: Name of the file or the source, for errors.
 
     Raises:
-        ValueError: A key is missing, or an array is not what it should be.
+        ValueError: A key is missing, or an array has a wrong shape, type or value.
     """
     parts = _split(_checked(arrays, request, where), request, where)
     num_classes = arrays.get("num_classes")
@@ -42,8 +44,13 @@ def in_memory(arrays: dict[str, Any], request: Request, where: str) -> Parts:
 
 def _checked(
     arrays: dict[str, Any], request: Request, where: str
-) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """Checked `(x, y)` by the end of their keys: "", "_train", "_val" and "_test"."""
+) -> dict[str, Labelled]:
+    """Check the arrays, and pair images with labels.
+
+    Returns:
+        Dict from the end of a key ("", "_train", "_val" or "_test") to `(x, y)`; y is
+        None where there are no labels.
+    """
     for key, needed in [
         ("x_train", "x_test"),
         ("x_test", "x_train"),
@@ -77,11 +84,11 @@ def _checked(
 
 
 def _split(
-    arrays: dict[str, tuple[np.ndarray, np.ndarray | None]],
+    arrays: dict[str, Labelled],
     request: Request,
     where: str,
-) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """`(x, y)` of training, validation (perhaps empty) and test."""
+) -> list[Labelled]:
+    """Return `(x, y)` of the training, validation (perhaps empty) and test part."""
     size = request.validation_size
     if size is not None and ("" in arrays or "_val" in arrays):
         raise ValueError(
@@ -93,25 +100,18 @@ def _split(
         tenth = max(1, len(whole[0]) // 10)
         sizes = 0 if "_val" in arrays else tenth, 0 if "_test" in arrays else tenth
         train, validation, test = (
-            _rows(whole, rows) for rows in fixed_split(len(whole[0]), *sizes, where)
+            selected(whole, rows) for rows in fixed_split(len(whole[0]), *sizes, where)
         )
         return [train, arrays.get("_val", validation), arrays.get("_test", test)]
     train, test = arrays["_train"], arrays["_test"]
     if "_val" in arrays:
         return [train, arrays["_val"], test]
     kept = len(train[0]) - held_out(len(train[0]), size)
-    return [_rows(train, slice(kept)), _rows(train, slice(kept, None)), test]
-
-
-def _rows(
-    part: tuple[np.ndarray, np.ndarray | None], rows: Any
-) -> tuple[np.ndarray, np.ndarray | None]:
-    x, y = part
-    return x[rows], None if y is None else y[rows]
+    return [selected(train, slice(kept)), selected(train, slice(kept, None)), test]
 
 
 def _fitted(x: np.ndarray, request: Request, where: str) -> np.ndarray:
-    """Images cropped and resized as asked for."""
+    """Crop and resize the images as the request says."""
     if request.image_size is None and request.crop_size is None:
         return x
     if x.ndim == 2:

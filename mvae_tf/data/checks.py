@@ -12,7 +12,11 @@ __all__ = [
     "held_out",
     "number_of_classes",
     "one_line",
+    "selected",
 ]
+
+# Images, or the paths of their files, and their labels, or None.
+Labelled = tuple[np.ndarray, np.ndarray | None]
 
 MAX_HELD_OUT = 10_000
 
@@ -20,12 +24,12 @@ MAX_HELD_OUT = 10_000
 def fixed_split(
     size: int, num_validation: int, num_test: int, where: str = "the data set"
 ) -> list[np.ndarray]:
-    """Split row indices by one permutation, the same for everybody.
+    """Split row indices by a permutation that is always the same.
 
     Args:
         size: Number of rows.
-        num_validation: Number of them for validation.
-        num_test: Number of them for testing.
+        num_validation: Number of rows for validation.
+        num_test: Number of rows for testing.
         where: Name of the data set for errors.
 
     Returns:
@@ -47,7 +51,8 @@ def held_out(num_train: int, validation_size: int | None = None) -> int:
 
     Args:
         num_train: Number of training examples.
-        validation_size: Number asked for; None takes a tenth, at most 10,000.
+        validation_size: Number that the user asks for; None stands for a tenth, at most
+            10,000.
 
     Raises:
         ValueError: Nothing would be left for training.
@@ -62,6 +67,17 @@ def held_out(num_train: int, validation_size: int | None = None) -> int:
     return validation_size
 
 
+def selected(examples: Labelled, rows: np.ndarray | slice) -> Labelled:
+    """Return the chosen rows of images and of their labels.
+
+    Args:
+        examples: `(x, y)`; y is None where there are no labels.
+        rows: Indices of the rows, or a slice.
+    """
+    x, y = examples
+    return x[rows], None if y is None else y[rows]
+
+
 def checked_images(x: np.ndarray, where: str, bounded: bool = True) -> np.ndarray:
     """Check an array of images or vectors and bring it to a common form.
 
@@ -70,14 +86,14 @@ def checked_images(x: np.ndarray, where: str, bounded: bool = True) -> np.ndarra
             bool or float.
         where: Name of the array for errors.
         bounded: Whether floats must lie in [0, 1]. If not, integers of any type are
-            taken for real numbers too.
+            accepted as real numbers, too.
 
     Returns:
         Images `[n, H, W, C]` or vectors `[n, P]`, uint8 or float32.
 
     Raises:
-        ValueError: On any other shape or dtype, on no examples, and on floats that are
-            not finite or not in [0, 1].
+        ValueError: The array has another shape or dtype, no examples, or floats that
+            are not finite or not in [0, 1].
     """
     if x.ndim not in (2, 3, 4):
         found = f"shape {x.shape}" if x.ndim else f"{type(x.item()).__name__}"
@@ -105,7 +121,7 @@ def checked_images(x: np.ndarray, where: str, bounded: bool = True) -> np.ndarra
         return x.astype(np.float32)
     integers = np.issubdtype(x.dtype, np.integer)
     if integers and bounded and x.max() == 1 and x.min() == 0:
-        # As bytes, they would be black and nearly black.
+        # Read as bytes of 0..255, all pixels would be black or nearly black.
         raise ValueError(
             f"Expected bytes of 0..255 in {where}, got 0 and 1 alone: x.astype(bool) "
             "makes black and white of them."
@@ -147,7 +163,7 @@ def checked_labels(y: np.ndarray, num_examples: int, where: str) -> np.ndarray:
         int64 array `[n]`.
 
     Raises:
-        ValueError: On any other shape or dtype, and on negative labels.
+        ValueError: The array has another shape or dtype, or a negative label.
     """
     if y.shape not in [(num_examples,), (num_examples, 1)]:
         one_hot = y.ndim == 2 and len(y) == num_examples
@@ -171,17 +187,17 @@ def checked_labels(y: np.ndarray, num_examples: int, where: str) -> np.ndarray:
 def number_of_classes(
     labels: list[np.ndarray], where: str, stated: int | None = None
 ) -> int:
-    """Return the number of classes that the labels of all parts stand for.
+    """Return the number of classes of a data set.
 
     Args:
         labels: Checked labels of each part.
         where: Name of the data set for errors.
-        stated: Number of classes that the source states, or None.
+        stated: Number of classes that the source states, or None to count them.
 
     Raises:
-        ValueError: There are labels beyond the stated number; or, where none is stated,
-            labels that do not begin at 0 or name more classes than there are examples,
-            so that they cannot be class numbers.
+        ValueError: A label is not below the stated number. Where no number is stated:
+            no label is 0, or a label is not below the number of examples, so that the
+            labels cannot be numbers of classes.
     """
     every = np.concatenate(labels)
     low, high = every.min(), every.max()
@@ -200,14 +216,14 @@ def number_of_classes(
 
 
 def checked_path(path: str, what: str = "file") -> Path:
-    """Return an existing file or folder, with `~` expanded.
+    """Check that a file or folder exists, and return its path with `~` expanded.
 
     Args:
         path: Path of the file or folder.
         what: "file" or "folder".
 
     Raises:
-        FileNotFoundError: It is not there, or it is something else.
+        FileNotFoundError: There is no such file or folder.
     """
     found = Path(path).expanduser()
     if not (found.is_dir() if what == "folder" else found.is_file()):

@@ -1,4 +1,4 @@
-"""Safe reading of files of arrays: nothing in them is ever unpickled."""
+"""Safe reading of .npz and .mat files: nothing in them is ever unpickled."""
 
 import zipfile
 import zlib
@@ -10,7 +10,7 @@ from mvae_tf.data.checks import checked_path, one_line
 
 __all__ = ["mat_array", "npz_arrays"]
 
-# What readers of damaged files have been seen to raise.
+# Errors that NumPy and SciPy have been seen to raise on damaged files.
 _UNREADABLE = (
     EOFError,
     NotImplementedError,

@@ -1,4 +1,4 @@
-"""Cropping and resizing without distortion, and decoding of what a crop keeps."""
+"""Cropping and resizing of images, and decoding of the part that a crop keeps."""
 
 from typing import Any
 
@@ -21,10 +21,10 @@ def fitted_shape(
     crop_size: int | None = None,
     where: str = "the data set",
 ) -> tuple[int, int, int]:
-    """Return the shape `(H, W, C)` that `fit` makes of an image of shape `shape`.
+    """Return the shape of an image after `fit`, `(H, W, C)`.
 
     Args:
-        shape: `(H, W, C)` of the image.
+        shape: Shape of the image before it, `(H, W, C)`.
         image_size: As in `fit`.
         crop_size: As in `fit`.
         where: Name of the file or data set for errors.
@@ -46,7 +46,7 @@ def fitted_shape(
 def windows(
     sizes: np.ndarray, image_size: tuple[int, int] | None, crop_size: int | None
 ) -> np.ndarray:
-    """Return what is kept of images when they are cropped and resized.
+    """Return the windows of images that cropping and resizing keep.
 
     Args:
         sizes: int array `[n, 2]`, heights and widths.
@@ -66,10 +66,10 @@ def windows(
 
 
 def with_margin(inner: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return the windows that have to be decoded of JPEG images.
+    """Return the windows of JPEG images that have to be decoded.
 
-    The colours of a pixel come from its neighbours too, so there are two more pixels on
-    each side, where the image has them.
+    The decoder computes the colours of a pixel from its neighbours, too. Therefore
+    these windows have two more pixels on each side, where the image has them.
 
     Args:
         inner: int array `[n, 4]`, as `windows` returns it.
@@ -90,8 +90,8 @@ def fit(
 ) -> tf.Tensor:
     """Crop and resize images about their centre.
 
-    The optional square crop comes first. A resize then cuts what exceeds the aspect
-    ratio of the target and interpolates linearly, with antialiasing.
+    The square crop, if any, comes first. The resize then cuts off what exceeds the
+    aspect ratio of the target, and interpolates linearly with antialiasing.
 
     Args:
         images: uint8 or float tensor `[..., H, W, C]` of known H and W, of rank 3 or 4.

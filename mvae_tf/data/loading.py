@@ -1,6 +1,6 @@
-"""From the name of a source, or from arrays, to the pipelines of a data set.
+"""Loads a data set, by the name of its source or from arrays, as pipelines.
 
-TensorFlow is imported when data is loaded, not before: the command line reads the
+TensorFlow is imported only when data is loaded, because the command line reads the
 arguments of `load` without it.
 """
 
@@ -55,18 +55,18 @@ def load(
         source: Name of the data set, one of `sources()`, or the path of an .npz file
             (those of `keras.datasets` included) or of a folder of images.
         image_size: int or pair (height, width) to which images are resized, with
-            antialiasing; what exceeds its aspect ratio is cut. None keeps their size
-            (CelebA: 64, Omniglot: 28).
-        binarize: None for grey levels; "dynamic" to draw each pixel of the training
-            part anew in every epoch with its grey level as probability, and those of
-            the validation and the test part once; "static" to draw all parts once. What
-            is drawn once is the same for every `seed`.
+            antialiasing; what exceeds its aspect ratio is cut off. None keeps their
+            size (CelebA: 64, Omniglot: 28).
+        binarize: None keeps grey levels. "dynamic" draws each pixel of the training
+            part anew in every epoch, with its grey level as probability of a 1, and the
+            pixels of the validation and test part once. "static" draws all parts once.
+            A part that is drawn once is the same for every `seed`.
         batch_size: Number of examples per batch.
         limit: Keep at most the first `limit` examples of each part.
         seed: int in [0, 2**31) that decides the order and the dynamic draws.
         data_dir: Folder of TensorFlow Datasets; None is its default.
-        value_range: `(low, high)` to which black and white are mapped. None keeps float
-            values as they are, whatever their range, for tables of real numbers; the
+        value_range: `(low, high)` to which black and white are mapped. None is for
+            tables of real numbers: it keeps float values in any range as they are. The
             model then needs a likelihood without bounds.
         download: Whether TensorFlow Datasets may download what is not in `data_dir`.
         validation_size: Number of training examples to hold out where the source has
@@ -82,8 +82,8 @@ def load(
     Raises:
         FileNotFoundError: A file, a folder or a prepared data set is not there.
         TypeError: An argument has the wrong type.
-        ValueError: On an unknown source, arguments out of range, and data that is
-            damaged, empty, not finite or out of range. The error names the file.
+        ValueError: The source is unknown, an argument is out of range, or the data is
+            damaged, empty, not finite or out of range; the error then names the file.
 
     Example:
         >>> splits = mvae_tf.data.load("digits", batch_size=64)
@@ -223,7 +223,7 @@ def _checked_range(value_range: Any) -> tuple[float, float] | None:
 
 
 def _checked_size(image_size: Any) -> tuple[int, int] | None:
-    """`(height, width)` from an int, a pair or None."""
+    """Return `image_size` as `(height, width)`, or None."""
     if image_size is None:
         return None
     pair = image_size if isinstance(image_size, list | tuple) else (image_size,) * 2

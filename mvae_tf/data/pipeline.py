@@ -1,140 +1,20 @@
-"""Order, batches, binarisation and scaling: from examples to `tf.data` pipelines.
+"""`Splits`: the parts of a data set as `tf.data` pipelines, scaled and binarised.
 
 Nothing here keeps a random state. The order of an epoch is a pure function of
-(seed, epoch), and a binarised pixel of (seed, epoch, index of its example), so that a
-pipeline can start at any step and give what an undisturbed run would have seen.
+(seed, epoch), and a binarised pixel one of (seed, epoch, index of its example). So a
+pipeline can start at any step and give the same batches as one that started at 0.
 """
 
-import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from mvae_tf.data.examples import Examples, kept_in_memory, leading, read_one_by_one
 from mvae_tf.parts.part import choice
 
-__all__ = ["IndexedExamples", "Splits", "StreamedExamples", "examples_of", "leading"]
-
-# Examples that are shuffled together when they cannot be read in any order.
-SHUFFLE_BLOCK = 16384
-# Parts whose decoded images take at most so many bytes are decoded once and kept.
-CACHE_BYTES = 2**29
-
-
-@dataclasses.dataclass(frozen=True)
-class IndexedExamples:
-    """Examples that can be read in any order: arrays in memory, files in a folder.
-
-    Attributes:
-        size: Number of examples.
-        shape: Shape of one example, `(H, W, C)` or `(P,)`.
-        read: Function from int64 indices `[b]` to `(x, y)`, or to `x` alone where there
-            are no labels; `x` is uint8 or float32 `[b, *shape]`.
-        one_by_one: Whether `read` takes a single index and returns a single example.
-            Examples are then read in parallel.
-    """
-
-    size: int
-    shape: tuple[int, ...]
-    read: Callable
-    one_by_one: bool = False
-
-    def limited(self, size: int | None) -> "IndexedExamples":
-        """Return the first `size` of these examples, or all for None."""
-        return (
-            self
-            if size is None
-            else dataclasses.replace(self, size=min(self.size, size))
-        )
-
-    def batches(
-        self, epoch: tf.Tensor, batch_size: int, seed: int | None, steps: int
-    ) -> tf.data.Dataset:
-        """Return the indices of one epoch, one element per batch.
-
-        Args:
-            epoch: int64 scalar, the number of the epoch.
-            batch_size: Number of examples per batch; the last one may be smaller.
-            seed: int that, with the epoch, decides the order; None keeps the examples
-                as they are stored.
-            steps: Number of batches after which the rest of the epoch is left out; -1
-                keeps all.
-        """
-
-        def batch(start: tf.Tensor) -> tf.Tensor:
-            indices = tf.range(start, tf.minimum(start + batch_size, self.size))
-            if seed is None:
-                return indices
-            return _shuffled(indices, self.size, tf.stack([seed, epoch]))
-
-        return tf.data.Dataset.range(0, self.size, batch_size).take(steps).map(batch)
-
-
-@dataclasses.dataclass(frozen=True)
-class StreamedExamples:
-    """Examples that are read from disk in the order in which they are stored.
-
-    The order of an epoch is drawn within blocks of `SHUFFLE_BLOCK` stored examples.
-
-    Attributes:
-        size: Number of examples.
-        shape: Shape of one example, `(H, W, C)`.
-        records: Dataset of undecoded examples, tuples of scalars, in a fixed order.
-        read: Function from the scalars of one record to `(x, y)` or `x`, as in
-            `IndexedExamples`, or from vectors of them if not `one_by_one`.
-        one_by_one: Whether `read` takes a single record.
-    """
-
-    size: int
-    shape: tuple[int, ...]
-    records: tf.data.Dataset
-    read: Callable
-    one_by_one: bool = True
-
-    def limited(self, size: int | None) -> "StreamedExamples":
-        """Return the first `size` of these examples, or all for None."""
-        if size is None:
-            return self
-        size = min(self.size, size)
-        return dataclasses.replace(self, size=size, records=self.records.take(size))
-
-    def batches(
-        self, epoch: tf.Tensor, batch_size: int, seed: int | None, steps: int
-    ) -> tf.data.Dataset:
-        """Return the records of one epoch, as in `IndexedExamples`."""
-
-        def shuffle(block: tf.Tensor, *records: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            size = tf.shape(records[0], tf.int64)[0]
-            key = tf.random.experimental.stateless_fold_in([seed, epoch], block)
-            order = _shuffled(tf.range(size), size, key)
-            return tuple(tf.gather(values, order) for values in records)
-
-        if seed is None:
-            return self.records.batch(batch_size).take(steps)
-        blocks = self.records.batch(SHUFFLE_BLOCK).enumerate()
-        blocks = blocks.map(lambda block, records: shuffle(block, *records))
-        return blocks.prefetch(1).rebatch(batch_size).take(steps)
-
-
-def examples_of(x: np.ndarray, y: np.ndarray | None) -> IndexedExamples:
-    """Make examples that are held in memory.
-
-    Args:
-        x: Images `[n, H, W, C]` or vectors `[n, P]`, uint8 or float32.
-        y: int64 labels `[n]`, or None.
-    """
-    with tf.device("CPU:0"):
-        images = tf.constant(x)
-        labels = None if y is None else tf.constant(y)
-
-    def read(indices: tf.Tensor) -> Any:
-        x = tf.gather(images, indices)
-        return x if labels is None else (x, tf.gather(labels, indices))
-
-    return IndexedExamples(len(x), x.shape[1:], read)
+__all__ = ["Splits"]
 
 
 class Splits:
@@ -166,9 +46,9 @@ class Splits:
     def __init__(
         self,
         name: str,
-        train: IndexedExamples | StreamedExamples,
-        validation: IndexedExamples | StreamedExamples | None,
-        test: IndexedExamples | StreamedExamples,
+        train: Examples,
+        validation: Examples | None,
+        test: Examples,
         num_classes: int | None,
         batch_size: int,
         seed: int,
@@ -198,7 +78,7 @@ class Splits:
         self._epochs = _counted_epoch()
 
     def __repr__(self) -> str:
-        """Name, sizes and shapes in one line, then the notes."""
+        """Describe the parts in one line, and add the notes."""
         kind = "images" if len(self.input_shape) == 3 else "vectors"
         values = "any range" if self.value_range is None else list(self.value_range)
         labels = (
@@ -272,7 +152,7 @@ class Splits:
         return leading(self._in_order(split))
 
     def _in_order(self, split: str) -> tf.data.Dataset:
-        """The whole part in its stored order."""
+        """Return the pipeline of a whole part in its stored order."""
         steps = -(-self._examples[split].size // self.batch_size)
         dataset = self._pipeline(split, tf.data.Dataset.range(1), stored_order=True)
         return _of_cardinality(dataset, steps)
@@ -284,25 +164,25 @@ class Splits:
         start: tuple[int, int] = (0, 0),
         stored_order: bool = False,
     ) -> tf.data.Dataset:
-        """Batches of some epochs.
+        """Return the pipeline of some epochs of a part.
 
         Args:
             split: Name of the part.
             epochs: Dataset of int64 epoch numbers.
-            start: An epoch, and the number of its batches to skip.
-            stored_order: Whether to keep all examples as they are stored.
+            start: Number of an epoch, and number of batches to skip in it.
+            stored_order: Whether to read all examples in their stored order.
         """
-        examples = self._examples[split] = _kept(self._examples[split])
+        examples = self._examples[split] = kept_in_memory(self._examples[split])
         seed, steps = (None, -1) if stored_order else (self.seed, self.steps_per_epoch)
         first, skipped = (tf.constant(n, tf.int64) for n in start)
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             batches = examples.batches(epoch, self.batch_size, seed, steps)
-            # Skipped before anything is read.
+            # Batches are skipped before their examples are read.
             batches = batches.skip(tf.where(epoch == first, skipped, 0))
             if not examples.one_by_one:
                 return batches.map(lambda *reference: (epoch, reference))
-            read = _read_one_by_one(examples, batches, self.batch_size)
+            read = read_one_by_one(examples, batches, self.batch_size)
             return read.map(lambda *batch: (epoch, *batch))
 
         def finish(epoch: tf.Tensor, reference: tuple, batch: Any = None) -> Any:
@@ -330,78 +210,21 @@ class Splits:
         return dataset.with_options(options)
 
     def _draw_key(self, split: str, epoch: tf.Tensor) -> tf.Tensor:
-        """What the draws of a binarised part depend on."""
+        """Return an int64 scalar that, with its index, decides the draws of an image.
+
+        Args:
+            split: Name of the part.
+            epoch: int64 scalar, the number of the epoch.
+        """
         if split == "train" and self._binarize == "dynamic":
             seed = tf.stack([self.seed, epoch])
         else:
-            # One draw for everybody: results of different seeds stay comparable.
+            # The draws do not depend on the seed, so that results can be compared.
             part = ("train", "validation", "test").index(split)
             seed = tf.constant([-1, part], tf.int64)
-        # Folding hashes the seed into the first element, and leaves data in the second.
+        # Folding writes a hash of the seed into the first element.
         zero = tf.zeros([], tf.int64)
         return tf.random.experimental.stateless_fold_in(seed, zero)[0]
-
-
-def leading(
-    dataset: tf.data.Dataset, num: int | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the leading examples of a data set of batches as arrays.
-
-    Args:
-        dataset: `tf.data.Dataset` of batches `x` or `(x, y)`.
-        num: How many at most; None for all.
-
-    Returns:
-        `(x, y)`, `[n, ...]` and `[n]`; y is None where there are no labels.
-
-    Raises:
-        ValueError: The data set is empty.
-    """
-    parts, found = [], 0
-    for batch in dataset:
-        batch = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        parts.append((np.asarray(x), None if y is None else np.asarray(y)))
-        found += len(x)
-        if num is not None and found >= num:
-            break
-    if not found:
-        raise ValueError("Expected a data set of at least one image, got none.")
-    x, y = zip(*parts, strict=True)
-    labels = None if y[0] is None else np.concatenate(y)[:num]
-    return np.concatenate(x)[:num], labels
-
-
-def _read_one_by_one(
-    examples: IndexedExamples | StreamedExamples,
-    batches: tf.data.Dataset,
-    batch_size: int,
-) -> tf.data.Dataset:
-    """Dataset of `(reference, batch)` of batches of references."""
-    one_by_one = batches.unbatch().map(
-        lambda *reference: (reference, examples.read(*reference)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    return one_by_one.batch(batch_size)
-
-
-def _kept(
-    examples: IndexedExamples | StreamedExamples,
-) -> IndexedExamples | StreamedExamples:
-    """The same examples, decoded once and kept in memory if they are small enough."""
-    if not examples.one_by_one or examples.size * np.prod(examples.shape) > CACHE_BYTES:
-        return examples
-    rows = 1024
-    stored = examples.batches(tf.constant(0, tf.int64), rows, None, -1)
-    batches = _read_one_by_one(examples, stored, rows)
-    x, y = leading(batches.map(lambda reference, batch: batch))
-    kept = examples_of(x, y)
-    if isinstance(examples, IndexedExamples):
-        return kept
-    # The order is still that of blocks of the stored examples.
-    rows = tf.data.Dataset.range(examples.size).map(lambda row: (row,))
-    return dataclasses.replace(examples, records=rows, read=kept.read, one_by_one=False)
 
 
 def _of_cardinality(dataset: tf.data.Dataset, steps: int) -> tf.data.Dataset:
@@ -409,21 +232,21 @@ def _of_cardinality(dataset: tf.data.Dataset, steps: int) -> tf.data.Dataset:
 
 
 def _counted_epoch() -> tf.data.Dataset:
-    """Dataset of one number: how often it has been iterated over before."""
+    """Return a dataset of one number: how often it has been iterated over before."""
     with tf.device("CPU:0"):
         iterations = tf.Variable(0, dtype=tf.int64, trainable=False)
     return tf.data.Dataset.range(1).map(lambda _: iterations.assign_add(1) - 1)
 
 
-def _shuffled(positions: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
-    """Where a permutation of `range(size)`, drawn from `seed`, sends `positions`."""
-    return tf.random.experimental.index_shuffle(
-        positions, seed=tf.cast(seed, tf.int64), max_index=tf.cast(size - 1, tf.int64)
-    )
-
-
 def _bernoulli(x: tf.Tensor, key: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-    """Pixels 0. or 1. with the probabilities `x`, a function of (key, index of row)."""
+    """Draw each pixel as 1.0 with its value as probability, or else as 0.0.
+
+    Args:
+        x: float32 images `[b, ...]` in [0, 1].
+        key: int64 scalar; the draws of an image are a function of this key and of the
+            index of the image.
+        indices: int64 `[b]`, indices of the images.
+    """
     seeds = tf.stack([tf.fill(tf.shape(indices), key), indices], axis=1)
     uniform = tf.map_fn(
         lambda seed: tf.random.stateless_uniform(x.shape[1:], seed),

@@ -1,6 +1,6 @@
-"""Registry of data sources: a name, one line about it, and a function that reads it.
+"""Registry of data sources; each has a name, a line about it, and a function.
 
-Nothing here imports TensorFlow, so that the command line lists names at once.
+Nothing here imports TensorFlow, so that the command line can list the names at once.
 """
 
 import dataclasses
@@ -19,8 +19,7 @@ class Request:
     """What `mvae_tf.data.load` asks a source for.
 
     Attributes:
-        path: What follows the colon of the source, for sources that take a file or a
-            folder; else empty.
+        path: Path of the file or folder, for sources that take one; else empty.
         image_size: `(height, width)` of the images, or None for their own size.
         crop_size: Side in pixels of the centred square that is cut out before the
             resize, or None.
@@ -28,7 +27,7 @@ class Request:
             `value_range=None`.
         validation_size: Number of training examples to hold out where there is no
             validation part, or None for the default.
-        limit: The most examples of a part that will be used, or None.
+        limit: Largest number of examples of a part that will be used, or None.
         data_dir: Folder of TensorFlow Datasets, or None for its default.
         download: Whether TensorFlow Datasets may download.
     """
@@ -52,11 +51,11 @@ class Parts(NamedTuple):
     """Examples of the parts of a data set, ready for a pipeline.
 
     Attributes:
-        train: `IndexedExamples` or `StreamedExamples` of `mvae_tf.data.pipeline`.
-        validation: The same, or None if there are none.
-        test: The same.
+        train: `IndexedExamples` or `StreamedExamples` of `mvae_tf.data.examples`.
+        validation: Examples of the validation part, or None if it is empty.
+        test: Examples of the test part.
         num_classes: Number of classes, or None where there are no labels.
-        notes: Sentences about what was left out, for the user.
+        notes: Sentences for the user about files that were left out.
     """
 
     train: Any
@@ -88,11 +87,11 @@ class Source:
 
     @property
     def usage(self) -> str:
-        """How the source is given to `load`: its name, with what follows a colon."""
+        """Text by which a user names the source, such as "digits" or "npz:<file>"."""
         return f"{self.name}:{self.takes}" if self.takes else self.name
 
     def label(self, path: str) -> str:
-        """Name of the data set that was read: that of the file or folder, if any."""
+        """Return the name of the data set: that of the file or folder, if any."""
         if self.takes == "<dir>":
             return Path(path).expanduser().resolve().name
         return Path(path).stem if self.suffix else self.name
@@ -142,16 +141,19 @@ def source(name: str, about: str, takes: str = "", suffix: str = "") -> Callable
 
 
 def _origin(read: Callable) -> str:
-    """Where a function was defined: equal for one that is defined anew."""
+    """Return a name of the place where a function is defined.
+
+    A function that is defined again, such as by a notebook's cell, has the same name.
+    """
     return f"{read.__module__}.{getattr(read, '__qualname__', read)}"
 
 
 def sources() -> dict[str, str]:
-    """Names of the sources of `load`, each with one line that describes it.
+    """Return the names of the sources of `load`, with one line about each.
 
     Returns:
-        dict of usage to description. In a usage such as "npz:<file>", what stands in
-        angle brackets is to be replaced.
+        Dict from the usage of a source to its description. In a usage such as
+        "npz:<file>", the part in angle brackets is to be replaced.
     """
     return {entry.usage: entry.about for entry in _SOURCES.values()}
 

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mvae_tf import data
-from mvae_tf.data.pipeline import IndexedExamples, Splits
+from mvae_tf.data.examples import IndexedExamples
+from mvae_tf.data.pipeline import Splits
 
 
 def numbered(size, batch_size, seed=0, binarize=None, grey=0.5):

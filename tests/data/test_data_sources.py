@@ -75,7 +75,7 @@ def test_image_size_of_arrays(tmp_path):
 @pytest.fixture(params=[0, 2**20], ids=["read anew", "kept"])
 def memory(request, monkeypatch):
     """Whether decoded images are kept in memory."""
-    monkeypatch.setattr("mvae_tf.data.pipeline.CACHE_BYTES", request.param)
+    monkeypatch.setattr("mvae_tf.data.examples.CACHE_BYTES", request.param)
 
 
 def number_of(x):
@@ -302,7 +302,7 @@ def test_celeb_a(tmp_path, memory):
 
 
 def test_streamed_epochs_can_be_started_from_any_step(tmp_path, monkeypatch, memory):
-    monkeypatch.setattr("mvae_tf.data.pipeline.SHUFFLE_BLOCK", 8)
+    monkeypatch.setattr("mvae_tf.data.examples.SHUFFLE_BLOCK", 8)
     write_celeb_a(tmp_path)
     arguments = {"data_dir": tmp_path, "image_size": 2, "crop_size": 4}
     splits = data.load("celeb_a", batch_size=5, **arguments)
@@ -639,7 +639,7 @@ def test_documented_defaults_are_the_contract():
 
 
 def test_a_file_that_vanishes_is_named_when_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("mvae_tf.data.pipeline.CACHE_BYTES", 0)
+    monkeypatch.setattr("mvae_tf.data.examples.CACHE_BYTES", 0)
     for i in range(5):
         write_image(tmp_path / f"images/{i}.png", pixels(4, 4, 1))
     splits = data.load(f"folder:{tmp_path / 'images'}")

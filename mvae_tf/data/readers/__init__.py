@@ -1,7 +1,7 @@
 """Readers of data sets, one file for each kind of source.
 
-Every module of this folder is imported, so a file with a registered function is all
-that a new source takes. None imports TensorFlow before it reads.
+Every module of this folder is imported, so that a new source needs only a file with a
+registered function. No module imports TensorFlow before it reads a data set.
 """
 
 import importlib

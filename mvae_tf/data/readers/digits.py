@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn ships."""
+"""The source `digits`, the handwritten digits that scikit-learn ships."""
 
 from typing import Any
 

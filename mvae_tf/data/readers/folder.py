@@ -1,4 +1,4 @@
-"""Folders of image files."""
+"""The source `folder`, which reads a folder of image files."""
 
 import os
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mvae_tf.data.checks import checked_path, fixed_split, held_out
+from mvae_tf.data.checks import Labelled, checked_path, fixed_split, held_out, selected
 from mvae_tf.data.registry import Parts, Request, source
 
 if TYPE_CHECKING:
@@ -37,33 +37,32 @@ def read_folder(request: Request) -> Parts:
     split is 80/10/10 %. The images of each part are stored in the order of a fixed
     permutation.
 
-    Images are grey where all are grey, else RGB. EXIF orientation is applied. Every
-    file that will be used is decoded once at the start, so that a damaged one is found
-    before the training begins; files that are no images and images in deeper folders
-    are counted. Small data sets are then kept in memory, of others only the paths are.
+    Images are grey if all are grey, else RGB. EXIF orientation is applied. Every file
+    that will be used is decoded once at the start, so that a damaged one is found
+    before the training begins. Small data sets are then kept in memory; of large ones,
+    only the paths are kept. Files that are no images, and images in deeper folders, are
+    left out and counted.
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: It holds no images, or both images and folders of images, or a file
-            that is damaged, has more than 8 bits per channel or is partly transparent,
-            or images of different sizes when there is no `image_size`.
+        ValueError: The folder holds no images, or both images and folders of images, or
+            a file that is damaged, has more than 8 bits per channel or is partly
+            transparent, or images of different sizes although there is no `image_size`.
     """
     root = checked_path(request.path, "folder")
     parts, num_classes, notes = _listed(root, request.validation_size)
-    used = [_rows(part, slice(request.limit)) for part in parts]
+    used = [selected(part, slice(request.limit)) for part in parts]
     train, validation, test = _examples(used, request)
     return Parts(train, validation, test, num_classes, notes)
 
 
 # === Which files belong to which part ===
 
-_Part = tuple[np.ndarray, np.ndarray | None]
-
 
 def _listed(
     root: Path, validation_size: int | None
-) -> tuple[list[_Part], int | None, tuple[str, ...]]:
-    """`(paths, labels)` of each part, number of classes, and notes."""
+) -> tuple[list[Labelled], int | None, tuple[str, ...]]:
+    """Return `(paths, labels)` of each part, the number of classes, and the notes."""
     folders = {entry.name.lower(): entry.name for entry in _folders_in(root)}
 
     def among(names: tuple[str, ...]) -> Path | None:
@@ -80,7 +79,7 @@ def _listed(
         tenth = max(1, len(whole[0]) // 10)
         rows = fixed_split(len(whole[0]), tenth, tenth, str(root))
         return (
-            [_rows(whole, part) for part in rows],
+            [selected(whole, part) for part in rows],
             num_classes,
             _left_out(root, whole),
         )
@@ -94,20 +93,20 @@ def _listed(
     given = [folder for folder in (train, validation, test) if folder]
     parts, num_classes = _labelled(given)
     notes = _left_out(root, *parts)
-    # Files come class by class: the first or last of them would be of one class.
-    parts = [_rows(part, fixed_split(len(part[0]), 0, 0)[0]) for part in parts]
+    # The files are sorted by class, so the last ones alone would be of one class.
+    parts = [selected(part, fixed_split(len(part[0]), 0, 0)[0]) for part in parts]
     if not validation:
         kept = len(parts[0][0]) - held_out(len(parts[0][0]), validation_size)
         split = slice(kept), slice(kept, None)
-        parts = [*(_rows(parts[0], rows) for rows in split), parts[1]]
+        parts = [*(selected(parts[0], rows) for rows in split), parts[1]]
     return parts, num_classes, notes
 
 
-def _labelled(folders: list[Path]) -> tuple[list[_Part], int | None]:
-    """`(paths, labels)` of the images of each folder, and the number of classes."""
+def _labelled(folders: list[Path]) -> tuple[list[Labelled], int | None]:
+    """Return `(paths, labels)` of each folder, and the number of classes."""
     found = [_by_class(folder) for folder in folders]
     classes = {name: i for i, name in enumerate(found[0])}
-    parts: list[_Part] = []
+    parts: list[Labelled] = []
     for folder, by_class in zip(folders, found, strict=True):
         for name in by_class:
             if name not in classes:
@@ -123,7 +122,11 @@ def _labelled(folders: list[Path]) -> tuple[list[_Part], int | None]:
 
 
 def _by_class(folder: Path) -> dict[str, list[str]]:
-    """Sorted paths of images by the sorted names of their folders; "" if it is flat."""
+    """Return the sorted paths of images by the name of their class.
+
+    The classes are the sub-folders, in the order of their names. A folder without
+    sub-folders of images has the single class "".
+    """
     flat = _images_in(folder)
     names = sorted(entry.name for entry in _folders_in(folder))
     by_class = {name: _images_in(folder / name) for name in names}
@@ -155,8 +158,8 @@ def _images_in(path: Path) -> list[str]:
     return [os.path.join(path, name) for name in names]
 
 
-def _left_out(root: Path, *parts: _Part) -> tuple[str, ...]:
-    """Sentences about the files below `root` that are in none of the parts."""
+def _left_out(root: Path, *parts: Labelled) -> tuple[str, ...]:
+    """Return sentences about the files in `root` that belong to no part."""
     found = 0
     others: Counter[str] = Counter()
     for _, folders, names in os.walk(root):
@@ -179,19 +182,15 @@ def _left_out(root: Path, *parts: _Part) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _rows(part: _Part, rows: np.ndarray | slice) -> _Part:
-    paths, labels = part
-    return paths[rows], None if labels is None else labels[rows]
-
-
 # === What is in the files ===
 
 
 def _inspected(path: str) -> tuple[int, tuple[int, int], bool]:
-    """How to decode a file, its height and width, and whether it is grey.
+    """Find how to decode a file, its height and width, and whether it is grey.
 
     Raises:
-        ValueError: It is no image, or one that would lose something.
+        ValueError: The file is no image, or has transparent pixels or more than 8 bits
+            per channel.
     """
     from PIL import Image
 
@@ -233,7 +232,7 @@ def _inspected(path: str) -> tuple[int, tuple[int, int], bool]:
 
 
 def _bit_depth(path: str) -> int:
-    """Bits per channel of a PNG file, which Pillow does not tell."""
+    """Read the number of bits per channel of a PNG file, which Pillow does not tell."""
     with open(path, "rb") as file:
         return file.read(25)[-1]
 
@@ -244,7 +243,7 @@ def _undecodable(path: str, num_others: int) -> ValueError:
 
 
 def _opened(path: bytes, channels: int) -> np.ndarray:
-    """Upright image `[H, W, channels]` through Pillow, which knows all formats."""
+    """Read an image with Pillow and turn it upright, `[H, W, channels]`."""
     from PIL import Image, ImageOps
 
     with Image.open(path.decode()) as image:
@@ -257,12 +256,12 @@ def _opened(path: bytes, channels: int) -> np.ndarray:
 # === Examples ===
 
 
-def _examples(parts: list[_Part], request: Request) -> list[Any]:
-    """Checked examples of each part."""
+def _examples(parts: list[Labelled], request: Request) -> list[Any]:
+    """Check the files, and make the examples of each part."""
     import tensorflow as tf
 
+    from mvae_tf.data.examples import CACHE_BYTES, IndexedExamples, examples_of
     from mvae_tf.data.images import windows, with_margin
-    from mvae_tf.data.pipeline import CACHE_BYTES, IndexedExamples, examples_of
 
     paths = np.concatenate([paths for paths, _ in parts])
     kinds, sizes, grey = map(np.array, zip(*map(_inspected, paths), strict=True))
@@ -296,7 +295,7 @@ def _examples(parts: list[_Part], request: Request) -> list[Any]:
 def _common_shape(
     paths: np.ndarray, sizes: Any, channels: int, request: Request
 ) -> tuple[int, int, int]:
-    """Shape of every image once it is cropped and resized."""
+    """Return the shape that every image has after it is cropped and resized."""
     from mvae_tf.data.images import fitted_shape
 
     common: Any = None
@@ -316,12 +315,12 @@ def _common_shape(
 def _decoded(
     path: "tf.Tensor", how: Any, channels: int, image_size: tuple[int, int] | None
 ) -> "tf.Tensor":
-    """Image of a file, cropped and resized, uint8 `[H, W, channels]`.
+    """Decode, crop and resize the image of a file, uint8 `[H, W, channels]`.
 
     Args:
         path: Scalar string.
-        how: `[9]` ints, an array or a tensor: the kind of the file, then the windows to
-            keep and to decode.
+        how: `[9]` ints, an array or a tensor: the kind of the file, then the window to
+            keep and the window to decode.
         channels: 1 or 3.
         image_size: `(height, width)`, or None.
     """
@@ -350,14 +349,15 @@ def _decoded(
 def _decoded_once(
     read: Callable, paths: np.ndarray, shape: tuple[int, ...] | None
 ) -> np.ndarray | None:
-    """Decode every file, and return the images where their shape is given.
+    """Decode every file; return the images if their shape is given, else None.
 
     Raises:
-        ValueError: Some cannot be decoded; the error names the first.
+        ValueError: A file cannot be decoded; the error names the first one.
     """
     import tensorflow as tf
 
-    # The decoding ops do not name the file: what they refuse is missed and named here.
+    # The errors of the decoding operations do not name the file. They are ignored, and
+    # the files that are missing afterwards are named here.
     decoded = tf.data.Dataset.range(len(paths)).map(
         lambda i: (i, read(i)), num_parallel_calls=tf.data.AUTOTUNE
     )
@@ -373,7 +373,7 @@ def _decoded_once(
 
 
 def _reader(read: Callable, start: int, labels: np.ndarray | None) -> Callable:
-    """Function from an index within a part to its example."""
+    """Return a function from an index within a part to its example."""
     import tensorflow as tf
 
     if labels is None:

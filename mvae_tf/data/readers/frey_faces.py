@@ -1,4 +1,4 @@
-"""Frey Faces: frames of a film of one face."""
+"""The source `frey_faces`, frames of a film of one face."""
 
 from pathlib import Path
 
@@ -17,11 +17,12 @@ from mvae_tf.data.registry import Request, source
 def read_frey_faces(request: Request) -> dict[str, np.ndarray]:
     """Read Frey Faces: 1,965 grey frames of 28x20 pixels, split 1,565/200/200.
 
-    They are read from key `x` of an npz file, or from `ff` of `frey_rawface.mat`.
+    They are read from the key `x` of an .npz file, or from the variable `ff` of
+    `frey_rawface.mat`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, or is not Frey Faces.
+        ValueError: The file is damaged, or does not hold the Frey Faces.
     """
     path = request.path
     suffix = Path(path).suffix.lower()

@@ -1,4 +1,4 @@
-"""Arrays of an .npz file, such as those of `keras.datasets`."""
+"""The source `npz`, arrays in an .npz file such as those of `keras.datasets`."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Gaussian mixture of small images, whose exact density is known.
+"""The source `synthetic`, a Gaussian mixture of images with a known density.
 
 Component k is a Gaussian on 8x8 images, N(m_k, A_k A_k^T + s^2 I): a smooth mean, two
 smooth directions of variation, and pixel noise. A VAE with a linear decoder can model
@@ -35,8 +35,11 @@ def draw_parts(draw: Callable, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     """Draw the parts of a data set, each with a seed of its own.
 
     Args:
-        draw: function from a number of examples and a seed to x and y.
-        sizes: number of examples of each part.
+        draw: Function from a number of examples and a seed to x and y.
+        sizes: Number of examples of each part ("train", "val", "test").
+
+    Returns:
+        Dict of arrays with the keys that `mvae_tf.data.source` describes.
     """
     arrays = {}
     for seed, (part, size) in enumerate(sizes.items()):
@@ -90,7 +93,7 @@ def log_density(
 
 
 def _parameters() -> tuple[np.ndarray, np.ndarray]:
-    """Means `[K, P]` and loadings `[K, P, 2]`: products of cosines."""
+    """Return the means `[K, P]` and loadings `[K, P, 2]`, products of cosines."""
     line = (np.arange(8) + 0.5) * np.pi / 8
 
     def wave(i: int, j: int) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""Data sets that TensorFlow Datasets prepares.
+"""The sources that TensorFlow Datasets prepares, such as `mnist` and `celeb_a`.
 
-The small ones are held in memory, CelebA and ImageNet are streamed from disk.
+The small ones are held in memory. CelebA and ImageNet are read from the disk in each
+epoch.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class _Set:
-    """What is particular about a data set.
+    """How to read one data set.
 
     Attributes:
         about: One line that describes it.
@@ -30,11 +31,14 @@ class _Set:
         splits: Names of its training, validation and test part. Without a validation
             part, the end of the training part is held out.
         held_out: Number of training examples held out, or None for a tenth.
-        image_size, crop_size: How an image is cropped and resized unless the caller
-            says otherwise.
-        inverted: Whether strokes are dark on white in three equal channels; they become
-            bright on black in one.
-        streamed: Shape of a stored image of a set too large for memory, else None.
+        image_size: Height and width to which images are resized unless the user says
+            otherwise, or None.
+        crop_size: Side of the square that is cut out first unless the user says
+            otherwise, or None.
+        inverted: Whether the stored images have dark strokes on white in three equal
+            channels. They are read with bright strokes on black in one channel.
+        streamed: Shape of a stored image, for a set that is too large for the memory;
+            None for a set that is held in memory.
     """
 
     about: str
@@ -68,7 +72,7 @@ SETS = {
         crop_size=128,
         streamed=(218, 178, 3),
     ),
-    # The second has no labels, and does not declare the size of its images.
+    # The second name has no labels, and does not declare the size of its images.
     "imagenet64": _Set(
         "ImageNet at 64x64 (TFDS, streamed)",
         ("imagenet_resized/64x64", "downsampled_imagenet/64x64"),
@@ -87,11 +91,12 @@ def read_tfds(name: str, request: Request) -> Parts:
 
     Args:
         name: Key of `SETS`.
-        request: What was asked for.
+        request: What `load` was asked for.
 
     Raises:
-        FileNotFoundError: The set is not there and `request.download` is False.
-        ValueError: A file of it is damaged.
+        FileNotFoundError: The data set is not prepared and `request.download` is False.
+        ConnectionError: The data set cannot be downloaded.
+        ValueError: A file of the data set is damaged.
     """
     entry = SETS[name]
     request = dataclasses.replace(
@@ -121,11 +126,11 @@ def _builder(
     data_dir: str | os.PathLike | None,
     download: bool,
 ) -> Any:
-    # Takes seconds to import, which the other sources do not need.
+    # These imports take seconds, and the other sources do not need them.
     import requests
     import tensorflow_datasets as tfds
 
-    # Of what a download that failed has left behind, absl would warn each time.
+    # absl would warn each time of the files that a failed download has left behind.
     with _quiet("absl"):
         for candidate in names:
             builder = tfds.builder(candidate, data_dir=data_dir)
@@ -139,7 +144,7 @@ def _builder(
             "folder of TensorFlow Datasets with data_dir=DIR."
         )
     try:
-        # Each of its ten tries to reach a server would be a warning.
+        # urllib3 would warn after each of its ten attempts to reach a server.
         with _quiet("urllib3"):
             builder.download_and_prepare()
     except (requests.RequestException, tfds.download.DownloadError) as error:
@@ -153,7 +158,7 @@ def _builder(
 
 @contextlib.contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Lets a logger say errors only."""
+    """Keeps all messages of a logger but errors back, within a context."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -166,7 +171,7 @@ def _quiet(name: str) -> Iterator[None]:
 def _parts(
     builder: Any, entry: _Set, validation_size: int | None, limit: int | None
 ) -> list[str | None]:
-    """Slices `split[start:stop]` of training, validation (or None) and test."""
+    """Return the slices `split[start:stop]` of the parts; None for an empty one."""
     train, validation, test = entry.splits
     num_train, num_test = _size(builder, train), _size(builder, test)
     if validation:
@@ -197,7 +202,7 @@ def _verify(builder: Any, parts: list[str]) -> None:
     """Check the checksum of every record in the files of some slices of splits."""
     import tensorflow as tf
 
-    # TensorFlow's own errors do not say in which file the damage is.
+    # TensorFlow's own errors do not say which file is damaged.
     instructions = [
         instruction
         for part in parts
@@ -219,7 +224,7 @@ def _verify(builder: Any, parts: list[str]) -> None:
 
 
 def _dataset(builder: Any, part: str) -> "tf.data.Dataset":
-    """Dataset of `(image, label)` or `(image,)`; images are not decoded."""
+    """Return a dataset of `(image, label)` or `(image,)` with undecoded images."""
     import tensorflow_datasets as tfds
 
     keys = ("image", "label") if "label" in builder.info.features else ("image",)
@@ -239,11 +244,11 @@ def _size(builder: Any, part: str) -> int:
 
 
 def _in_memory(builder: Any, part: str, entry: _Set, request: Request) -> Any:
-    """Examples of a small set, decoded and held in memory."""
+    """Return the examples of a small set, decoded and held in memory."""
     import tensorflow as tf
 
+    from mvae_tf.data.examples import examples_of, leading
     from mvae_tf.data.images import fit
-    from mvae_tf.data.pipeline import examples_of, leading
 
     def load(image: tf.Tensor, *label: tf.Tensor) -> tuple[tf.Tensor, ...]:
         image = builder.info.features["image"].decode_example(image)
@@ -256,9 +261,10 @@ def _in_memory(builder: Any, part: str, entry: _Set, request: Request) -> Any:
 
 
 def _streamed(builder: Any, part: str, entry: _Set, request: Request) -> Any:
-    """Examples of a large set, decoded when they are needed."""
+    """Return the examples of a large set, which are decoded when they are needed."""
     import tensorflow as tf
 
+    from mvae_tf.data.examples import StreamedExamples
     from mvae_tf.data.images import (
         cut,
         decode_jpeg,
@@ -266,7 +272,6 @@ def _streamed(builder: Any, part: str, entry: _Set, request: Request) -> Any:
         windows,
         with_margin,
     )
-    from mvae_tf.data.pipeline import StreamedExamples
 
     decoder = builder.info.features["image"]
     shape = fitted_shape(entry.streamed, **request.fitting, where=entry.names[0])

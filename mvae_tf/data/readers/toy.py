@@ -1,4 +1,4 @@
-"""The one-dimensional toy of CP-VAE: two Gaussians side by side.
+"""The source `toy`, the mixture of two Gaussians in one dimension of CP-VAE.
 
 x ~ N(0.3, 0.05^2) / 2 + N(0.7, 0.05^2) / 2 (Lavda, Gregorova and Kalousis, Entropy
 2020, Sec 6.1). The paper writes N(0.3, 0.05); 0.05 must be the standard deviation, for
@@ -12,7 +12,8 @@ from mvae_tf.data.registry import Request, source
 
 __all__ = ["CEILING", "log_density", "read_toy", "sample"]
 
-# Mean of `log_density`, the best mean log-likelihood of any model, in nats.
+# Mean of `log_density` over the distribution, in nats: no model has a higher mean
+# log-likelihood.
 CEILING = 0.883740
 
 _MEANS = np.array([0.3, 0.7])
