@@ -18,7 +18,7 @@ import tensorflow as tf
 import mvae_tf
 from mvae_tf.storage import StorageError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CONV = {
     "name": "conv",
     "filters": [4, 8],

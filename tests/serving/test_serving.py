@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import mvae_tf
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "saved_models" / "mvae-gs-digits"
 MODEL = DEMO.name
 IMAGES = np.random.default_rng(0).uniform(size=(2, 8, 8, 1)).astype("float32")
