@@ -81,14 +81,12 @@ def check_imports(
         )
 
 
-def absolute(source: str | None) -> str | None:
+def absolute(source: str) -> str:
     """Makes the path in a source of data absolute, because a run may be moved.
 
     Args:
-        source: source of `mvae_tf.data.load`, or None.
+        source: source of `mvae_tf.data.load`.
     """
-    if source is None:
-        return None
     kind, colon, path = source.partition(":")
     if colon and path:
         return f"{kind}:{Path(path).expanduser().absolute()}"

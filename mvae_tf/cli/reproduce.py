@@ -49,7 +49,7 @@ def reproduce(options: argparse.Namespace) -> None:
 
 def _sources(
     given: Sequence[str], experiment: str, needed: Sequence[str]
-) -> dict[str, str | None]:
+) -> dict[str, str]:
     """Finds the sources of the data sets that an experiment needs.
 
     Args:

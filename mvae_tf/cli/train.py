@@ -60,7 +60,9 @@ def _config(options: argparse.Namespace) -> RunConfig:
         finished = read_config(options.init_from)
         check_imports(finished, options, "train --init-from", options.init_from)
         config = dataclasses.replace(finished, preset=None, versions={})
-    changed_data = _given(source=absolute(options.data), limit=options.limit)
+    changed_data = _given(
+        source=options.data and absolute(options.data), limit=options.limit
+    )
     changed_training = _given(epochs=options.epochs, batch_size=options.batch_size)
     config = dataclasses.replace(
         config,

@@ -109,7 +109,10 @@ def endpoints_of(model: BaseVAE, sampler: Sampler | None) -> dict[str, Endpoint]
         "interpolate": (interpolate, [*pair, *label]),
     }
     checks = _checks(model)
-    return {name: Endpoint(*parts, checks) for name, parts in signatures.items()}
+    return {
+        name: Endpoint(function, inputs, checks)
+        for name, (function, inputs) in signatures.items()
+    }
 
 
 def _checks(model):
@@ -161,7 +164,7 @@ def example(model: BaseVAE, endpoint: Endpoint, rows: int) -> dict[str, tf.Tenso
         "z": lambda shape: random.normal(size=shape),
         "weights": lambda shape: random.dirichlet(np.ones(shape[1]), shape[0]),
         "seed": lambda shape: index_seeds(shape[0], seed=1),
-        "label": lambda shape: random.integers(model.num_classes, size=shape),
+        "label": lambda shape: random.integers(model.num_classes or 0, size=shape),
         "position": lambda shape: random.uniform(size=shape),
     }
 
