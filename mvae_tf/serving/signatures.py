@@ -101,7 +101,7 @@ def endpoints_of(model: BaseVAE, sampler: Sampler | None) -> dict[str, Endpoint]
     pair = [image("x0"), image("x1"), batch_of("position")]
     conditional = model.conditional
     label = [batch_of("label", dtype=tf.int32)] if conditional else []
-    signatures = {
+    signatures: dict[str, tuple[Callable, list[Any]]] = {
         "serving_default": (reconstruct, [image("x"), *label]),
         "encode": (encode, [image("x"), *label]),
         "decode": (decode, [*latents, *label]),
