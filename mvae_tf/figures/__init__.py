@@ -1,8 +1,9 @@
 """Figures of trained models, as the papers show them.
 
 Each function takes models, arrays or numbers and returns a `matplotlib.figure.Figure`,
-drawn without `pyplot`; `save` writes it, and `draw_run` draws all that apply to a
-model. Those that compare models take dicts from labels to what each has.
+drawn without `pyplot`. `save` writes a figure to a file, and `draw_run` draws all
+figures that apply to a model. A function that compares models takes a dict from the
+label of a model to its images or numbers.
 
 Example:
     >>> figures.save(figures.reconstructions(model, x_test[:12]), "figure.png")

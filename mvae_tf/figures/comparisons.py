@@ -1,4 +1,4 @@
-"""Figures that set numbers side by side: of a paper and ours, and of several runs."""
+"""Figures that compare numbers: a paper's with ours, and those of several runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from mvae_tf.figures.style import (
     text_width,
 )
 
-__all__ = ["comparison", "histories"]
+__all__ = ["column", "comparison", "histories"]
 
 _LINE, _PANEL, _GAP = 30, 250, 34
 _SOURCES = {"paper": 0.0, "ours": 1.0}
@@ -35,23 +35,23 @@ _SOURCES = {"paper": 0.0, "ours": 1.0}
 def comparison(
     rows: Sequence[Mapping[str, Any]], title: str, subtitle: str = ""
 ) -> Figure:
-    """Draws numbers of a paper and ours, a panel for each metric and a line per row.
+    """Draws numbers of a paper and ours, with a panel per metric and a line per row.
 
-    Hollow dots are the paper's, filled ones ours. Numbers stand beside the dots, so
-    that none lies on another; one that is not finite has no dot.
+    The paper's numbers are hollow dots, ours are filled dots. The numbers are also
+    printed in columns beside the panel. A number that is not finite has no dot.
 
     Args:
         rows: Dicts with the texts "row" and "metric", the numbers (or None) "paper" and
             "ours" and, where several rows have one name, the text "run" that tells
-            them apart. Panels and lines keep their order.
+            them apart. Panels and lines have the order of the dicts.
         title: Line in bold.
-        subtitle: Says what is seen.
+        subtitle: Sentence about what the figure shows.
 
     Returns:
         A figure with axes for each metric.
 
     Raises:
-        ValueError: There are no rows, or a row, metric and run come twice.
+        ValueError: There are no rows, or two dicts have the same row, metric and run.
     """
     if not rows:
         raise ValueError("Expected at least one row to compare, got none.")
@@ -86,7 +86,7 @@ def comparison(
 
 
 def _lines(rows):
-    """Names the line of each row; rows of one name add the names of their runs."""
+    """Names the line of each row; rows of the same name also show their runs."""
     runs = {}
     for row in rows:
         runs.setdefault(row["row"], set()).add(row.get("run"))
@@ -142,12 +142,12 @@ def _draw_panel(axes, values, metric):
     axes.margins(x=0.08)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", labelsize=TEXT_SIZE, labelcolor=INK)
-    # Above the heads of the columns of numbers.
+    # The padding puts the title above the titles of the columns of numbers.
     axes.set_title(metric, loc="left", size=TEXT_SIZE, color=INK, weight="bold", pad=12)
 
 
 def _print_columns(axes, texts, width):
-    """Numbers in two columns at the right of axes, under their heads."""
+    """Prints the numbers in two columns at the right of axes, under their titles."""
     style = {"size": SMALL_SIZE, "ha": "right", "va": "center_baseline"}
     for column, source in enumerate(_SOURCES):
         place_of = (1.0 + (column + 1) * width / _PANEL,)
@@ -204,18 +204,21 @@ def histories(
 
     Args:
         series: Dict from a label to the history of a run, a sequence of dicts with
-            "epoch" and values, which are numbers or their texts. A missing value leaves
-            a gap; a run without any value has no line.
+            "epoch" and values, which are numbers or texts of numbers. A missing value
+            leaves a gap; a run without any value has no line.
         key: Name of the quantity, such as "val_loss".
         title: Line in bold.
-        subtitle: Says what is seen.
-        ylabel: Name of the quantity for readers; None stands for `key`.
-        xlabel: What "epoch" counts.
+        subtitle: Sentence about what the figure shows.
+        ylabel: Name of the vertical axis; None stands for `key`.
+        xlabel: Name of the horizontal axis.
 
     Raises:
         ValueError: No run has a value.
     """
-    lines = {label: _points(history, key) for label, history in series.items()}
+    lines = {
+        label: (column(history, "epoch"), column(history, key))
+        for label, history in series.items()
+    }
     lines = {k: v for k, v in lines.items() if np.isfinite(v[1]).any()}
     if not lines:
         raise ValueError(f"Expected a history with values of {key!r}, got none.")
@@ -239,8 +242,15 @@ def histories(
     return figure
 
 
-def _points(history, key):
-    """Epochs and values of one quantity, NaN where there is none."""
-    epochs = np.array([float(row["epoch"]) for row in history])
+def column(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
+    """Returns the values of one quantity in each row of a history.
+
+    Args:
+        history: Dicts of numbers or texts of numbers.
+        key: Name of the quantity.
+
+    Returns:
+        Float64 array `[rows]`, NaN where a value is missing.
+    """
     values = [row.get(key) for row in history]
-    return epochs, np.array([math.nan if v in (None, "") else float(v) for v in values])
+    return np.array([math.nan if v in (None, "") else float(v) for v in values])

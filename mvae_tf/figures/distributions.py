@@ -1,4 +1,4 @@
-"""Figures of distributions: samples, likelihoods and categories, a panel a model."""
+"""Figures of distributions, with a panel per model."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,6 +12,8 @@ from mvae_tf.figures.style import COLOURS, INK, level_lines, name_panel, new_plo
 __all__ = ["category_posteriors", "densities", "likelihood_histogram"]
 
 _BINS = 60
+# Largest number of panels in a line.
+_ACROSS = 5
 
 
 def densities(
@@ -19,28 +21,27 @@ def densities(
     density: Callable[[np.ndarray], np.ndarray],
     title: str,
     subtitle: str = "",
-    limits: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
-    """Draws histograms of numbers under the density that they should have.
+    """Draws histograms of numbers with the density that they should have.
 
-    Figures 3 and 4 of Lavda, Gregorova and Kalousis (Entropy 2020).
+    They are Figures 3 and 4 of Lavda, Gregorova and Kalousis (Entropy 2020). The axis
+    goes from 0 to 1; the title of a panel names the share of numbers outside, if any.
 
     Args:
         samples: Dict from a label to numbers `[N]`.
-        density: Function from points `[n]` to the true density there.
+        density: Function from points `[n]` to the true density there, `[n]`.
         title: Line in bold.
-        subtitle: Says what is seen.
-        limits: Ends of the axis; a panel names the share of numbers beyond, if any.
+        subtitle: Sentence about what the figure shows.
 
     Raises:
         ValueError: There are no samples, or numbers that are not finite.
     """
     checked = _checked(samples, "samples")
-    edges = np.linspace(*limits, _BINS + 1)
-    points = np.linspace(*limits, 400)
+    edges = np.linspace(0.0, 1.0, _BINS + 1)
+    points = np.linspace(0.0, 1.0, 400)
     figure, panels = _panels(checked, title, subtitle, width=330, height=230)
     for axes, (label, numbers) in zip(panels, checked.items(), strict=True):
-        # Numbers beyond the limits count: the bars are those of all.
+        # The bars are densities among all numbers, those outside the axis included.
         per_bin = 1.0 / (len(numbers) * (edges[1] - edges[0]))
         counts, _ = np.histogram(numbers, edges)
         axes.stairs(counts * per_bin, edges, fill=True, color=COLOURS[0], alpha=0.75)
@@ -48,7 +49,7 @@ def densities(
         beyond = 1.0 - counts.sum() / len(numbers)
         note = f" ({beyond:.1%} beyond)" if beyond > 0.0005 else ""
         name_panel(axes, f"{label}{note}", None)
-        axes.set_xlim(*limits)
+        axes.set_xlim(0.0, 1.0)
         axes.locator_params(nbins=4)
     return figure
 
@@ -58,16 +59,16 @@ def category_posteriors(
 ) -> Figure:
     """Draws the probabilities of the K categories as bars, with a line at 1/K.
 
-    Figures 9 to 12 of Lavda, Gregorova and Kalousis (Entropy 2020).
+    They are Figures 9 to 12 of Lavda, Gregorova and Kalousis (Entropy 2020).
 
     Args:
         probabilities: Dict from a label to probabilities `[K]`, which sum to 1, such as
             the mean of `category_probabilities` over images.
         title: Line in bold.
-        subtitle: Says what is seen.
+        subtitle: Sentence about what the figure shows.
 
     Returns:
-        A figure whose panels count, in their names, the categories above 1/K.
+        A figure whose panels name the number of categories above 1/K in their titles.
 
     Raises:
         ValueError: There are no probabilities, or some that do not sum to 1.
@@ -96,15 +97,15 @@ def category_posteriors(
 def likelihood_histogram(
     values: Mapping[str, ArrayLike], title: str, subtitle: str = ""
 ) -> Figure:
-    """Draws histograms of the log-likelihoods of images, a panel for each model.
+    """Draws histograms of the log-likelihoods of images, with a panel per model.
 
-    Figure 10 of Guo et al. (IEEE Access 2020). Panels share their axes, which leave out
-    the outermost 0.2% of all images.
+    It is Figure 10 of Guo et al. (IEEE Access 2020). The panels share their axes, which
+    leave out the lowest and the highest 0.1% of all images.
 
     Args:
-        values: Dict from a label to log-likelihoods `[N]` in nats, one for each image.
+        values: Dict from a label to log-likelihoods `[N]`, in nats per image.
         title: Line in bold.
-        subtitle: Says what is seen.
+        subtitle: Sentence about what the figure shows.
 
     Returns:
         A figure with a line at the mean of each histogram.
@@ -153,10 +154,10 @@ def _checked(named: Mapping[str, ArrayLike], what: str) -> dict[str, np.ndarray]
     return arrays
 
 
-def _panels(named, title, subtitle, width, height, across=5):
-    """Figure and one axes for each name, in lines of about equal length."""
+def _panels(named, title, subtitle, width, height):
+    """Makes a figure with axes for each name, in lines of about equal length."""
     num = len(named)
-    lines = -(-num // across)
+    lines = -(-num // _ACROSS)
     columns = -(-num // lines)
     figure, axes = new_plot(
         max(600, columns * width), lines * height, title, subtitle, lines, columns

@@ -1,4 +1,4 @@
-"""Figures that set images of several models, or of several kinds, side by side."""
+"""Figures of images of several models, or of several kinds, side by side."""
 
 import math
 from collections.abc import Mapping
@@ -71,12 +71,12 @@ def grids(
     low: float = 0.0,
     high: float = 1.0,
 ) -> Figure:
-    """Draws small grids of images side by side, each under its name.
+    """Draws small grids of images side by side, each below its label.
 
     Args:
         images: Dict from a label to `[N, H, W, 1 or 3]` images, of one H and W.
         title: Line in bold.
-        subtitle: Says what is seen.
+        subtitle: Sentence about what the figure shows.
         columns: Number of images in each line of a grid.
         across: Number of grids in each line; None takes as many as fit on a page.
         low: Pixel value of black.

@@ -26,11 +26,14 @@ __all__ = [
     "traversal",
 ]
 
+# Number of images that the figure of mismatched components shows.
+_MISMATCHED = 10
+
 
 def reconstructions(
     model: keras.Model, x: ArrayLike, y: ArrayLike | None = None
 ) -> Figure:
-    """Draws images over reconstructions by the mixture and each component (Fig 2).
+    """Draws images above reconstructions by the mixture and each component (Fig 2).
 
     Args:
         model: Model of this library, of images.
@@ -68,26 +71,23 @@ def named_reconstructions(
     return rows
 
 
-def mismatch(
-    model: keras.Model, x: np.ndarray, y: np.ndarray | None = None, num_shown: int = 10
-) -> Figure:
+def mismatch(model: keras.Model, x: np.ndarray, y: np.ndarray | None = None) -> Figure:
     """Draws what sub-decoders make of the latents of other components (Fig 3).
 
     Args:
         model: MVAE or mixture of VAEs, of images, K > 1.
-        x: `[N, H, W, C]` images.
+        x: `[N, H, W, C]` images. The figure shows the first ten of them.
         y: Labels `[N]` of the images, for a conditional model.
-        num_shown: Number of leading images shown; the errors are of all images.
 
     Returns:
         A figure with a table of images, in which each sub-decoder is fed by the encoder
-        of the next component, and the matrix of `mismatch_errors`.
+        of the next component, and the matrix of `mismatch_errors` of all images.
     """
     num = model.num_components
     errors = mismatch_errors(model, x, y)
-    mean = np.asarray(model.encode(x, y)["mean"])[:num_shown]
-    y = None if y is None else y[:num_shown]
-    rows = {"original": x[:num_shown]}
+    mean = np.asarray(model.encode(x, y)["mean"])[:_MISMATCHED]
+    y = None if y is None else y[:_MISMATCHED]
+    rows = {"original": x[:_MISMATCHED]}
     for i in range(num):
         fed = np.roll(mean, -1, axis=1)
         rows[f"encoder {(i + 1) % num} → decoder {i}"] = _decode_alone(model, fed, i, y)
@@ -180,14 +180,14 @@ def interpolation(
 
 
 def _shifted_frames(model, x0, x1, y, num_frames, shift):
+    """Decodes frames `[N, num_frames, H, W, C]` as `interpolation` describes."""
     first, last = model.encode(x0, y), model.encode(x1, y)
     y = y if model.conditional else None
     frames = []
     for a in np.linspace(0.0, 1.0, num_frames, dtype=np.float32):
         z = (1.0 - a) * first["mean"] + a * last["mean"]
         weights = (1.0 - a) * first["weights"] + a * last["weights"]
-        labels = y if model.conditional else None
-        frames.append(model.decode(np.roll(z, -shift, axis=1), weights, labels))
+        frames.append(model.decode(np.roll(z, -shift, axis=1), weights, y))
     return np.stack(frames, axis=1)
 
 
@@ -205,11 +205,12 @@ def traversal(
     Args:
         model: Model of this library, of images.
         places: Pairs (component, dimension), one for each row.
-        low: Value of the dimension at the left.
-        high: Value of the dimension at the right.
+        low: Value of the dimension in the first column.
+        high: Value of the dimension in the last column.
         steps: Number of columns.
         y: Label of all images, for a conditional model.
-        start: Values `[K, Z]` of all other dimensions; None stands for zeros.
+        start: Values `[K, Z]` of the dimensions that do not move; None stands for
+            zeros.
     """
     count, size = model.num_components, model.latent_dim
     start = np.zeros((count, size)) if start is None else np.asarray(start)

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from sklearn.decomposition import PCA
 
+from mvae_tf.figures.comparisons import column
 from mvae_tf.figures.style import (
     COLOURS,
     GREY,
@@ -154,19 +155,20 @@ def curves(
     Args:
         history: Sequence of dicts, one for each epoch, with "epoch", "loss" and, where
             there are any, "reconstruction", names of KL terms, "dropout_rate" and
-            "selected_components"; with the prefix "val_", the values of validation.
-            Values are numbers or their texts; a missing one leaves a gap.
+            "selected_components". Names with the prefix "val_" have the values of the
+            validation part. Values are numbers or texts of numbers; a missing one
+            leaves a gap.
         kl_terms: Names of the model's KL terms, which share a panel.
 
     Returns:
-        `matplotlib.figure.Figure` with a panel for each quantity that is there.
+        `matplotlib.figure.Figure` with a panel for each quantity in the history.
 
     Raises:
         ValueError: The history has no epoch.
     """
     if not history:
         raise ValueError("Expected a history of at least one epoch, got none.")
-    epochs = _column(history, "epoch")
+    epochs = column(history, "epoch")
     panels_of = {
         "objective": (["loss"], _NATS),
         "reconstruction": (["reconstruction"], _NATS),
@@ -176,7 +178,7 @@ def curves(
     }
     found = {}
     for title, (names, unit) in panels_of.items():
-        names = [n for n in names if np.isfinite(_column(history, n)).any()]
+        names = [n for n in names if np.isfinite(column(history, n)).any()]
         if names:
             found[title] = names, unit
     columns = min(3, max(1, len(found)))
@@ -197,12 +199,10 @@ def curves(
         for name, colour in zip(names, itertools.cycle(COLOURS)):
             alone = len(names) == 1
             label = "training" if alone else name.replace("_", " ")
-            axes.plot(
-                epochs, _column(history, name), color=colour, label=label, **style
-            )
-            values = _column(history, f"val_{name}")
+            axes.plot(epochs, column(history, name), color=colour, label=label, **style)
+            values = column(history, f"val_{name}")
             if np.isfinite(values).any():
-                # With one quantity, a colour of its own tells validation apart, too.
+                # The validation values of a single quantity also have another colour.
                 dashed = style | ({"label": "validation"} if alone else {})
                 colour = COLOURS[6] if alone else colour
                 axes.plot(epochs, values, "--", color=colour, **dashed)
@@ -227,11 +227,6 @@ def _means(model, x, y):
 def _class_indices(y):
     y = None if y is None else np.asarray(y)
     return y if y is None or y.ndim == 1 else y.argmax(axis=-1)
-
-
-def _column(history, name):
-    values = [row.get(name) for row in history]
-    return np.array([np.nan if v in (None, "") else float(v) for v in values])
 
 
 def _project(z):
@@ -265,7 +260,7 @@ def _scatter(axes, points, groups):
 
 
 def _name_groups(axes, points, groups):
-    """Prints the name of each group at its median, for readers without the colours."""
+    """Prints the name of each group at its median, for readers who see no colours."""
     for name in np.unique(groups):
         axes.annotate(
             str(name),

@@ -1,4 +1,4 @@
-"""All figures of a run."""
+"""Draws all figures of a run, and describes them."""
 
 import itertools
 import math
@@ -73,9 +73,12 @@ DESCRIPTIONS = {
     "components.",
 }
 
+# Number of images in a table of reconstructions, and of pairs that are interpolated.
 _SHOWN = 12
+_PAIRS = 6
+# Number of pixels of all images together whose errors the figure "mismatch" shows.
 _MEASURED_PIXELS = 80_000
-# As many as `evaluate` measures the components on.
+# Number of images whose latents are shown: as many as `evaluate` measures them on.
 _SCATTERED = 1000
 
 
@@ -87,16 +90,16 @@ def draw_run(
 ) -> dict[str, Path]:
     """Draws every figure that applies to a model.
 
-    Figures of images need grey or colour images, figures of components K > 1 and
-    figures of latents Z > 1. They show the first images of the test part, and all
+    Figures of images need grey or colour images, figures of components need K > 1, and
+    figures of latents need Z > 1. They show the first images of the test part, and all
     noise has a fixed seed. A figure that cannot be drawn, such as one of a diverged
-    model, is left out with a warning; its old file is removed.
+    model, is left out with a warning, and its old file is removed.
 
     Args:
         model: Trained model of this library.
         splits: Data with a `test` part (`mvae_tf.data.load`).
         history: Sequence of dicts, one for each epoch, see `curves`.
-        folder: Where the PNG files go; it is made if it is missing.
+        folder: Folder for the PNG files; it is made if it is missing.
 
     Returns:
         Dict from the name of a figure, a key of `CAPTIONS`, to its path.
@@ -117,7 +120,7 @@ def draw_run(
         except storage.StorageError:
             raise
         except Exception as error:
-            # A picture is not worth the numbers of a run, which are written after it.
+            # An error in a figure must not end the run.
             reason = " ".join(str(error).split()) or type(error).__name__
             warnings.warn(f"Figure {name} was not drawn: {reason}", stacklevel=2)
             if path.exists():
@@ -145,14 +148,15 @@ def _of_images(model, x, y):
         if mixture:
             yield "interpolation_mismatched", partial(draw, shift=1)
     if mixture:
-        # K x K decoders of large images take long: fewer of them will do.
+        # The errors need K x K decoded images per image, so that large images, which
+        # take long, are fewer.
         num = max(_SHOWN, min(100, _MEASURED_PIXELS // math.prod(model.input_shape)))
         yield "mismatch", partial(images.mismatch, model, *_leading(x, y, num))
     yield "traversal", partial(_traversal, model, x)
 
 
 def _of_numbers(model, x, y):
-    """As `_of_images`, of the figures of latents and dependence."""
+    """Yields, as `_of_images` does, the figures of latents and of dependence."""
     mixture = model.num_components > 1 and isinstance(model, MixtureVAE)
     if model.latent_dim > 1 and len(x) > 2:
         yield "latents", partial(plots.latents, model, x, y)
@@ -165,12 +169,18 @@ def _of_numbers(model, x, y):
 
 
 def _of_training(model, history):
+    """Yields, as `_of_images` does, the figure of the history."""
     if history:
         yield "curves", partial(plots.curves, history, kl_names(model.terms))
 
 
 def _traversal(model, x):
-    """Of label 5 from 0 to 3 where there are labels, else about the first image."""
+    """Draws the latent traversal that `CAPTIONS` describes.
+
+    In a conditional model, the label is 5 and the first dimension moves from 0 to 3. In
+    any other model, the dimension that varies most moves from -3 to 3, and the others
+    are those of the first image.
+    """
     count = model.num_components
     if model.conditional:
         label = min(5, model.num_classes - 1)
@@ -186,13 +196,13 @@ def _traversal(model, x):
     return images.traversal(model, places, -3.0, 3.0, start=mean[0])
 
 
-def _pairs(x, y, num=6):
-    """Indices of up to `num` pairs of different images, of one class each."""
+def _pairs(x, y):
+    """Returns the indices of a few pairs of images; with labels, of one class each."""
     if y is None:
-        num = min(num, len(x) // 2)
+        num = min(_PAIRS, len(x) // 2)
         return np.arange(num), np.arange(num, 2 * num)
     found = [np.flatnonzero(y == label)[:2] for label in np.unique(y)]
-    found = [pair for pair in found if len(pair) == 2][:num]
+    found = [pair for pair in found if len(pair) == 2][:_PAIRS]
     return np.array(found, int).reshape(-1, 2).T
 
 

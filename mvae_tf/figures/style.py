@@ -1,11 +1,11 @@
-"""Look of the figures: colours, headings, pixel-exact placement, saving.
+"""What all figures share: colours, headings, exact placement in pixels, saving.
 
-Every figure is an object of its own with an Agg canvas. Nothing touches `pyplot` or the
-global settings of Matplotlib, so figures can be drawn in threads and need no display.
+Every figure has its own Agg canvas. `pyplot` and the global settings of Matplotlib are
+not used, so that figures can be drawn in threads and without a display.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -40,8 +40,8 @@ MARGIN = 18
 INK, GREY, PALE = "#1f2328", "#6a737d", "#d8dde3"
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 11, 8.5, 7.5
 
-# Petroff's ten colours, which stay apart under the common colour vision deficiencies
-# (arXiv:2107.02270).
+# Petroff's ten colours, which people with the common colour vision deficiencies can
+# tell apart (arXiv:2107.02270).
 COLOURS = (
     "#3f90da",
     "#ffa90e",
@@ -75,12 +75,12 @@ def new_figure(
         width: Width of the figure in pixels.
         height: Height of the area under the heading in pixels.
         title: Line in bold, or None for no heading.
-        subtitle: Says what is seen; it is wrapped to the width.
+        subtitle: Sentence about what the figure shows; it is wrapped to the width.
     """
     lines = _wrap(subtitle, width - 2 * MARGIN)
     heading = 0 if title is None else 2 * MARGIN + 20 + 21 * len(lines)
     total = height + heading
-    # The hair of a pixel more keeps the renderer from rounding down.
+    # A thousandth of a pixel is added, lest the renderer round to one pixel less.
     figure = HeadedFigure(
         figsize=((width + 1e-3) / DPI, (total + 1e-3) / DPI), dpi=DPI, facecolor="white"
     )
@@ -124,7 +124,7 @@ def new_plot(
         width: Width of the figure in pixels.
         height: Height of the area in pixels.
         title: Line in bold.
-        subtitle: Says what is seen.
+        subtitle: Sentence about what the figure shows.
         rows: Number of rows of axes.
         columns: Number of columns of axes.
 
@@ -175,9 +175,9 @@ def quiet_axes(axes: Axes) -> None:
     axes.tick_params(length=0, labelsize=SMALL_SIZE, labelcolor=GREY, pad=4)
 
 
-def level_lines(axes: Axes, direction: Literal["x", "y"] = "y") -> None:
-    """Draws pale lines behind the data, across one direction of axes."""
-    axes.grid(axis=direction, color="#eceff2", linewidth=0.8)
+def level_lines(axes: Axes) -> None:
+    """Draws pale horizontal lines behind the data."""
+    axes.grid(axis="y", color="#eceff2", linewidth=0.8)
     axes.set_axisbelow(True)
 
 

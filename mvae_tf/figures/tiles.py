@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import get_data_path
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from mvae_tf import storage
 from mvae_tf.figures.style import (
-    DPI,
     INK,
     MARGIN,
     TEXT_SIZE,
@@ -57,7 +55,6 @@ def save_grid(
     columns: int | None = None,
     low: float = 0.0,
     high: float = 1.0,
-    row_labels: Sequence[str] | None = None,
 ) -> Path:
     """Writes a grid of images to one image file.
 
@@ -71,15 +68,14 @@ def save_grid(
         columns: Number of images in each row; None makes the grid about square.
         low: Pixel value of black.
         high: Pixel value of white.
-        row_labels: One text for each row, or None for no labels.
 
     Returns:
         The path of the file.
 
     Raises:
         ValueError: The images have another shape or pixels that are not finite, the
-            number of columns or labels is wrong, Pillow does not know the suffix, or
-            the picture would have more than 134 million pixels.
+            number of columns is wrong, Pillow does not know the suffix, or the picture
+            would have more than 134 million pixels.
     """
     path = Path(path)
     images = np.asarray(images)
@@ -94,8 +90,6 @@ def save_grid(
     if columns < 1:
         raise ValueError(f"Expected columns >= 1, got {columns}.")
     rows = math.ceil(num / columns)
-    if row_labels is not None and len(row_labels) != rows:
-        raise ValueError(f"Expected {rows} row labels, got {len(row_labels)}.")
     if path.suffix.lower() not in Image.registered_extensions():
         raise ValueError(
             f"Expected the suffix of an image file, such as .png, got {path.name!r}."
@@ -114,28 +108,13 @@ def save_grid(
         part = images[start : start + _ROWS]
         tiles[start : start + len(part)] = _to_bytes(scaled(part, low, high))
     tiles = tiles.reshape(rows, columns, height, width, channels)
-    picture, middles, _ = _mosaic(tiles, scale)
+    picture, _, _ = _mosaic(tiles, scale)
     picture = np.broadcast_to(picture, (*picture.shape[:2], 3))
-    if row_labels is not None:
-        labels = _labels(row_labels, middles, len(picture))
-        picture = np.concatenate([labels, picture], axis=1)
     picture = np.pad(picture, [(_GAP, _GAP)] * 2 + [(0, 0)], constant_values=255)
     with storage.write(path) as temporary:
-        # Higher levels take several times as long and save a tenth.
+        # Higher levels take several times as long, for files a tenth smaller.
         Image.fromarray(picture).save(temporary, compress_level=3)
     return path
-
-
-def _labels(labels, middles, height):
-    """Column of texts, each at the middle of its row, as a uint8 RGB picture."""
-    font_file = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    font = ImageFont.truetype(font_file, round(TEXT_SIZE * DPI / 72))
-    width = math.ceil(max(font.getlength(label) for label in labels)) + 16
-    picture = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(picture)
-    for label, middle in zip(labels, middles, strict=True):
-        draw.text((width - 8, middle), label, INK, font, anchor="rm")
-    return np.asarray(picture)
 
 
 def image_table(
@@ -156,7 +135,7 @@ def image_table(
         tiles: `[R, C, H, W, 1 or 3]` in [0, 1].
         row_labels: R texts, or None.
         title: Line in bold, or None for the table without a heading.
-        subtitle: Says what is seen.
+        subtitle: Sentence about what the figure shows.
         column_labels: C texts, or None.
         row_breaks: Indices of rows with a wider gap after them.
         column_breaks: Indices of columns with a wider gap after them.
@@ -212,7 +191,10 @@ def mosaic(
 
 
 def _mosaic(tiles, scale, row_breaks=(), column_breaks=()):
-    """As `mosaic`, of uint8 tiles enlarged by a whole number, in their channels."""
+    """Does what `mosaic` does, for uint8 tiles that it enlarges `scale` times.
+
+    The picture has the channels of the tiles.
+    """
     rows, columns, height, width, channels = tiles.shape
     height, width = height * scale, width * scale
     cells = (rows, height + _GAP, columns, width + _GAP, channels)
@@ -235,6 +217,7 @@ def _mosaic(tiles, scale, row_breaks=(), column_breaks=()):
 
 
 def _offsets(num, cell, breaks):
+    """Returns where each of `num` rows or columns begins, in pixels."""
     gaps = np.full(num, cell)
     gaps[list(breaks)] += _BREAK
     return np.concatenate([[0], np.cumsum(gaps)[:-1]])

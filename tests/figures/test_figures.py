@@ -141,20 +141,8 @@ def test_save_grid_keeps_the_range(tmp_path):
     np.testing.assert_allclose(middles, [0.0, 0.5, 0.75, 1.0], atol=0.51 / 255)
 
 
-def test_save_grid_with_labels_is_checksummed(tmp_path, images):
-    plain = figures.save_grid(images[:4], tmp_path / "plain.png", columns=2)
-    path = figures.save_grid(
-        images[:4],
-        tmp_path / "labelled.png",
-        columns=2,
-        row_labels=["a", "component 1"],
-    )
-    assert storage.verify(path)
-    labelled, plain = imread(path), imread(plain)
-    margin = labelled.shape[1] - plain.shape[1]
-    assert margin > 60
-    np.testing.assert_array_equal(labelled[3:-3, margin + 3 :], plain[3:-3, 3:])
-    assert labelled[:, :margin].min() < 0.5  # the words
+def test_save_grid_writes_a_checksum(tmp_path, images):
+    assert storage.verify(figures.save_grid(images[:4], tmp_path / "grid.png"))
 
 
 def test_save_grid_of_very_many_images(tmp_path):
@@ -179,7 +167,6 @@ def test_save_grid_of_very_many_images(tmp_path):
         (np.zeros((0, 8, 8, 1)), {}, "N >= 1"),
         (np.full((1, 8, 8, 1), np.nan), {}, "Expected finite pixels"),
         (np.zeros((2, 8, 8, 1)), {"columns": 0}, "columns >= 1, got 0"),
-        (np.zeros((2, 8, 8, 1)), {"row_labels": ["a"] * 3}, "1 row labels, got 3"),
         (np.zeros((200_000, 32, 32, 1), "uint8"), {}, "at most 134 million pixels"),
     ],
 )
@@ -229,14 +216,14 @@ def test_colour_in_another_range():
 
 
 def test_mismatch(mvae, images):
-    figure = figures.mismatch(mvae, images, num_shown=4)
+    figure = figures.mismatch(mvae, images)
     assert row_labels(figure) == [
         "original",
         "encoder 1 → decoder 0",
         "encoder 2 → decoder 1",
         "encoder 0 → decoder 2",
     ]
-    x = images[:4]
+    x = images[:10]
     crossed = [mvae.cross_reconstruct(x, [1, 2, 0], component=i) for i in range(3)]
     assert_shown(figure, [x, *crossed])
 
