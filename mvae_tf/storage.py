@@ -1,12 +1,12 @@
-"""Files that appear whole or not at all, with checksums that reading verifies.
+"""Writes files whole or not at all, with checksums that are verified on reading.
 
-`write` hands out a temporary path beside the target and renames it into place once its
-bytes are on the disk. The folder's manifest, `checksums.sha256`, has the format of the
-`sha256sum` tool, so `sha256sum -c checksums.sha256` checks a folder on its own.
+`write` gives its caller a temporary path in the folder of the file, and renames the
+temporary file once its bytes are on the disk. The manifest of the folder,
+`checksums.sha256`, has the format of the `sha256sum` tool, so that
+`sha256sum -c checksums.sha256` checks the folder without this library.
 
-A process may be killed at any instant. While a file is being replaced, the manifest
-lists the digests of its old and its new content: whichever of the two is found there
-verifies.
+A process may be killed at any instant. Therefore the manifest lists the digests of both
+the old and the new content while a file is being replaced, and either content verifies.
 """
 
 import contextlib
@@ -50,29 +50,30 @@ MANIFEST = "checksums.sha256"
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)\n")
 _TEMPORARY = re.compile(r"\.tmp-\d{1,9}-.+")
 _LOCK = ".lock"
-# Where in a run folder the one process writes that may.
+# Folders within a run folder to which a run writes.
 _PARTS = ("", "checkpoints", "figures", "logs")
-# Archives of models and checkpoints are hardly compressed.
+# A file in an archive may unpack to at most this many times the size of the archive,
+# because archives of models and checkpoints are hardly compressed.
 _EXPANSION = 20
 
 StrPath = str | os.PathLike[str]
 
 
 class StorageError(OSError):
-    """A file that could not be written; what is there is whole and verifies."""
+    """Error: a file cannot be written. The file that it would replace is intact."""
 
 
 class DamagedFile(ValueError):
-    """A file whose content is not what was written."""
+    """Error: the content of a file is not what was written."""
 
 
 @contextlib.contextmanager
 def write(path: StrPath) -> Iterator[Path]:
-    """Context whose temporary file becomes `path` when the block ends well.
+    """Yields a temporary path, whose file becomes `path` when the block succeeds.
 
-    The temporary file lies in the folder of `path`, which is made if it is missing, and
-    has its suffix. When the block raises, the temporary file is removed and `path` is
-    what it was before.
+    The temporary file is in the folder of `path`, which is made if it is missing, and
+    has the suffix of `path`. If the block raises an error, the temporary file is
+    removed and `path` is not changed.
 
     Args:
         path: File to make or to replace.
@@ -81,9 +82,10 @@ def write(path: StrPath) -> Iterator[Path]:
         The temporary path, at which the block must write a file.
 
     Raises:
-        StorageError: The file cannot be written: disk full, no permission, and so on.
-            An `OSError` of the block counts as this.
-        ValueError: A name that a manifest line cannot hold.
+        StorageError: The file cannot be written, for example because the disk is full.
+            An `OSError` of the block is raised as this error, too.
+        ValueError: The name of the file has a line break or a backslash, which the
+            manifest cannot hold.
 
     Example:
         >>> with storage.write("run/model.keras") as temporary:
@@ -110,26 +112,39 @@ def write(path: StrPath) -> Iterator[Path]:
 
 
 def write_text(path: StrPath, text: str) -> None:
-    """Text file in UTF-8, written as `write` does."""
+    """Writes a text file in UTF-8, as `write` does.
+
+    Args:
+        path: File to make or to replace.
+        text: Content of the file.
+    """
     with write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: StrPath, value: Any) -> None:
-    """JSON file, indented, written as `write` does.
+    """Writes an indented JSON file, as `write` does.
+
+    Args:
+        path: File to make or to replace.
+        value: Dict, list, text, number, bool or None, perhaps nested.
 
     Raises:
         ValueError: `value` holds NaN or infinity, which JSON does not have.
-        TypeError: `value` holds something that is no JSON type.
+        TypeError: `value` holds an object of another type.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: StrPath) -> Any:
-    """Value of a JSON file, verified if it is listed.
+    """Reads a JSON file, and verifies it if the manifest lists it.
+
+    Args:
+        path: File to read.
 
     Raises:
         DamagedFile: The checksum differs, or the content is not JSON.
+        FileNotFoundError: There is no such file.
     """
     verify(path)
     try:
@@ -139,15 +154,18 @@ def read_json(path: StrPath) -> Any:
 
 
 def verify(path: StrPath) -> bool:
-    """Whether the file is listed in its folder's manifest; a listed one is checked.
+    """Checks a file against its digest in the manifest of its folder.
+
+    Args:
+        path: File to check.
 
     Returns:
-        True for a file that matches its digest, False for one that is not listed.
+        True if the manifest lists the file, False if it does not.
 
     Raises:
-        DamagedFile: The file's digest is not the listed one, or the file is not listed
-            and a line that may be its own is damaged.
-        FileNotFoundError: A listed file does not exist.
+        DamagedFile: The file has another digest than the listed one, or no line lists
+            the file and a damaged line may be the one that did.
+        FileNotFoundError: The manifest lists the file, but it does not exist.
     """
     path = Path(path)
     if not (path.parent / MANIFEST).exists():
@@ -172,11 +190,14 @@ def verify(path: StrPath) -> bool:
 
 
 def verify_archive(path: StrPath) -> None:
-    """Checks a `.npz` or `.keras` file by its digest, or else by its own checksums.
+    """Checks an `.npz` or `.keras` file by its digest, or else by its own checksums.
 
-    Such a file is a zip archive, which holds a CRC-32 of each member. Where all of them
-    agree, but the manifest does not list the file or lists another digest, it is the
-    manifest that is damaged: a warning on stderr says so, and the file is intact.
+    Such a file is a zip archive, which has a CRC-32 checksum of each of its members. If
+    these agree, but the manifest does not list the file or lists another digest, the
+    manifest is what is damaged. The file is then accepted, with a warning on stderr.
+
+    Args:
+        path: File to check.
 
     Raises:
         DamagedFile: The file is damaged, or claims to unpack to many times its size.
@@ -199,7 +220,7 @@ def verify_archive(path: StrPath) -> None:
             damaged = doubt and archive.testzip()
     except (DamagedFile, FileNotFoundError):
         raise
-    except Exception as error:  # A flipped bit asks for passwords, codecs and more.
+    except Exception as error:  # A flipped bit can cause errors of many kinds.
         unreadable = f"{path} is no {path.suffix} file: {error}"
         known = doubt not in (None, unlisted)
         raise DamagedFile(doubt if known else unreadable) from error
@@ -210,17 +231,22 @@ def verify_archive(path: StrPath) -> None:
 
 
 def warn(message: str) -> None:
-    """Prints a warning, in one line, on stderr."""
+    """Prints a warning on stderr.
+
+    Args:
+        message: Text of one line.
+    """
     print(f"mvae-tf: warning: {message}", file=sys.stderr)
 
 
 @contextlib.contextmanager
 def in_use(folder: StrPath) -> Iterator[None]:
-    """Context of the one process that may write into a run folder.
+    """Makes this process the only one that may write to a run folder, in a context.
 
-    What killed processes left half written there is removed. The lock is the operating
-    system's, on a file `.lock` in the folder, and ends with the process, however it
-    ends. Where a file system has no locks, there is none.
+    Temporary files of killed processes are removed from the folder. The lock is one of
+    the operating system on a file `.lock` in the folder, so that it ends with the
+    process, even if the process is killed. On a file system that has no locks, nothing
+    is locked.
 
     Args:
         folder: Folder that exists.
@@ -252,7 +278,11 @@ def in_use(folder: StrPath) -> Iterator[None]:
 
 
 def remove(path: StrPath) -> None:
-    """Removal of a file, if it exists, and of its manifest line."""
+    """Removes a file, if it exists, and its line in the manifest.
+
+    Args:
+        path: File to remove.
+    """
     path = Path(path)
     with _locked(path.parent):
         path.unlink(missing_ok=True)
@@ -262,10 +292,14 @@ def remove(path: StrPath) -> None:
 
 
 def clean_temporaries(folder: StrPath) -> None:
-    """Removal of the temporary files that killed processes left in `folder`.
+    """Removes the temporary files that killed processes left in a folder.
 
-    Nobody else may be writing there (see `in_use`). Whether the process that a name
-    tells is running is not asked: its number may be that of another one by now.
+    No other process may be writing to the folder (see `in_use`). The function does not
+    check whether the process in the name of a file is running, because another process
+    may have its number by now.
+
+    Args:
+        folder: Folder to clean.
     """
     for path in Path(folder).glob(".tmp-*"):
         if _TEMPORARY.fullmatch(path.name) and path.is_file():
@@ -273,6 +307,7 @@ def clean_temporaries(folder: StrPath) -> None:
 
 
 def _publish(temporary, path):
+    """Renames a temporary file to its path, and writes its digest to the manifest."""
     folder, name = path.parent, path.name
     new = _digest(temporary)
     with _locked(folder):
@@ -284,7 +319,12 @@ def _publish(temporary, path):
 
 
 def _read_manifest(folder):
-    """Dict of name -> set of accepted digests, and dict of number -> damaged line."""
+    """Reads the manifest of a folder.
+
+    Returns:
+        Dict from the name of a file to the set of its valid digests, and dict from the
+        number of a damaged line to the line.
+    """
     path = folder / MANIFEST
     entries, damaged = {}, {}
     if path.exists():
@@ -300,9 +340,10 @@ def _read_manifest(folder):
 
 
 def _write_manifest(folder, entries, damaged, keep=None):
-    """Writes the entries of the files that exist, and of `keep`, which is to come.
+    """Writes the entries of the files that exist, and that of the file `keep`.
 
-    Damaged lines stay: what they may have listed is not to count as never listed.
+    Damaged lines are kept. Otherwise the files that they listed would count as files
+    that were never listed.
     """
     lines = [
         f"{digest}  {name}\n"
@@ -328,12 +369,16 @@ def _temporary(path):
 
 def _replace(temporary, path):
     os.replace(temporary, path)
-    # A rename outlives a power cut only when the folder itself is on the disk.
+    # After a power cut, a rename persists only if the folder itself is on the disk.
     sync(path.parent)
 
 
 def sync(path: str | os.PathLike) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """Waits until a file, or the list of names in a folder, is on the disk.
+
+    Args:
+        path: File or folder.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -343,11 +388,11 @@ def sync(path: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def _locked(folder):
-    """Context that one thread of one process at a time is in."""
+    """Locks a folder, so that only one thread of one process is in the context."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        # Some network file systems cannot lock a folder. There, writers that work in
-        # one folder at the same time could lose a manifest line, and no more than that.
+        # Some network file systems cannot lock a folder. Processes that write to one
+        # folder at the same time may then lose a line of the manifest, but no file.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -361,13 +406,17 @@ def _digest(path):
 
 
 def is_running(process_id: int) -> bool:
-    """Whether a process of this machine is running, under any user."""
+    """Tells whether a process of this machine is running, under any user.
+
+    Args:
+        process_id: Number of the process.
+    """
     try:
         os.kill(process_id, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # It runs, under another user.
+        pass  # The process runs under another user.
     # On Linux the number may be that of a thread of some other process.
     with contextlib.suppress(OSError):
         status = Path(f"/proc/{process_id}/status").read_text(errors="replace")

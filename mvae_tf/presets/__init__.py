@@ -1,7 +1,8 @@
-"""Presets: models, data and training settings under one name.
+"""Presets: a model, data and training settings under one name.
 
-Names are `<model>-<variant>-<dataset>`. A name alone follows the papers where they are
-sound; with `@code` it follows the authors' scripts.
+Names are `<model>-<variant>-<dataset>`. A preset follows its paper, with errors of the
+paper corrected; the preset with `@code` at the end of its name follows the authors'
+scripts.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a preset is."""
+"""The classes of a preset, of a number that a paper reports, and of shared settings."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ class Reported:
     """A number that a paper reports.
 
     Attributes:
-        metric: name in `mvae_tf.evaluation.UNITS`.
+        metric: name of the number in `mvae_tf.evaluation.UNITS`, which has its unit.
         value: the number.
         source: paper and table.
         row: row and column of the table.
@@ -33,12 +33,12 @@ class Preset:
     """A model, its data and its training, as a paper or its authors' script has them.
 
     Attributes:
-        name: `<model>-<variant>-<dataset>`, with `@code` for a script's semantics.
+        name: `<model>-<variant>-<dataset>`, with `@code` if it follows a script.
         model: registered name of the model.
-        arguments: its arguments.
+        arguments: arguments of the model.
         data: arguments of `mvae_tf.data.load`.
         training: settings of the training loop.
-        source: where the settings come from.
+        source: paper or script that the settings come from.
         paper: numbers that the paper reports.
     """
 
@@ -52,11 +52,11 @@ class Preset:
 
     @property
     def dataset(self) -> str:
-        """Name of its data set: the source, without a user's file."""
+        """Name of the data set: the source without the path of a file."""
         return self.data["source"].partition(":")[0]
 
     def config(self) -> RunConfig:
-        """Configuration of a run of this preset."""
+        """Makes the configuration of a run of this preset."""
         return RunConfig(
             self.model,
             copy.deepcopy(self.arguments),
@@ -69,8 +69,9 @@ class Preset:
         """Lists how a run departs from this preset in what its numbers depend on.
 
         Args:
-            config: Configuration of the run, complete or as it was written.
-            num_train: Number of training images of the run, if it is known.
+            config: configuration of the run, with or without the arguments that have
+                their defaults.
+            num_train: number of training images of the run, if it is known.
 
         Returns:
             Texts such as "epochs (3, preset: 100)"; empty where the numbers of the run
@@ -102,7 +103,7 @@ class Preset:
         return self.dataset in (kind, Path(path or kind).stem)
 
 
-# Settings that change how fast a run is, or where its files are, and no number.
+# Settings on which no number depends: the speed of a run and the place of its data.
 _FREE = (
     "checkpoint_every",
     "steps_per_execution",
@@ -121,7 +122,10 @@ _TRAINING_IMAGES = {
 
 
 def _agrees(planned: Any, actual: Any) -> bool:
-    """Whether a complete setting is that of a preset, which may abbreviate."""
+    """Tells whether a setting of a run is that of its preset.
+
+    A preset may give a part by its name or by some of its arguments.
+    """
     if isinstance(actual, dict) and isinstance(planned, str):
         return actual.get("name") == planned
     if isinstance(actual, dict) and isinstance(planned, dict):
@@ -137,11 +141,11 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all models of a paper share on one data set.
+    """Settings that all models of a paper share on one data set.
 
     Attributes:
         data: arguments of `mvae_tf.data.load`.
-        arguments: arguments of the models.
+        arguments: arguments of all models.
         training: settings of the training loop.
         mixture: further arguments of the models with mixing weights.
     """

@@ -18,13 +18,14 @@ CIFAR10 and CIFAR100, which may be a misprint.
 """
 
 from mvae_tf.presets.base import Preset, Reported
+from mvae_tf.presets.reported import accuracy, colour
 from mvae_tf.presets.settings import SETTINGS
 
 __all__ = ["presets"]
 
 SOURCE = "TNNLS 2022"
 
-# RMSE and inception score.
+# RMSE and inception score, by table and row.
 TABLES = {
     "I": (
         "cifar10",
@@ -58,6 +59,7 @@ TABLES = {
         },
     ),
 }
+# Accuracy of Table IV in percent, by data set and row.
 ACCURACIES = {
     "mnist": {"InfoVAE": 96.73, "MSVI": 97.15},
     "cifar10": {"InfoVAE": 42.92, "MSVI": 49.48},
@@ -75,7 +77,7 @@ MODELS = {
 
 
 def presets():
-    """All presets of the baselines."""
+    """Yields all presets of the baselines."""
     for table, (dataset, rows) in TABLES.items():
         for row, (rmse, inception) in rows.items():
             yield _preset(
@@ -102,14 +104,15 @@ def _preset(row, dataset, paper):
 
 
 def _colour(table, row, rmse, inception):
-    source = f"{SOURCE}, Table {table}"
-    score = f"{row}, IS, quoted" if rmse is None else f"{row}, IS"
-    errors = [] if rmse is None else [Reported("rmse", rmse, source, f"{row}, RMSE")]
-    return (*errors, Reported("inception_score", inception, source, score))
+    """Returns error and inception score; without an error, the score is quoted."""
+    if rmse is None:
+        source, row = f"{SOURCE}, Table {table}", f"{row}, IS, quoted"
+        return (Reported("inception_score", inception, source, row),)
+    return colour(table, row, rmse, inception)
 
 
 def _accuracy(row, dataset):
+    """Returns the accuracy of Table IV, if it is there."""
     if row not in ACCURACIES.get(dataset, {}):
         return ()
-    value, images = ACCURACIES[dataset][row], dataset.upper()
-    return (Reported("accuracy_mlp", value, f"{SOURCE}, Table IV", f"{images}, {row}"),)
+    return accuracy(f"{dataset.upper()}, {row}", ACCURACIES[dataset][row])

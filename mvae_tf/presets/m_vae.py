@@ -22,7 +22,7 @@ __all__ = ["presets"]
 
 
 def presets():
-    """All presets of this paper."""
+    """Returns all presets of this paper."""
     return [
         _preset("m-vae-digits", "digits"),
         *(

@@ -40,7 +40,7 @@ MASKS = {"gs": "gumbel", "gau": "gaussian", "fixed": None}
 
 
 def presets():
-    """All presets of this paper."""
+    """Returns all presets of this paper."""
     scripts = (script.preset() for script in SCRIPTS)
     return [*_mixtures(), *_plots(), *_single(), *scripts]
 
@@ -74,7 +74,7 @@ def _mixtures():
 
 
 def _plots():
-    """Models with two latent dimensions, whose latents Figs 8-13 show."""
+    """Yields the presets with two latent dimensions, whose latents Figs 8-13 show."""
 
     def plot(variant, figures, num_components, mask, **arguments):
         size = {"latent_dim": 2, "num_components": num_components, "mask": mask}
@@ -101,12 +101,15 @@ def _single():
 
 @dataclass(frozen=True)
 class Script:
-    """What one of the authors' scripts does in its own way.
+    """Settings of one of the authors' scripts.
 
     Attributes:
-        source: its name; "as" that of another script where there is none.
-        variant, num_components, dataset: what the preset's name is made of.
-        mask: configuration of the mask.
+        source: name of the script; where the authors have none, "as" and the name of
+            the script whose settings are used.
+        variant: key of `MASKS`, which is part of the preset's name.
+        num_components: number K of components, 4 or 6.
+        dataset: name of the data set.
+        mask: configuration of the mask, or None.
         kl_weight: weight of the Gaussian KL.
         arguments: further arguments of the model.
         training: training settings that differ from those of the data set.
@@ -122,7 +125,7 @@ class Script:
     training: dict[str, Any] = field(default_factory=dict)
 
     def preset(self):
-        """The `@code` preset."""
+        """Makes the preset `@code`."""
         arguments = {
             "num_components": self.num_components,
             "mask": self.mask,
@@ -146,7 +149,8 @@ class Script:
         return dataclasses.replace(preset, data=preset.data | data)
 
 
-# The scripts hold nothing out for validation, and leave out the rest of an epoch.
+# The scripts hold no images out for validation. They train on 429 batches per epoch,
+# although the images would fill more.
 SCRIPT_DATA = {
     name: {"validation_size": 0, "steps_per_epoch": 429}
     for name in ("mnist", "fashion_mnist")

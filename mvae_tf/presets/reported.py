@@ -1,23 +1,32 @@
 """Numbers that the papers report, by preset.
 
-A number stands with every preset that it may be of. Table VI of MVAE has errors with
-the selected components and with all of them; it does not say whether the latter are
-those of the same model without its mask or of another, trained without one.
+A number is listed for every preset whose model it may describe. Table VI of MVAE has
+errors with the selected components and with all components. It does not say whether the
+latter are those of the same model without its mask, or of another model that was
+trained without a mask; they are listed for both.
 """
 
 import dataclasses
 
 from mvae_tf.presets.base import Reported
 
-__all__ = ["REPORTED"]
+__all__ = ["REPORTED", "accuracy", "colour"]
 
 MVAE, M_VAE = "TNNLS 2022, Table", "IPTA 2020, Table"
 
 
-def _colour(
+def colour(
     table: str, row: str, rmse: float, inception: float, source: str = MVAE
 ) -> tuple[Reported, ...]:
-    """Error and inception score of a row of a table of colour images."""
+    """Returns the error and the inception score of a row of a table.
+
+    Args:
+        table: number of the table.
+        row: name of the row.
+        rmse: root mean squared error.
+        inception: inception score.
+        source: paper.
+    """
     source = f"{source} {table}"
     return (
         Reported("rmse", rmse, source, f"{row}, RMSE"),
@@ -28,7 +37,7 @@ def _colour(
 def _selected(
     method: str, initial: int, selected: float, sse: float
 ) -> tuple[Reported, ...]:
-    """Number of selected components and their error."""
+    """Returns the number of selected components and their error, Table VI."""
     source, row = f"{MVAE} VI", f"{method}, {selected:g} of {initial}"
     return (
         Reported("selected_components", selected, source, f"{row}, selected K"),
@@ -39,25 +48,32 @@ def _selected(
 def _all_components(
     method: str, num_components: int, sse: float, metric: str = "sse_sampled"
 ) -> tuple[Reported, ...]:
-    """Error with all components."""
+    """Returns the error with all components, Table VI."""
     row = f"{method}, {num_components} of {num_components}, MSE"
     return (Reported(metric, sse, f"{MVAE} VI", row),)
 
 
-def _accuracy(row: str, value: float) -> tuple[Reported, ...]:
-    """Accuracy from the latents of all components, Table IV."""
+def accuracy(row: str, value: float) -> tuple[Reported, ...]:
+    """Returns the accuracy from the latents of all components, of Table IV of MVAE.
+
+    Args:
+        row: data set and model.
+        value: accuracy in percent.
+    """
     return (Reported("accuracy_mlp", value, f"{MVAE} IV", row),)
 
 
 def _classifiers(
     source: str, *columns: str, **rows: tuple[float, ...]
 ) -> tuple[Reported, ...]:
-    """Accuracies by classifier.
+    """Returns the accuracies of several classifiers.
 
     Args:
         source: paper and table.
-        *columns: "" for the latents of all components, "_component_0" for one's.
-        **rows: from "mlp", "svm" or "knn" to a value for each column.
+        *columns: "" for the latents of all components, "_component_0" for those of
+            component 0.
+        **rows: values for each column, in percent, by the name of the classifier:
+            "mlp", "svm" or "knn".
     """
     return tuple(
         Reported(
@@ -86,12 +102,12 @@ REPORTED = {
     ),
     "mvae-gs-mnist": _selected("GS", 6, 4.05, 7.30)
     + _all_components("GS", 6, 7.41, "sse_unmasked")
-    + _accuracy("MNIST, MVAE-GS", 98.04),
+    + accuracy("MNIST, MVAE-GS", 98.04),
     "mvae-gs-k1-mnist": _all_components("GS", 1, 10.35),
     "mvae-gau-k4-mnist": _all_components("Gau", 4, 9.52, "sse_unmasked"),
     "mvae-gau-mnist": _selected("Gau", 6, 3.45, 7.53)
     + _all_components("Gau", 6, 7.89, "sse_unmasked")
-    + _accuracy("MNIST, MVAE-Gau", 97.59),
+    + accuracy("MNIST, MVAE-Gau", 97.59),
     "mvae-gau-k1-mnist": _all_components("Gau", 1, 12.62),
     "mvae-fixed-k4-mnist": _all_components("GS", 4, 7.42)
     + _all_components("Gau", 4, 9.52),
@@ -99,21 +115,21 @@ REPORTED = {
     + _all_components("Gau", 6, 7.89),
     "vae-mnist": _all_components("single VAE", 1, 9.07)
     + _classifiers(f"{MVAE} V", "", mlp=(97.21,), svm=(93.81,), knn=(96.51,)),
-    "mvae-gs-cifar10": _colour("I", "MVAE-GS", 3.36, 6.26)
+    "mvae-gs-cifar10": colour("I", "MVAE-GS", 3.36, 6.26)
     + (Reported("selected_components", 4.11, "TNNLS 2022, text", "CIFAR10, K = 6"),)
-    + _accuracy("CIFAR10, MVAE-GS", 52.13),
-    "mvae-gau-cifar10": _colour("I", "MVAE-Gau", 2.97, 6.38)
-    + _accuracy("CIFAR10, MVAE-Gau", 51.78),
-    "mvae-fixed-cifar10": _colour("I", "MVAE-Gau fixed K", 3.52, 6.09),
-    "vae-cifar10": _colour("I", "VAE", 4.64, 5.04),
-    "mvae-gs-cifar100": _colour("II", "MVAE-GS", 3.11, 5.60),
-    "mvae-gau-cifar100": _colour("II", "MVAE-Gau", 3.10, 5.64),
-    "mvae-fixed-cifar100": _colour("II", "MVAE-Gau fixed K", 3.68, 5.44),
-    "vae-cifar100": _colour("II", "VAE", 6.84, 4.07),
-    "mvae-gs-imagenet64": _colour("III", "MVAE-GS", 20.45, 6.52),
-    "mvae-gau-imagenet64": _colour("III", "MVAE-Gau", 19.44, 6.84),
-    "mvae-fixed-imagenet64": _colour("III", "MVAE-Gau fixed K", 20.87, 6.30),
-    "vae-imagenet64": _colour("III", "VAE", 28.44, 5.46),
+    + accuracy("CIFAR10, MVAE-GS", 52.13),
+    "mvae-gau-cifar10": colour("I", "MVAE-Gau", 2.97, 6.38)
+    + accuracy("CIFAR10, MVAE-Gau", 51.78),
+    "mvae-fixed-cifar10": colour("I", "MVAE-Gau fixed K", 3.52, 6.09),
+    "vae-cifar10": colour("I", "VAE", 4.64, 5.04),
+    "mvae-gs-cifar100": colour("II", "MVAE-GS", 3.11, 5.60),
+    "mvae-gau-cifar100": colour("II", "MVAE-Gau", 3.10, 5.64),
+    "mvae-fixed-cifar100": colour("II", "MVAE-Gau fixed K", 3.68, 5.44),
+    "vae-cifar100": colour("II", "VAE", 6.84, 4.07),
+    "mvae-gs-imagenet64": colour("III", "MVAE-GS", 20.45, 6.52),
+    "mvae-gau-imagenet64": colour("III", "MVAE-Gau", 19.44, 6.84),
+    "mvae-fixed-imagenet64": colour("III", "MVAE-Gau fixed K", 20.87, 6.30),
+    "vae-imagenet64": colour("III", "VAE", 28.44, 5.46),
     # The table's first row says 7 components; Fig 4 starts at 4, so it may be a 4.
     "m-vae-mnist": (
         Reported("sse_sampled", 11.54, f"{M_VAE} I", "7 [4?] components, Z = 20, MSE"),
@@ -135,7 +151,7 @@ REPORTED = {
         Reported("sse_sampled", 13.44, f"{M_VAE} I", "VAE, Z = 20, MSE"),
         *_classifiers(f"{M_VAE} II", "", mlp=(95.35,), svm=(90.23,), knn=(96.34,)),
     ),
-    "m-vae-cifar10": _colour("III", "M-VAE", 3.17, 5.96, M_VAE),
+    "m-vae-cifar10": colour("III", "M-VAE", 3.17, 5.96, M_VAE),
 }
 # The script has another latent size than the tables.
 REPORTED["m-vae-mnist@code"] = tuple(

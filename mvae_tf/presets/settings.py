@@ -1,4 +1,4 @@
-"""What the MVAE and M-VAE papers hold constant on each data set."""
+"""Settings on each data set that the models of the MVAE and M-VAE papers share."""
 
 from mvae_tf.config import Training
 from mvae_tf.presets.base import Setting
@@ -12,7 +12,7 @@ CONV_64 = {
 
 
 def _grey(source):
-    """MLP on grey 28 x 28 images in [0, 1]."""
+    """Returns the settings for MLPs on grey 28 x 28 images in [0, 1]."""
     return Setting(
         data={"source": source},
         arguments={"latent_dim": 50, "network": "mlp", "likelihood": "bernoulli"},
@@ -21,7 +21,7 @@ def _grey(source):
 
 
 def _colour_32(source):
-    """Convolutions on 32 x 32 images in [0, 1]."""
+    """Returns the settings for convolutions on colour 32 x 32 images in [0, 1]."""
     return Setting(
         data={"source": source},
         arguments={"latent_dim": 256, "network": "conv", "likelihood": "sse"},
@@ -30,7 +30,7 @@ def _colour_32(source):
 
 
 def _colour_64(source, epochs, **data):
-    """Convolutions on 64 x 64 images in [-1, 1]."""
+    """Returns the settings for convolutions on colour 64 x 64 images in [-1, 1]."""
     return Setting(
         data={"source": source, "value_range": [-1.0, 1.0]} | data,
         arguments={
@@ -43,8 +43,9 @@ def _colour_64(source, epochs, **data):
 
 
 SETTINGS = {
-    # Not in the papers: real digits that need no download, for a first run. With the
-    # papers' weights of 1, one component does the work of all on so few images.
+    # The papers do not use these digits, which need no download and serve for a first
+    # run. With the papers' weights of 1, one component would do the work of all on so
+    # few images.
     "digits": Setting(
         data={"source": "digits"},
         arguments={
