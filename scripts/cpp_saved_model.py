@@ -1,4 +1,4 @@
-"""SavedModels in the C++ loader and session that TensorFlow Serving runs.
+"""Runs SavedModels in the C++ loader and session that TensorFlow Serving uses.
 
 `tf.saved_model.load` and even `tf.compat.v1.saved_model.loader.load` read a SavedModel
 in Python. TensorFlow's C API, which the library in TensorFlow's wheel exports, has the
@@ -28,7 +28,7 @@ class _Buffer(ctypes.Structure):
 
 @cache
 def _c_api():
-    """TensorFlow's C API, from the library that the wheel of TensorFlow brings."""
+    """Loads TensorFlow's C API from the library in TensorFlow's wheel."""
     path = next(Path(tf.sysconfig.get_lib()).glob("libtensorflow_cc*"))
     library = ctypes.CDLL(str(path))
     handle, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
@@ -63,7 +63,7 @@ def _c_api():
 
 @contextlib.contextmanager
 def _status():
-    """A status that a C function fills in, raised if it is an error."""
+    """Yields a status for a C function to fill in, and raises it if it is an error."""
     status = _c_api().TF_NewStatus()
     try:
         yield status
@@ -110,18 +110,18 @@ class CppSavedModel:
         }
 
     def run(self, name, inputs, keys):
-        """Answer of a signature.
+        """Runs a signature and returns its answer.
 
         Args:
-            name: of the signature.
-            inputs: dict of arrays of the dtypes of the signature's inputs, all of them.
+            name: name of the signature.
+            inputs: dict with an array for each input of the signature, of its dtype.
             keys: names of the outputs to return.
 
         Returns:
             Dict of arrays.
 
         Raises:
-            tf.errors.OpError: what the graph refuses, such as a wrong shape.
+            tf.errors.OpError: the graph refuses the inputs, such as a wrong shape.
         """
         c, signature = _c_api(), self.signatures[name]
         feeds = self._places(signature.inputs, inputs)
@@ -145,7 +145,7 @@ class CppSavedModel:
                 c.TF_DeleteTensor(tensor)
 
     def _places(self, infos, keys):
-        """Where in the graph the named inputs or outputs are."""
+        """Finds the places in the graph of the named inputs or outputs."""
         names = [infos[key].name.split(":") for key in keys]
         find = _c_api().TF_GraphOperationByName
         return (_Output * len(names))(

@@ -39,7 +39,7 @@ CHECKED = {
 
 
 def three_steps(name: str, device: str, images: np.ndarray) -> tuple:
-    """Losses `[3]` and weights of a model after three steps on a device."""
+    """Return losses `[3]` and weights of a model after three steps on a device."""
     with tf.device(device):
         model = mvae_tf.create(name, input_shape=(784,), **CHECKED[name])
         # A large epsilon keeps Adam from turning a rounded zero into a whole step.
@@ -50,7 +50,7 @@ def three_steps(name: str, device: str, images: np.ndarray) -> tuple:
 
 
 def print_correctness(device: str, images: np.ndarray) -> None:
-    """One row for each model: differences between the device and the CPU."""
+    """Print a row for each model: differences between the device and the CPU."""
     print("\n| model | largest difference of the loss | of a weight |\n|---|---|---|")
     tf.config.experimental.enable_tensor_float_32_execution(False)
     for name in CHECKED:
@@ -67,7 +67,7 @@ def print_correctness(device: str, images: np.ndarray) -> None:
 
 
 def contenders(k: int, batches: np.ndarray, steps: int) -> dict:
-    """The forms of one MVAE of MLPs, on the current device."""
+    """Make the forms of one MVAE of MLPs, on the current device."""
     latent_dim = bench.MLP["latent_dim"]
 
     def stacked(jit_compile=False, **arguments):
@@ -92,7 +92,7 @@ def contenders(k: int, batches: np.ndarray, steps: int) -> dict:
 
 
 def print_times(options: argparse.Namespace, batches: np.ndarray) -> float:
-    """Step times for each K; returns the seconds of the fastest step."""
+    """Print the step times for each K; return the seconds of the fastest step."""
     fastest = float("inf")
     print("\n| form | ms per step | to naive | images/s |\n|---|---|---|---|")
     for k in options.components:
@@ -112,7 +112,7 @@ def print_times(options: argparse.Namespace, batches: np.ndarray) -> float:
 
 
 def print_pipeline(options: argparse.Namespace, fastest: float) -> None:
-    """Images per second of the input pipeline beside those of the fastest step."""
+    """Print the images per second of the input pipeline and of the fastest step."""
     source = "digits" if options.data is None else f"npz:{options.data}"
     splits = mvae_tf.data.load(source, batch_size=128)
     dataset, num = splits.train_from(0), options.steps * 4
@@ -129,7 +129,7 @@ def print_pipeline(options: argparse.Namespace, fastest: float) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
+    """Check and time the device; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--device", default="GPU:0", help="TensorFlow's name of the device")
@@ -158,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _name(device: str) -> str:
-    """Name of the hardware, where TensorFlow tells it."""
+    """Return the name of the hardware, if TensorFlow tells it."""
     for found in tf.config.list_physical_devices(device.partition(":")[0]):
         details = tf.config.experimental.get_device_details(found)
         return details.get("device_name", device)

@@ -1,6 +1,6 @@
-"""Measures how many images a second each kind of data source delivers.
+"""Measures how many images per second each kind of data source delivers.
 
-The data sets are random photographs, written as the real ones are stored: arrays in an
+The images are random photographs, which are stored as real data sets are: arrays in an
 .npz file, JPEG files in a folder, and data sets prepared by TensorFlow Datasets.
 `python scripts/benchmark.py --models input` prints the table.
 """
@@ -18,6 +18,8 @@ from mvae_tf.data import examples
 
 __all__ = ["STEPS", "measure", "print_table"]
 
+# Number of cores that read for the device in the last column of the table.
+CORES = 2
 # Floating point operations per image of a training step of an MVAE with 6 components,
 # by the size of the images: MLPs, and the convolutional networks for 32 and 64 pixels.
 STEPS = {"28x28": 30e6, "32x32": 6.5e9, "64x64": 10.1e9}
@@ -95,8 +97,9 @@ def measure(rounds: int, num: int = 8000) -> dict[str, list[tuple[float, float]]
         num: Number of images of the data sets of small images.
 
     Returns:
-        For each source `(images per second, processor cores used)` of each round.
-        Names that end in "decoded each epoch" are of data that memory does not hold.
+        Dict from the name of a source to `(images per second, processor cores used)` of
+        each round. A name that ends in "decoded each epoch" is of images that are not
+        kept in memory.
     """
     results: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -123,22 +126,21 @@ def _epoch(dataset: tf.data.Dataset) -> tuple[float, float]:
     return found / seconds, (time.process_time() - processor) / seconds
 
 
-def print_table(results: dict[str, list[tuple[float, float]]], cores: int = 2) -> None:
+def print_table(results: dict[str, list[tuple[float, float]]]) -> None:
     """Print the median rates, and how fast a device may be before it has to wait.
 
     Args:
         results: What `measure` returns.
-        cores: Number of cores that read for the device.
     """
     print(f"{'':<56}{'images/s':>10}{'cores':>7}{'per core':>10}{'Tflop/s':>9}")
     for title, values in results.items():
         rate, used = np.median(values, axis=0)
         step = next(step for size, step in STEPS.items() if size in title)
-        fastest = cores * rate / used * step / 1e12
+        fastest = CORES * rate / used * step / 1e12
         print(
             f"{title:<56}{rate:>10.0f}{used:>7.1f}{rate / used:>10.0f}{fastest:>9.1f}"
         )
     print(
         f"per core: images per second of processor time; Tflop/s: rate of a device for "
-        f"which {cores} cores are enough, training an MVAE with 6 components."
+        f"which {CORES} cores are enough, training an MVAE with 6 components."
     )

@@ -1,7 +1,7 @@
-"""Notebooks (.ipynb) from their text sources (.py), without outputs.
+"""Makes the notebooks (.ipynb) from their text sources (.py), without outputs.
 
-The text is what is edited and reviewed; the same text always gives the same bytes. What
-all notebooks share is added here: the cell that installs the package and, where
+The text is edited and reviewed; the same text always gives the same bytes. This script
+adds what all notebooks share: the cell that installs the package and, if
 `pyproject.toml` names the address of the repository, the badge that opens the notebook
 in Colab.
 
@@ -48,13 +48,13 @@ if importlib.util.find_spec("mvae_tf") is None:
 
 
 def repository():
-    """Address of the repository that `pyproject.toml` names, "" while there is none."""
+    """Reads the repository's address in `pyproject.toml`, "" while there is none."""
     text = ROOT.joinpath("pyproject.toml").read_text("utf-8")
     return tomllib.loads(text)["tool"]["mvae_tf"]["repository"]
 
 
 def notebook(source, name, address=None):
-    """Text of the notebook that a source in the percent format makes.
+    """Makes the text of a notebook from its source in the percent format.
 
     Args:
         source: text of the `.py` file.
@@ -90,7 +90,7 @@ def notebook(source, name, address=None):
 
 
 def main():
-    """Entry point: writes each notebook beside its source."""
+    """Writes each notebook beside its source."""
     for source in sorted(FOLDER.glob("*.py")):
         text = notebook(source.read_text("utf-8"), source.stem)
         source.with_suffix(".ipynb").write_text(text, "utf-8")

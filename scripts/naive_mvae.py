@@ -1,9 +1,9 @@
 """The MVAE written the way its authors' TensorFlow 1 graph is, for the benchmark alone.
 
-One Keras sub-model a component in a Python list, dHSIC through `n x n x d` differences,
-TFP's Dirichlet, Keras' Adam. Networks and objective are those of `mvae_tf`'s MVAE-GS
-with the authors' settings. `PlainVAE` is the single VAE in the same manner. Neither is
-meant for use.
+It has a Python list with one Keras sub-model per component, dHSIC from `n x n x d`
+differences, TFP's Dirichlet and Keras' Adam. Its networks and its objective are those
+of the library's MVAE-GS with the authors' settings. `PlainVAE` is the single VAE in the
+same manner. Neither is meant for use.
 """
 
 import math
@@ -17,16 +17,16 @@ __all__ = ["NaiveMVAE", "PlainVAE", "adam", "conv_networks", "mlp_networks"]
 
 
 def adam():
-    """Keras' Adam as the authors set it."""
+    """Make Keras' Adam with the settings of the authors."""
     return keras.optimizers.Adam(1e-3, epsilon=1e-8)
 
 
-def mlp_networks(num_components, latent_dim, input_shape=(784,)):
-    """Encoders, sub-decoders and the mix-decoder of the MNIST experiments."""
+def mlp_networks(num_components, latent_dim):
+    """Make encoders, sub-decoders and the mix-decoder of the MNIST experiments."""
     encoders = [
         keras.Sequential(
             [
-                keras.Input(input_shape),
+                keras.Input((784,)),
                 layers.Dense(500, "elu"),
                 layers.Dense(500, "tanh"),
                 layers.Dense(2 * latent_dim + 1),
@@ -42,20 +42,20 @@ def mlp_networks(num_components, latent_dim, input_shape=(784,)):
         [
             keras.Input((500,)),
             layers.Dense(500, "elu"),
-            layers.Dense(math.prod(input_shape), "sigmoid"),
+            layers.Dense(784, "sigmoid"),
         ]
     )
     return encoders, sub_decoders, mix_decoder
 
 
-def conv_networks(num_components, latent_dim, input_shape=(32, 32, 3)):
-    """Encoders, sub-decoders and the mix-decoder of the CIFAR experiments."""
+def conv_networks(num_components, latent_dim):
+    """Make encoders, sub-decoders and the mix-decoder of the CIFAR experiments."""
 
     def norm():
         return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
 
     def encoder():
-        steps = [keras.Input(input_shape)]
+        steps = [keras.Input((32, 32, 3))]
         for channels in (64, 128, 256, 512):
             steps.append(layers.Conv2D(channels, 3, strides=2, padding="same"))
             steps += [norm()] if channels > 64 else []
@@ -88,7 +88,7 @@ def conv_networks(num_components, latent_dim, input_shape=(32, 32, 3)):
 
 
 def dhsic(latents):
-    """Square root of dHSIC of a list of `[n, d]`."""
+    """Estimate the square root of dHSIC of a list of `[n, d]` tensors."""
     d = latents[0].shape[-1]
     log_distance = math.log(2.0) + math.lgamma((d + 1) / 2) - math.lgamma(d / 2)
     gamma = 0.5 * math.exp(-2.0 * log_distance)
@@ -104,11 +104,11 @@ def dhsic(latents):
 
 
 class NaiveMVAE(keras.Model):
-    """MVAE-GS with one sub-model a component.
+    """MVAE-GS with one sub-model per component.
 
     Args:
         networks: encoders, sub-decoders and the mix-decoder (`mlp_networks`).
-        latent_dim: Z.
+        latent_dim: number Z of dimensions of a latent.
         reconstruction: "bernoulli" or "sse".
     """
 
@@ -130,7 +130,7 @@ class NaiveMVAE(keras.Model):
         return list(self.trackers.values())
 
     def train_step(self, x):
-        """One step of the optimiser."""
+        """Train one step of the optimiser."""
         with tf.GradientTape() as tape:
             terms = self.loss_terms(x)
             loss = tf.add_n(list(terms.values()))
@@ -143,7 +143,7 @@ class NaiveMVAE(keras.Model):
         return {metric.name: metric.result() for metric in self.metrics}
 
     def loss_terms(self, x):
-        """Terms of the objective, scalars."""
+        """Compute the terms of the objective, scalars."""
         means, stddevs, scores, latents, features = [], [], [], [], []
         for encoder, sub_decoder in zip(self.encoders, self.sub_decoders, strict=True):
             head = encoder(x, training=True)
@@ -181,13 +181,13 @@ class NaiveMVAE(keras.Model):
         }
 
     def draw_weights(self, alpha):
-        """Mixing weights `[B, K]`; without a gradient, as in TensorFlow 1.6."""
+        """Draw mixing weights `[B, K]`, without a gradient as in TensorFlow 1.6."""
         if alpha.shape[1] == 1:
             return tf.ones_like(alpha)
         return tf.stop_gradient(tfd.Dirichlet(alpha).sample())
 
     def dirichlet_kl(self, alpha):
-        """KL of the mixing weights, `[B]`."""
+        """Compute the KL of the mixing weights, `[B]` in nats."""
         if alpha.shape[1] == 1:
             return tf.zeros_like(alpha[:, 0])
         prior = tf.ones_like(alpha) / alpha.shape[1]
@@ -195,7 +195,7 @@ class NaiveMVAE(keras.Model):
         return tfd.Dirichlet(clipped).kl_divergence(tfd.Dirichlet(prior))
 
     def draw_mask(self, p, shape):
-        """Gumbel-softmax mask `[B, K]` at temperature 0.1."""
+        """Draw the Gumbel-softmax mask `[B, K]` at temperature 0.1."""
 
         def gumbel():
             return -tf.math.log(-tf.math.log(tf.random.uniform(shape) + 1e-20) + 1e-20)
@@ -204,7 +204,7 @@ class NaiveMVAE(keras.Model):
         return tf.nn.softmax(tf.stack(logits, axis=-1) / 0.1)[..., 0]
 
     def error(self, x, outputs):
-        """Reconstruction error of each example, `[B]`."""
+        """Compute the reconstruction error of each example, `[B]`."""
         if self.reconstruction == "sse":
             return tf.reduce_sum(tf.square(x - outputs), axis=(1, 2, 3))
         outputs = tf.clip_by_value(outputs, 1e-7, 1.0 - 1e-7)
@@ -216,7 +216,7 @@ class PlainVAE(keras.Model):
     """The single VAE of plain Keras layers, to be compiled with `binary_error`.
 
     Args:
-        latent_dim: Z.
+        latent_dim: number Z of dimensions of a latent.
     """
 
     def __init__(self, latent_dim):
@@ -240,7 +240,7 @@ class PlainVAE(keras.Model):
         self.built = True
 
     def call(self, x):
-        """Reconstruction from a draw; adds the KL to the loss."""
+        """Reconstruct images from a draw of the latents, and add the KL to the loss."""
         mean, raw = tf.split(self.encoder(x), 2, axis=1)
         stddev = 1e-6 + tf.nn.softplus(raw)
         kl = mean**2 + stddev**2 - 1.0 - tf.math.log(stddev**2)
@@ -249,5 +249,5 @@ class PlainVAE(keras.Model):
 
     @staticmethod
     def binary_error(x, outputs):
-        """Binary cross-entropy summed over pixels, `[B]`."""
+        """Compute the binary cross-entropy summed over pixels, `[B]` in nats."""
         return 784.0 * keras.losses.binary_crossentropy(x, outputs)

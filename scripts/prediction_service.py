@@ -1,7 +1,8 @@
-"""TensorFlow Serving's gRPC interface to an export, in a process of its own.
+"""Answers requests to an export by TensorFlow Serving's gRPC interface.
 
-Without batching, REST, a watch for new versions or any defence: it listens to this
-machine alone, for checks. Needs `pip install -r requirements-test.txt`.
+The server runs in a process of its own. It has no batching, no REST, no watch for new
+versions and no protection: it is for checks, and listens to this machine only. It needs
+`pip install -r requirements-test.txt`.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ class PredictionService(service_grpc.PredictionServiceServicer):
     """TensorFlow Serving's gRPC interface to one version of one model.
 
     Args:
-        folder: `<name>/<version>`, both as clients are to ask for them.
+        folder: `<name>/<version>`, the name and the version that clients ask for.
     """
 
     def __init__(self, folder):
@@ -39,7 +40,7 @@ class PredictionService(service_grpc.PredictionServiceServicer):
         self._model = CppSavedModel(folder)
 
     def Predict(self, request, context):
-        """Answer of the signature that the request names."""
+        """Runs the signature that the request names, and returns its answer."""
         with _aborting(context):
             self._check_model(request.model_spec)
             name = request.model_spec.signature_name or "serving_default"
@@ -63,7 +64,7 @@ class PredictionService(service_grpc.PredictionServiceServicer):
             return response
 
     def GetModelMetadata(self, request, context):
-        """The signatures, with the names, dtypes and shapes of what they take."""
+        """Returns the signatures, with the names, dtypes and shapes of their inputs."""
         with _aborting(context):
             self._check_model(request.model_spec)
             if list(request.metadata_field) != ["signature_def"]:
@@ -92,7 +93,7 @@ class PredictionService(service_grpc.PredictionServiceServicer):
 
 
 def _arrays(protos, infos):
-    """Dict of the arrays in a request, of the names and dtypes of a signature."""
+    """Returns the arrays in a request, and checks their names and dtypes."""
     if set(protos) != set(infos):
         raise _invalid(f"Expected inputs {_names(infos)}, got {_names(protos)}.")
     for key, proto in protos.items():
@@ -124,7 +125,7 @@ def _aborting(context):
 
 
 def _serve(folder, pipe):
-    """Body of the server's process, until the other end of the pipe is closed."""
+    """Runs the server until the other end of the pipe is closed."""
     with ThreadPoolExecutor(WORKERS) as pool:
         server = grpc.server(pool, options=MESSAGES_OF_ANY_SIZE)
         service = PredictionService(folder)
@@ -139,7 +140,7 @@ def _serve(folder, pipe):
 
 @contextlib.contextmanager
 def running_server(folder):
-    """Address and process id of a server, in a process that ends with the block."""
+    """Yields the address and the process id of a server, which ends with the block."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=_serve, args=(folder, theirs), daemon=True)

@@ -56,7 +56,7 @@ class Encoder(BaseEncoder):
         )
 
     def forward(self, x):
-        """Mean and log-variance of the latents."""
+        """Compute the mean and the log-variance of the latents."""
         mean, log_variance = self.body(x).chunk(2, dim=-1)
         return ModelOutput(embedding=mean, log_covariance=log_variance)
 
@@ -76,15 +76,15 @@ class Decoder(BaseDecoder):
         )
 
     def forward(self, z):
-        """Reconstruction."""
+        """Reconstruct images from latents."""
         return ModelOutput(reconstruction=self.body(z))
 
 
 def likelihoods(latent_dim, images, draws):
-    """Functions that estimate log p(x) of images, by the names of the benchmark.
+    """Make functions that estimate log p(x) of images, by the benchmark's names.
 
     Args:
-        latent_dim: Z.
+        latent_dim: number Z of dimensions of a latent.
         images: array `[B, 784]`.
         draws: number of draws for each image.
     """
@@ -113,9 +113,9 @@ class PythaeVAE:
     """A contender of `benchmark.py`: each block is an epoch of pythae's trainer.
 
     Args:
-        latent_dim: Z.
-        batch_size: of a step.
-        steps: of a block.
+        latent_dim: number Z of dimensions of a latent.
+        batch_size: number of images per step.
+        steps: number of steps per block.
         kind: key of `KINDS`.
     """
 
@@ -152,7 +152,7 @@ class PlainTorch:
     """A contender: the VAE in a loop of plain PyTorch with its Adam.
 
     Args:
-        latent_dim: Z.
+        latent_dim: number Z of dimensions of a latent.
         batches: `[N, B, 784]` images.
         compiled: whether the loss goes through `torch.compile`.
     """
@@ -165,7 +165,7 @@ class PlainTorch:
         self.compute = torch.compile(self.loss) if compiled else self.loss
 
     def loss(self, x):
-        """Negative ELBO of a batch, a scalar."""
+        """Compute the negative ELBO of a batch, a scalar in nats per image."""
         mean, log_variance = self.encoder.body(x).chunk(2, dim=-1)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         error = nn.functional.binary_cross_entropy(
@@ -185,11 +185,11 @@ class PlainTorch:
         return seconds / steps, (time.process_time() - processor_start) / seconds
 
 
-def peak_rate(size=2048, repetitions=5):
-    """The best float32 matrix-product rate through PyTorch, in flop/s."""
+def peak_rate():
+    """Measure the best rate of a float32 matrix product of PyTorch, in flop/s."""
+    size, best = 2048, 0.0
     a = torch.randn(size, size)
-    best = 0.0
-    for _ in range(repetitions):
+    for _ in range(5):
         start = time.perf_counter()
         torch.mm(a, a)
         best = max(best, 2 * size**3 / (time.perf_counter() - start))

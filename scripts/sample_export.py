@@ -10,13 +10,22 @@ import tensorflow as tf
 
 
 def main():
-    """Entry point: draws rows x rows images and writes them as one PNG."""
+    """Draws rows x rows images and writes them as one PNG file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("base", type=Path, help="folder with one sub-folder a version")
+    parser.add_argument(
+        "base", type=Path, help="folder with one sub-folder per version"
+    )
     parser.add_argument("--to", type=Path, required=True, help="PNG file to write")
-    parser.add_argument("--rows", type=int, default=8, help="images a side (default 8)")
+    parser.add_argument(
+        "--rows", type=int, default=8, help="images per side of the sheet (default 8)"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--zoom", type=int, default=4, help="screen pixels a pixel")
+    parser.add_argument(
+        "--zoom",
+        type=int,
+        default=4,
+        help="pixels of the sheet per side of an image's pixel",
+    )
     arguments = parser.parse_args()
 
     version = newest_version(arguments.base)
@@ -32,7 +41,7 @@ def main():
 
 
 def newest_version(base):
-    """Folder of the highest version number under `base`."""
+    """Finds the folder of the highest version number in `base`."""
     versions = [p for p in base.glob("*") if p.name.isdigit()]
     if not versions:
         raise SystemExit(f"error: no version folder (a number) in {base}")
@@ -40,7 +49,7 @@ def newest_version(base):
 
 
 def as_sheet(images, rows, zoom):
-    """Square sheet, uint8, of images `[rows * rows, H, W, C]` in `[0, 1]`."""
+    """Makes a square uint8 sheet of images `[rows * rows, H, W, C]` in [0, 1]."""
     images = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=0.4)
     _, height, width, channels = images.shape
     sheet = tf.reshape(images, [rows, rows, height, width, channels])

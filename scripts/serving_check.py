@@ -2,14 +2,15 @@
 
 Usage: python scripts/serving_check.py [EXPORT_BASE] [--clients N] [--requests N]
 
-TensorFlow Serving itself is not run: no Python package holds it. The two parts of it
-that Python reaches are. `CppSavedModel` is the loader and the session of Serving, in
-C++: the `serve` tag, the restore of the variables, the init ops and the signatures do
-not pass through Python. `PredictionService` speaks Serving's gRPC protocol, from its
-own `tensorflow-serving-api`. Nothing is shown of Serving's batching, its REST, its
-watch for new versions, its limits and its speed.
+TensorFlow Serving itself is not run, because no Python package contains it. Two parts of
+it that Python can reach are run. `CppSavedModel` is the loader and the session of
+Serving, in C++: the `serve` tag, the restored variables, the init ops and the
+signatures do not pass through Python. `PredictionService` has Serving's gRPC protocol,
+from its own `tensorflow-serving-api`. The check says nothing about Serving's batching,
+its REST interface, its watch for new versions, its limits and its speed.
 
-Needs `pip install -r requirements-test.txt`. The exit status is 0 only if all held.
+Needs `pip install -r requirements-test.txt`. The exit status is 0 only if no condition
+failed.
 """
 
 import argparse
@@ -42,14 +43,14 @@ ANSWER_SECONDS = 60
 
 @contextlib.contextmanager
 def connection(address):
-    """Stub of the service, on a connection of its own."""
+    """Yields a stub of the service, on a connection of its own."""
     own = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(address, own + MESSAGES_OF_ANY_SIZE) as channel:
         yield service_grpc.PredictionServiceStub(channel)
 
 
 def signatures_of(stub, name):
-    """Dict of the signatures that the served model says it has."""
+    """Asks the server for the signatures of the model, a dict by name."""
     request = metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = name
     response = stub.GetModelMetadata(request, timeout=ANSWER_SECONDS)
@@ -59,7 +60,7 @@ def signatures_of(stub, name):
 
 
 def predict_request(model, signature, inputs):
-    """Request to answer a dict of arrays."""
+    """Makes a request from a dict of arrays."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = model, signature
     for key, value in inputs.items():
@@ -68,13 +69,13 @@ def predict_request(model, signature, inputs):
 
 
 def predict(stub, request):
-    """Dict of arrays that the server answers."""
+    """Sends a request; returns the answer as a dict of arrays."""
     response = stub.Predict(request, timeout=ANSWER_SECONDS)
     return {key: tf.make_ndarray(value) for key, value in response.outputs.items()}
 
 
 def example(signature, rows, seed):
-    """Dict of random valid inputs of a signature of this library."""
+    """Draws random valid inputs of a signature of this library, a dict of arrays."""
     random = np.random.default_rng(seed)
     draw = {
         "z": lambda shape: random.normal(size=shape),
@@ -91,7 +92,7 @@ def example(signature, rows, seed):
 
 
 class Question(NamedTuple):
-    """A request and the answer to it when nobody else asks."""
+    """A request, and the answer to it while no other client asks."""
 
     signature: str
     request: predict_pb2.PredictRequest
@@ -99,7 +100,7 @@ class Question(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What came of a question: seconds, and an error or the distance to its answer."""
+    """The reply to a question: seconds, and an error or the distance to its answer."""
 
     signature: str
     seconds: float
@@ -108,7 +109,10 @@ class Reply(NamedTuple):
 
 
 def distance(answer, expected):
-    """Largest difference relative to 1 + |expected|; infinite if not comparable."""
+    """Returns the largest difference relative to 1 + |expected|.
+
+    It is infinite for answers that cannot be compared.
+    """
     if answer.keys() != expected.keys():
         return np.inf
     largest = 0.0
@@ -121,7 +125,7 @@ def distance(answer, expected):
 
 
 def prepare(stub, model):
-    """Questions of all signatures and batch sizes, and what batches do to the answers.
+    """Asks about all signatures and batch sizes, and compares batches with rows.
 
     Returns:
         List of `Question`, and the largest distance of a row of their answers from the
@@ -148,7 +152,7 @@ def prepare(stub, model):
 
 
 def ask(stub, question):
-    """`Reply` to a question."""
+    """Asks a question, and returns the `Reply`."""
     start = time.perf_counter()
     try:
         answer = predict(stub, question.request)
@@ -161,7 +165,7 @@ def ask(stub, question):
 
 
 def ask_at_once(address, questions, clients, requests, process):
-    """All `Reply` of many clients, and the highest memory of the process meanwhile."""
+    """Asks with many clients; returns all replies, and the highest memory in MB."""
     together = threading.Barrier(clients)
 
     def client(number):
@@ -180,7 +184,7 @@ def ask_at_once(address, questions, clients, requests, process):
 
 
 def memory(process):
-    """Resident memory in MB of 10^6 bytes."""
+    """Returns the resident memory of a process in MB of 10^6 bytes."""
     return process.memory_info().rss / 1e6
 
 
@@ -188,7 +192,7 @@ def memory(process):
 
 
 def compare_loaders(folder):
-    """Largest distance between the answers of three ways to load an export."""
+    """Returns the largest distance between answers of three ways to load an export."""
     cpp = CppSavedModel(folder)
     inputs = {
         name: example(signature, rows=5, seed=0)
@@ -203,7 +207,7 @@ def compare_loaders(folder):
 
 
 def eager_answers(folder, inputs):
-    """Answers to a dict of inputs by signature, through `tf.saved_model.load`."""
+    """Returns the answers of `tf.saved_model.load` to inputs, by signature."""
     signatures = tf.saved_model.load(str(folder)).signatures
     answers = {}
     for name, arrays in inputs.items():
@@ -214,7 +218,7 @@ def eager_answers(folder, inputs):
 
 
 def session_answers(folder, inputs):
-    """The same in a `Session`, through the Python loader for it."""
+    """Returns the answers of a `Session`, through its loader in Python, by signature."""
     answers = {}
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         load = tf.compat.v1.saved_model.loader.load
@@ -229,7 +233,7 @@ def session_answers(folder, inputs):
 
 
 class Report(NamedTuple):
-    """What a check measured: distances between answers, replies, and memory in MB."""
+    """The results of a check: distances between answers, replies, and memory in MB."""
 
     loaders: float
     batches: float
@@ -241,7 +245,7 @@ class Report(NamedTuple):
     end: float
 
     def failures(self, tolerance):
-        """One line for each thing that did not hold."""
+        """Yields a line for each condition that did not hold."""
         errors = [reply.error for reply in self.replies if reply.error]
         if errors:
             yield f"{len(errors)} errors, the first {errors[0]}"
@@ -254,9 +258,9 @@ class Report(NamedTuple):
             yield f"memory grew by {growth:.1f} MB, more than {MEMORY_LIMIT:g}"
 
     def show(self):
-        """Prints it."""
+        """Prints the results."""
         rate = len(self.replies) / self.seconds
-        print(f"{len(self.replies)} requests, {rate:.0f} a second\n")
+        print(f"{len(self.replies)} requests, {rate:.0f} per second\n")
         print("signature        requests  errors  bit-equal  median ms  99 % ms")
         for name in sorted({reply.signature for reply in self.replies}):
             print_row(name, [one for one in self.replies if one.signature == name])
@@ -270,12 +274,13 @@ class Report(NamedTuple):
 
 
 def check(folder, clients, requests):
-    """`Report` on an export.
+    """Checks an export, and returns the `Report`.
 
     Args:
         folder: `<name>/<version>` of the export.
-        clients: int, how many ask at once.
-        requests: int, how many each sends; as many before that warm the server up.
+        clients: number of clients that ask at once.
+        requests: number of requests of each client. Each of them sends as many before,
+            to warm the server up.
     """
     loaders = compare_loaders(folder)
     with running_server(folder) as (address, process_id):
@@ -294,7 +299,7 @@ def check(folder, clients, requests):
 
 
 def print_row(name, replies):
-    """One row of the table."""
+    """Prints one row of the table."""
     seconds = [reply.seconds for reply in replies]
     median, high = 1000 * np.percentile(seconds, [50, 99])
     errors = sum(reply.error is not None for reply in replies)
@@ -304,7 +309,7 @@ def print_row(name, replies):
 
 
 def main(arguments=None):
-    """Entry point."""
+    """Checks an export, and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("base", type=Path, nargs="?", default=DEMO)
     parser.add_argument("--clients", type=positive, default=32)
@@ -319,11 +324,11 @@ def main(arguments=None):
         "3e-2 for bfloat16)",
     )
     arguments = parser.parse_args(arguments)
-    tf.get_logger().setLevel("ERROR")  # The Session loader says that it is old.
+    tf.get_logger().setLevel("ERROR")  # The loader of sessions warns that it is old.
     folder = newest_version(arguments.base).resolve()
     print(
         f"Model {folder.parent.name}, version {folder.name}: {arguments.clients} "
-        f"clients, {ROWS[0]} to {ROWS[-1]} rows a request"
+        f"clients, {ROWS[0]} to {ROWS[-1]} rows per request"
     )
     try:
         report = check(folder, arguments.clients, arguments.requests)
@@ -337,7 +342,7 @@ def main(arguments=None):
 
 
 def positive(text):
-    """An int of at least 1."""
+    """Reads a whole number of at least 1."""
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return int(text)
