@@ -12,9 +12,7 @@ import tensorflow as tf
 def main():
     """Draws rows x rows images and writes them as one PNG file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "base", type=Path, help="folder with one sub-folder per version"
-    )
+    parser.add_argument("base", type=Path, help="folder with a sub-folder per version")
     parser.add_argument("--to", type=Path, required=True, help="PNG file to write")
     parser.add_argument(
         "--rows", type=int, default=8, help="images per side of the sheet (default 8)"
@@ -24,7 +22,7 @@ def main():
         "--zoom",
         type=int,
         default=4,
-        help="pixels of the sheet per side of an image's pixel",
+        help="times that images are enlarged (default 4)",
     )
     arguments = parser.parse_args()
 

@@ -2,8 +2,8 @@
 
 Usage: python scripts/serving_check.py [EXPORT_BASE] [--clients N] [--requests N]
 
-TensorFlow Serving itself is not run, because no Python package contains it. Two parts of
-it that Python can reach are run. `CppSavedModel` is the loader and the session of
+TensorFlow Serving itself is not run, because no Python package contains it. Two parts
+of it that Python can reach are run. `CppSavedModel` is the loader and the session of
 Serving, in C++: the `serve` tag, the restored variables, the init ops and the
 signatures do not pass through Python. `PredictionService` has Serving's gRPC protocol,
 from its own `tensorflow-serving-api`. The check says nothing about Serving's batching,
@@ -218,7 +218,7 @@ def eager_answers(folder, inputs):
 
 
 def session_answers(folder, inputs):
-    """Returns the answers of a `Session`, through its loader in Python, by signature."""
+    """Returns the answers of a `Session` to inputs, by signature."""
     answers = {}
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         load = tf.compat.v1.saved_model.loader.load

@@ -109,7 +109,7 @@ def test_gpu_check_prints_its_tables(benchmark, capsys):
 
 def test_input_pipelines_are_related_to_the_step(benchmark, capsys):
     found = {"npz, 28x28x1": [(1000.0, 0.5)], "CelebA, 218x178 to 64x64": [(50.0, 0.1)]}
-    benchmark.input_pipelines.print_table(found, cores=2)
+    benchmark.input_pipelines.print_table(found)
     rows = capsys.readouterr().out.splitlines()[1:3]
     # 2,000 images per second of one core, 30 million operations each, on two cores.
     assert rows[0].split()[-3:] == ["0.5", "2000", "0.1"]
