@@ -61,8 +61,8 @@ html_static_path = ["_static"]
 html_copy_source = False
 html_theme_options = {"source_repository": repository} if repository else {}
 
-# Equations are set in the browser by MathJax, whose one file the package
-# `django-static-mathjax` brings: the pages need no network, and fonts are inside.
+# MathJax sets the equations in the browser. Its file, which contains the fonts, comes
+# from the package `django-static-mathjax`, so that the pages need no network.
 mathjax_path = "mathjax/tex-svg.js"
 
 
@@ -73,5 +73,5 @@ def setup(app):
     shutil.copy(files("mathjax") / "static/mathjax/es5/tex-svg.js", generated)
     html_static_path.append("_static/_generated")
     pages.write(HERE)
-    # Before napoleon (500) turns the sections of Google's style into fields.
+    # This runs before napoleon (500) turns the sections of Google's style into fields.
     app.connect("autodoc-process-docstring", docstrings.process, priority=400)

@@ -1,8 +1,8 @@
-r"""Docstrings, which are plain text, as reStructuredText.
+r"""Turns docstrings, which are plain text, into reStructuredText.
 
-Equations and tables, which are indented or drawn with `|`, become literal blocks; what
-stands in backticks becomes code; and characters that reStructuredText would read as
-markup, such as the bar of p(x | z) or the star of a * b, are escaped.
+Equations and tables, which are indented or drawn with `|`, become literal blocks. Text
+in backticks becomes code. Characters that reStructuredText would read as markup, such
+as the bar of p(x | z) or the star of a * b, are escaped.
 """
 
 import re
@@ -16,18 +16,18 @@ _MARKUP = re.compile(r"[*|\\]|(?<=\w)_(?=\W|$)")
 
 
 def process(app, what, name, obj, options, lines):
-    """Handler of `autodoc-process-docstring`; changes `lines` in place."""
+    """Handles the event `autodoc-process-docstring`: changes `lines` in place."""
     lines[:] = restructured(lines)
 
 
 def restructured(lines):
-    """Lines of a docstring in Google style, safe to be read as reStructuredText.
+    """Rewrites a docstring in Google style so that it is valid reStructuredText.
 
     Args:
-        lines: list of str without the common indentation.
+        lines: lines of the docstring, without the common indentation.
 
     Returns:
-        list of str.
+        The new lines.
     """
     made, text = [], _Text()
     in_section = in_block = False
@@ -58,7 +58,7 @@ def restructured(lines):
 
 
 class _Text:
-    """Running text; code in backticks may begin on one line and end on the next."""
+    """Running text, in which code may begin on one line and end on the next."""
 
     def __init__(self):
         self._in_code = False
@@ -78,7 +78,7 @@ class _Text:
         return "".join(made)
 
     def _tick(self, before, after):
-        """Start or end of code, apart from the letters that touch it outside."""
+        """Returns the mark of code, separated from letters that touch it outside."""
         if self._in_code:
             return "``\\ " if after[:1].isalnum() else "``"
         return "\\ ``" if before[-1:].isalnum() else "``"

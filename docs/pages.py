@@ -1,4 +1,4 @@
-"""The pages that are made from the code: API, presets and results, notebooks."""
+"""Writes the pages that are made from the code: API, presets, results, notebooks."""
 
 import csv
 import importlib
@@ -12,7 +12,7 @@ from mvae_tf.models import registry
 
 __all__ = ["write"]
 
-# Module, and what its page is about.
+# The modules with a page in the API reference, and what the page is about.
 MODULES = {
     "mvae_tf": "create, load and export a model",
     "mvae_tf.models": "the models",
@@ -67,7 +67,7 @@ everything else may change. All of them are reachable after ``import mvae_tf``."
 
 
 def _write(path, text):
-    """Writes a page, unless it is there already: Sphinx then need not read it again."""
+    """Writes a page that has changed, so that Sphinx reads no other page again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text("utf-8") != text:
         path.write_text(text, "utf-8")
@@ -95,7 +95,7 @@ def _presets_of(model):
 
 
 def _results(folder):
-    """Rows of all tables of results, each with the table's name."""
+    """Reads the rows of all tables of results, each with the name of its table."""
     rows = []
     for path in sorted(Path(folder).glob("*/*-table-*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
@@ -135,7 +135,7 @@ def _results_of(model, results):
 
 
 def _api(folder, name, about):
-    """Writes the page of a module; whether there is such a module."""
+    """Writes the page of a module; returns False if there is no such module."""
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -155,14 +155,14 @@ def _api(folder, name, about):
 
 
 def _entry(module, name, value):
-    """Directive that documents one public name."""
+    """Returns the directive that documents one public name."""
     if not callable(value):
         return _data(module, name, value)
     directive, options = "autofunction", []
     if inspect.isclass(value):
         directive, options = "autoclass", [":members:"]
-        # What all models can do is documented once, with the class that they share,
-        # and what is Keras' is documented by Keras.
+        # The methods of all models are documented once, with the class that they share.
+        # Those of Keras are documented by Keras.
         if name == "BaseVAE":
             options = [f":members: {', '.join(_own_members(value))}"]
     lines = [f".. {directive}:: {module}.{name}", *(f"   {o}" for o in options)]
@@ -170,14 +170,14 @@ def _entry(module, name, value):
 
 
 def _own_members(cls):
-    """Public names that a class has from this package, in order of definition."""
+    """Lists the public methods of a class that this package defines, in order."""
     own = [c for c in reversed(cls.__mro__) if c.__module__.startswith("mvae_tf")]
     names = dict.fromkeys(name for c in own for name in vars(c) if name[0] != "_")
     return [name for name in names if callable(getattr(cls, name))]
 
 
 def _data(module, name, value):
-    """Entry of a constant: a table where it maps names to text, else its values."""
+    """Returns the entry of a constant, as a table if it maps names to texts."""
     lines = [f".. py:data:: {module}.{name}\n"]
     if isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
         lines.append("   .. list-table::\n")

@@ -16,8 +16,8 @@
 # MVAE starts with more components than it may need. A mask drops them at random while
 # training, its dropout rate p is trained with the weights, and what the mask keeps on
 # average is the number of *selected components* (Ye and Bors, TNNLS 2022, Sec III-C and
-# V-G, Fig 15 and 16). Then the model is pruned to that size. About two minutes on one
-# CPU core.
+# V-G, Fig 15 and 16). Then the model is pruned to that size. The notebook takes about
+# two minutes on one CPU core.
 
 # %%
 import os
@@ -62,8 +62,9 @@ display(figures.curves(rows))
 # %% [markdown]
 # ## How many are selected
 #
-# A component counts as selected where its mask reaches a threshold (0.1). `mean` counts
-# drawn masks, `closed_form` is their expectation, K P(m ≥ threshold).
+# A component counts as selected if its mask m reaches a threshold (0.1). `mean` is the
+# mean number of selected components over drawn masks, and `closed_form` is its
+# expectation, K P(m ≥ threshold).
 
 # %%
 selected = model.selected_components(x_test)
@@ -73,9 +74,9 @@ print(f"selected of {model.num_components}: {selected}")
 # %% [markdown]
 # ## Prune
 #
-# All components share the one p, so it says how many are kept, not which. `prune` keeps
-# those with the largest usage, the expected mixing weight averaged over images. Where
-# usage is as even as here, the choice hardly matters.
+# All components share one p, so it says how many are kept, not which. `prune` keeps
+# those with the largest usage, which is the expected mixing weight averaged over
+# images. If usage is as even as here, the choice hardly matters.
 
 # %%
 small = model.prune(x_test)

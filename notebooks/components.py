@@ -34,9 +34,9 @@ from mvae_tf import divergences, figures
 FAST = bool(os.environ.get("MVAE_TF_FAST"))  # seconds instead of minutes
 
 # %% [markdown]
-# Four components, so that the pictures stay small; the other arguments are those of the
-# preset, which weights the KL terms by `kl_weight=0.5` and `dirichlet_weight=5` where
-# the paper has 1 for both.
+# The model has four components, so that the pictures stay small. The other arguments
+# are those of the preset, which weights the KL terms by `kl_weight=0.5` and
+# `dirichlet_weight=5`; the paper has 1 for both.
 
 
 # %%
@@ -66,9 +66,9 @@ print("objective:", round(history["loss"][0], 2), "→", round(history["loss"][-
 # %% [markdown]
 # ## 1. Usage
 #
-# The expected mixing weight of each component, averaged over the test images. Equal
-# numbers mean that all are used alike; a single large one, that the mixture has
-# collapsed into one VAE.
+# Usage is the expected mixing weight of each component, averaged over the test images.
+# Equal numbers mean that all components are used alike. A single large number means
+# that the mixture has collapsed into one VAE.
 
 # %%
 usage = np.mean(model.encode(x_test)["weights"], axis=0)
@@ -96,9 +96,9 @@ display(figures.reconstructions(model, x_test[:12]))
 display(figures.mismatch(model, x_test))
 
 # %% [markdown]
-# The same along an interpolation (Fig 6 and 7): with its own encoders the digit changes
-# gradually and stays a digit of its class; with shifted ones it is something else from
-# the first frame on.
+# An interpolation shows the same (Fig 6 and 7). With its own encoders, the digit
+# changes gradually and stays a digit of its class. With shifted ones, it is something
+# else from the first frame on.
 
 # %%
 pairs = [np.flatnonzero(y_test == label)[:2] for label in (0, 3, 6)]
@@ -111,17 +111,17 @@ display(
 # %% [markdown]
 # ## 4. Latents
 #
-# Posterior means of each component (Fig 11; four dimensions, seen along their two
-# principal axes). The model never saw a label, yet images of a class tend to lie
-# together, and each component arranges them in its own way.
+# The plots have the posterior means of each component (Fig 11), four dimensions
+# projected onto their two principal axes. The model never saw a label, yet images of a
+# class tend to lie together, and each component arranges them in its own way.
 
 # %%
 display(figures.latents(model, x_test, y_test))
 
 # %% [markdown]
-# All components in one plot, for the images of one class (Fig 13). Where the colours
+# The next plot has all components, for the images of one class (Fig 13). If the colours
 # form clusters, the encoders put the same digit into different places of the latent
-# space. That is the other side of the mismatch above.
+# space. This explains the mismatch above.
 
 # %%
 display(figures.latents_by_component(model, x_test, y_test, label=0))
@@ -129,10 +129,10 @@ display(figures.latents_by_component(model, x_test, y_test, label=0))
 # %% [markdown]
 # ## 5. Dependence
 #
-# The independence term of the objective is dHSIC; pair by pair, its square root is what
-# Fig 12 shows. The estimate is positive even for independent latents, so compare it
-# with a floor: the same latents, with the images of each component shuffled on their
-# own.
+# The independence term of the objective is dHSIC. Fig 12 shows its square root for each
+# pair of components. The estimate is positive even for independent latents, so it has
+# to be compared with a floor: the estimate for the same latents after the images of
+# each component were shuffled separately.
 
 # %%
 dependence = model.dependence_matrix(x_test).numpy()
@@ -150,8 +150,8 @@ display(figures.dependence(dependence))
 # 1 here and up to 10 in the paper, whose Fig 12 and 13 compare weights.
 
 # %% [markdown]
-# Last, each column has one draw from the prior, decoded by every component (Fig 17).
-# Each component decodes the same latent to a different digit.
+# In the last picture, each column has one draw from the prior, decoded by every
+# component (Fig 17). Each component decodes the same latent to a different digit.
 
 # %%
 display(figures.samples_by_component(model, columns=12))

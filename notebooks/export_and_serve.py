@@ -13,10 +13,10 @@
 # %% [markdown]
 # # Export and serve
 #
-# A trained model becomes a SavedModel that TensorFlow alone can run: no Keras, no
-# `mvae_tf`. This notebook exports one, loads it back, calls each of its signatures, and
-# ends with the line that puts it behind TensorFlow Serving. About a minute on one CPU
-# core.
+# A trained model becomes a SavedModel that TensorFlow alone can run, without Keras and
+# `mvae_tf`. This notebook exports a model, loads it back, calls each of its signatures,
+# and ends with the command that serves it with TensorFlow Serving. It takes about a
+# minute on one CPU core.
 
 # %%
 import json
@@ -60,7 +60,7 @@ for path in sorted(Path(version).rglob("*")):
 # %% [markdown]
 # ## Load with plain TensorFlow
 #
-# From here on, nothing of `mvae_tf` is needed. The first axis of every input is free.
+# From here on, `mvae_tf` is not needed. The first axis of an input may have any size.
 
 # %%
 served = tf.saved_model.load(str(version)).signatures
@@ -74,8 +74,8 @@ for name, signature in served.items():
 # ## Call each signature
 #
 # `encode` answers with the posterior of each component and the mixing weights, `decode`
-# turns latents and weights into images. One after the other, with posterior means, they
-# are what `serving_default` does in one call: the reconstruction.
+# turns latents and weights into images. `serving_default` does both in one call, with
+# posterior means: it reconstructs images.
 
 # %%
 x = tf.constant(x_test[:12])
@@ -88,8 +88,8 @@ print("keras - served:", np.abs(model.reconstruct(x) - reconstructed).max())
 
 # %% [markdown]
 # `generate` takes a row number and a seed for each image, and `interpolate` two images
-# and a position between them, 0 to 1. Noise is a function of its seed alone: the answer
-# to a row never depends on the rows that a server puts beside it.
+# and a position between them, 0 to 1. Noise is a function of the seed alone, so the
+# answer to a row never depends on the other rows of a batch.
 
 # %%
 seeds = tf.constant([[row, 7] for row in range(12)], tf.int32)

@@ -13,9 +13,10 @@
 # %% [markdown]
 # # Quick start
 #
-# MVAE-GS (Ye and Bors, *Deep Mixture Generative Autoencoders*, TNNLS 2022) on
-# handwritten digits: train it, watch it in TensorBoard, look at what it makes of digits
-# that it has not seen. About three minutes on one CPU core.
+# This notebook trains MVAE-GS (Ye and Bors, *Deep Mixture Generative Autoencoders*,
+# TNNLS 2022) on handwritten digits, shows the training in TensorBoard, and then what
+# the model does with digits that it has not seen. It takes about three minutes on one
+# CPU core.
 
 # %%
 import os
@@ -79,9 +80,9 @@ print(preset.arguments)
 # %% [markdown]
 # ## Training
 #
-# `fit` is that of Keras. The callback `MixtureSummaries` writes for TensorBoard, after
-# every epoch, the terms of the objective, the usage of each component, and one picture
-# of reconstructions by the mixture and by each component, and of samples.
+# `fit` is the method of Keras. The callback `MixtureSummaries` writes for TensorBoard,
+# after every epoch, the terms of the objective, the usage of each component, and one
+# picture of reconstructions by the mixture and by each component, and of samples.
 
 # %%
 LOGS = Path("runs/quick_start/logs")
@@ -105,9 +106,9 @@ if not FAST:
     # %tensorboard --logdir {LOGS}
 
 # %% [markdown]
-# The curves to look at first. The objective should fall and the validation curve follow
-# it. The dropout rate p is trained as well; as it grows, fewer components are selected
-# (see the notebook *choosing_k*).
+# These are the curves to look at first. The objective should fall, and the validation
+# curve should follow it. The dropout rate p is trained as well; as it grows, fewer
+# components are selected (see the notebook *choosing_k*).
 
 # %%
 rows = [
@@ -119,17 +120,17 @@ display(figures.curves(rows))
 # %% [markdown]
 # ## Pictures
 #
-# Digits of the test part, above what the mixture and each component alone make of them
-# (Fig 2). Every component has learned to reconstruct digits; the mixture is smoother
-# than any of them, because it averages six.
+# The top row has digits of the test part. Below it are their reconstructions by the
+# mixture and by each component alone (Fig 2). Every component has learned to
+# reconstruct digits; the mixture is smoother than any of them, because it averages six.
 
 # %%
 display(figures.reconstructions(model, x_test[:12]))
 
 # %% [markdown]
-# Samples: latents and mixing weights drawn from the prior. Each of the six latents is
-# drawn on its own, although for a real digit they would agree, so many samples are
-# blends of several digits.
+# Samples are decoded from latents and mixing weights that are drawn from the prior.
+# Each of the six latents is drawn on its own, although for a real digit they would
+# agree, so many samples are blends of several digits.
 
 # %%
 display(figures.samples(model, rows=4))
@@ -137,10 +138,11 @@ display(figures.samples(model, rows=4))
 # %% [markdown]
 # ## Numbers
 #
-# Of the test part. Each name has its unit in `UNITS`. `sse` comes from posterior means
-# and is lower than `sse_sampled`, which draws latents, weights and mask as training
-# does. The bound counts the KL of all six components in full, so it lies below that of
-# a single VAE; objective and bound are different things for a mixture.
+# These are numbers of the test part. Each name has its unit in `UNITS`. `sse` comes
+# from posterior means and is lower than `sse_sampled`, which draws latents, weights and
+# mask as training does. The bound counts the KL of all six components in full, so it
+# lies below that of a single VAE; objective and bound are different things for a
+# mixture.
 
 # %%
 results = evaluate(model, digits.test, metrics=["reconstruction", "elbo"])

@@ -16,7 +16,8 @@
 # Every table and figure of the five papers is a command. This notebook runs one of
 # them, Table I of M-VAE (Ye and Bors, *Mixtures of Variational Autoencoders*, IPTA
 # 2020): the reconstruction error on MNIST with 4, 8 and 10 components and of a single
-# VAE. Five trainings; about two minutes on one CPU core at the smoke scale.
+# VAE. It trains five models, which takes about two minutes on one CPU core at the smoke
+# scale.
 
 # %%
 import os
@@ -28,9 +29,9 @@ from IPython.display import Image, Markdown, display
 from sklearn.datasets import load_digits
 
 # %% [markdown]
-# Three scales: `smoke` takes four steps with 256 images, to see that all of it works;
-# `reduced` takes hours on two cores and is what
-# `RESULTS.md` of the repository holds; `full` is the protocol of the paper.
+# There are three scales. `smoke` takes four steps with 256 images, to see that
+# everything works. `reduced` takes hours on two cores. `full` is the protocol of the
+# paper. `RESULTS.md` of the repository has results of the last two.
 
 # %%
 FAST = bool(os.environ.get("MVAE_TF_FAST"))  # seconds instead of minutes
@@ -48,10 +49,10 @@ OUTPUT.mkdir(parents=True, exist_ok=True)
 # %% [markdown]
 # ## Data
 #
-# MNIST as an `.npz` file, which `--data` names. (TensorFlow Datasets work as well:
-# without `--data`, each data set comes from there.) In the fast setting, and where
-# Keras cannot download MNIST, the digits of scikit-learn stand in for it, and nothing
-# can be compared.
+# The data are MNIST as an `.npz` file, which `--data` names. (Without `--data`, each
+# data set comes from TensorFlow Datasets.) In the fast setting, and where Keras cannot
+# download MNIST, the digits of scikit-learn stand in for it, and nothing can be
+# compared.
 
 
 # %%

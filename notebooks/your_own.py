@@ -15,7 +15,7 @@
 #
 # Everything in this library can be replaced: this notebook trains on arrays of its own,
 # and registers a data source, a likelihood, a network and a model, each in a few lines.
-# About two minutes on one CPU core.
+# It takes about two minutes on one CPU core.
 
 # %%
 import math
@@ -109,8 +109,8 @@ print(mvae_tf.data.load("shapes", batch_size=50))
 # %% [markdown]
 # ## Likelihood
 #
-# What the outputs of the decoder mean: the density of an image, its mean, and draws of
-# its pixels. This one measures absolute errors.
+# A likelihood says what the outputs of the decoder mean: the density of an image, its
+# mean, and draws of its pixels. This one measures absolute errors.
 
 
 # %%
@@ -149,7 +149,7 @@ train(mvae_tf.create("vae", likelihood={"name": "laplace", "scale": 0.1}, **argu
 # %% [markdown]
 # ## Network
 #
-# Functions that return Keras models, one for the encoder and one for the decoder. They
+# Two functions return Keras models, one for the encoder and one for the decoder. They
 # are registered with Keras, because a saved model names them.
 
 # %%
@@ -186,8 +186,9 @@ train(mvae_tf.create("vae", network=network, **arguments))
 # %% [markdown]
 # ## Model
 #
-# A model says what differs from another one. This VAE pays only for what its KL has
-# above a floor, `free_nats`, so that the latents keep at least that much information.
+# A class of a model says how it differs from its parent class. In this VAE, the KL
+# counts in the loss only as far as it is above a floor, `free_nats`, so that the
+# latents keep at least that much information.
 
 
 # %%

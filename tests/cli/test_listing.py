@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mvae_tf import cli, data, evaluation, models, presets
-from mvae_tf.cli import catalogue, listing
+from mvae_tf.cli import catalogue
 from mvae_tf.models import registry
 from mvae_tf.parts import independence, likelihoods, masks, mixing, networks
 from mvae_tf.runs import overrides
@@ -152,9 +152,9 @@ def test_a_preset_is_shown_with_all_settings_and_numbers(capsys):
 
 def test_differences_from_the_preset_are_named():
     config = presets.get("mvae-gs-mnist").config()
-    assert listing.differences(config) == []
+    assert presets.differences(config) == []
     changed = overrides.apply(config, ["epochs=3", "data.limit=100"])
-    assert listing.differences(changed) == [
+    assert presets.differences(changed) == [
         "epochs (3, preset: 100)",
         "data.limit (100, preset: null)",
     ]
