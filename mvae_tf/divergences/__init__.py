@@ -1,11 +1,10 @@
-"""Objective terms as pure functions: divergences, dependence and discrepancies.
+"""Terms of objectives as pure functions: divergences, dependence and discrepancies.
 
-Every function takes float32 or float64 tensors (or whatever `tf.convert_to_tensor`
-takes) and returns the same precision: float64 where any array is float64, float32
-otherwise. Python numbers take the precision of the arrays. Half precision and integers
-are converted to float32, because 8 or 11 bits are too few for logarithms and for
-differences of large sums. Every function works eagerly, inside `tf.function` and under
-XLA.
+Every function takes float32 or float64 tensors, or what `tf.convert_to_tensor` takes.
+The result is float64 if any array is float64, and otherwise float32; Python numbers are
+converted to this dtype. Half precision and integers are converted to float32, because
+their 8 or 11 bits are too few for logarithms and for differences of large sums. Every
+function works eagerly, inside `tf.function` and under XLA.
 """
 
 from mvae_tf.divergences.discrete import bernoulli_entropy, dirichlet_kl

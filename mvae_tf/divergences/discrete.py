@@ -13,20 +13,20 @@ _LEAST_CONCENTRATION = 1e-12
 def dirichlet_kl(
     concentration: TensorLike, prior_concentration: TensorLike
 ) -> tf.Tensor:
-    """KL divergence between Dirichlet distributions.
+    """Compute the KL divergence between Dirichlet distributions.
 
-    KL(Dir(a) || Dir(c)), Eq 28 of Ye and Bors (TNNLS 2022). It grows like 1 / a_i as a
-    concentration falls to zero (1982 nats for a = (.001, .001, .001) against ones), so
-    models keep theirs above a floor of their own. Computed in float64: the lgamma and
-    digamma terms cancel, and in float32 they lose the second decimal at 1e4.
+    It is KL(Dir(a) || Dir(c)), Eq 28 of Ye and Bors (TNNLS 2022). It grows like 1 / a_i
+    as a concentration goes to 0 (1982 nats for a = (.001, .001, .001) and c = 1), so
+    that models have a lower bound of theirs. It is computed in float64, because the
+    lgamma and digamma terms cancel: at 1e4 float32 has no correct second decimal.
 
     Args:
-        concentration: Positive `[..., K]`; values under 1e-12 count as 1e-12.
-        prior_concentration: Positive, broadcast against `concentration`; a scalar is
+        concentration: `[..., K]`, positive; values under 1e-12 count as 1e-12.
+        prior_concentration: positive, broadcast against `concentration`; a scalar is
             the symmetric prior.
 
     Returns:
-        `[...]`, nats. Zero for K = 1.
+        `[...]`, nats; 0 for K = 1.
 
     Raises:
         ValueError: `concentration` has no axis of categories.
@@ -36,7 +36,7 @@ def dirichlet_kl(
     )
     require_last_axis(concentration=concentration)
     if concentration.shape[-1] == 1:
-        # A certain outcome, which TFP does not take as a Dirichlet.
+        # TFP has no Dirichlet distribution of one category.
         return tf.reduce_sum(0.0 * concentration, axis=-1)
     posterior = tf.maximum(tf.cast(concentration, tf.float64), _LEAST_CONCENTRATION)
     prior = tf.maximum(tf.cast(prior, tf.float64), _LEAST_CONCENTRATION)
@@ -48,17 +48,17 @@ def dirichlet_kl(
 
 
 def bernoulli_entropy(p: TensorLike) -> tf.Tensor:
-    """Entropy of a Bernoulli variable.
+    """Compute the entropy of a Bernoulli variable.
 
-    H(p) = -p log p - (1 - p) log(1 - p), the term of MVAE-GS's objective (Eq 24 of Ye
-    and Bors, TNNLS 2022, where it enters with a minus sign).
+    It is H(p) = -p log p - (1 - p) log(1 - p), which is subtracted in the objective of
+    MVAE-GS (Eq 24 of Ye and Bors, TNNLS 2022).
 
     Args:
-        p: Probabilities in [0, 1], any shape. At 0 and 1, where the true derivative is
-            infinite, the gradient is +1 and -1.
+        p: probabilities in [0, 1], of any shape. At 0 and 1, where the true derivative
+            is infinite, the gradient is +1 and -1.
 
     Returns:
-        Shape of `p`, nats, between 0 and log 2.
+        Tensor of the shape of `p`, in nats, between 0 and log 2.
     """
     (p,) = floats(p=p)
     return -tf.math.xlogy(p, p) - tf.math.xlog1py(1.0 - p, -p)

@@ -16,24 +16,23 @@ def gaussian_kl(
     prior_mean: TensorLike = 0.0,
     prior_stddev: TensorLike = 1.0,
 ) -> tf.Tensor:
-    """KL divergence between diagonal Gaussians.
+    """Compute the KL divergence between diagonal Gaussians.
 
-    KL(N(mean, stddev^2) || N(prior_mean, prior_stddev^2)). Eq 27 of Ye and Bors (TNNLS
-    2022) prints its negative for the standard normal prior; this is the true KL.
-    It is written out here: as accurate as TFP's where the two distributions are nearly
-    equal, and faster.
+    It is KL(N(mean, stddev^2) || N(prior_mean, prior_stddev^2)). Eq 27 of Ye and Bors
+    (TNNLS 2022) has its negative for the standard normal prior. The formula below is as
+    accurate as that of TFP where the two distributions are nearly equal, and faster.
 
     Args:
         mean: `[..., D]`.
         stddev: `[..., D]`, positive.
-        prior_mean: Broadcast against `mean`.
-        prior_stddev: Positive, broadcast against `stddev`.
+        prior_mean: broadcast against `mean`.
+        prior_stddev: positive, broadcast against `stddev`.
 
     Returns:
         `[...]`, nats, summed over the last axis.
 
     Raises:
-        ValueError: All arguments are scalars.
+        ValueError: all arguments are scalars.
     """
     mean, stddev, prior_mean, prior_stddev = floats(
         mean=mean, stddev=stddev, prior_mean=prior_mean, prior_stddev=prior_stddev
@@ -41,7 +40,7 @@ def gaussian_kl(
     require_last_axis(mean=mean, stddev=stddev, prior_mean=prior_mean)
     difference = (mean - prior_mean) / prior_stddev
     ratio = stddev / prior_stddev
-    # Not ratio^2 - 1, which loses the digits that matter when the ratio is near 1.
+    # This is ratio^2 - 1, which would lose digits where the ratio is near 1.
     variance_excess = (ratio - 1.0) * (ratio + 1.0)
     return 0.5 * tf.reduce_sum(
         tf.square(difference) + variance_excess - 2.0 * tf.math.log(ratio), axis=-1
@@ -51,22 +50,23 @@ def gaussian_kl(
 def gaussian_w2(
     mean_p: TensorLike, stddev_p: TensorLike, mean_q: TensorLike, stddev_q: TensorLike
 ) -> tf.Tensor:
-    """Squared 2-Wasserstein distance between diagonal Gaussians.
+    """Compute the squared 2-Wasserstein distance between diagonal Gaussians.
 
-    ||mean_p - mean_q||^2 + ||stddev_p - stddev_q||^2, the closed form for commuting
-    covariances (Zhang et al., "Wasserstein-Wasserstein auto-encoders", 2019).
+    It is ||mean_p - mean_q||^2 + ||stddev_p - stddev_q||^2, the closed form for
+    covariances that commute (Zhang et al., "Wasserstein-Wasserstein auto-encoders",
+    2019).
 
     Args:
         mean_p: `[..., D]`.
         stddev_p: `[..., D]`, not negative.
-        mean_q: Broadcast against `mean_p`.
-        stddev_q: Not negative, broadcast against `stddev_p`.
+        mean_q: broadcast against `mean_p`.
+        stddev_q: not negative, broadcast against `stddev_p`.
 
     Returns:
-        `[...]`, squared units of the variable, summed over the last axis.
+        `[...]`, in squared units of the variable, summed over the last axis.
 
     Raises:
-        ValueError: All arguments are scalars.
+        ValueError: all arguments are scalars.
     """
     mean_p, stddev_p, mean_q, stddev_q = floats(
         mean_p=mean_p, stddev_p=stddev_p, mean_q=mean_q, stddev_q=stddev_q
@@ -87,23 +87,26 @@ def jensen_shannon(
     sample_p: TensorLike,
     sample_q: TensorLike,
 ) -> tf.Tensor:
-    """Monte-Carlo estimate of the Jensen-Shannon divergence of diagonal Gaussians.
+    """Estimate the Jensen-Shannon divergence of diagonal Gaussians from draws.
 
-    JS = 1/2 KL(p || m) + 1/2 KL(q || m) with m = (p + q) / 2 has no closed form; each
-    KL is estimated from the sample of its own distribution. An unbiased estimate never
-    exceeds log 2, but a single one may be negative. With r the log-ratio of the
-    densities, log p - log m = log 2 - softplus(r), which neither overflows nor cancels.
+    JS = 1/2 KL(p || m) + 1/2 KL(q || m) with m = (p + q) / 2 has no closed form. Each
+    KL is estimated from the draw of its first argument. The estimate has no bias and
+    never exceeds log 2, but it may be negative. With r = log q - log p, the difference
+    log p - log m is log 2 - softplus(r), which neither overflows nor cancels.
 
     Args:
         mean_p: `[..., D]`.
         stddev_p: `[..., D]`, positive.
         mean_q: `[..., D]`.
         stddev_q: `[..., D]`, positive.
-        sample_p: `[..., D]`, drawn from p; leading axes may hold more draws.
+        sample_p: `[..., D]`, drawn from p; further leading axes may count draws.
         sample_q: `[..., D]`, drawn from q.
 
     Returns:
         `[...]`, nats, at most log 2.
+
+    Raises:
+        ValueError: both samples are scalars.
     """
     mean_p, stddev_p, mean_q, stddev_q, sample_p, sample_q = floats(
         mean_p=mean_p,
@@ -125,20 +128,22 @@ def jensen_shannon(
 
 
 def gaussian_dropout_kl(log_alpha: TensorLike, form: str = "molchanov") -> tf.Tensor:
-    """Approximate KL of Gaussian dropout noise N(1, alpha) under a log-uniform prior.
+    """Approximate the KL of Gaussian dropout noise from a log-uniform prior.
+
+    The noise is N(1, alpha).
 
     Args:
-        log_alpha: Logarithm of the noise variance, any shape.
+        log_alpha: logarithm of the variance of the noise, of any shape.
         form: "molchanov" is the sigmoid fit of Molchanov et al. ("Variational dropout
-            sparsifies deep neural networks", ICML 2017), good for any alpha and falling
-            to 0 as alpha grows. "kingma" is the cubic polynomial of Kingma et
-            al. ("Variational dropout and the local reparameterization trick", NeurIPS
-            2015; Eq 19 of Ye and Bors, TNNLS 2022), fitted for alpha up to 1
-            and held constant above. It leaves out the additive constant, about 0.67,
-            that the papers do not print: it can be negative.
+            sparsifies deep neural networks", ICML 2017) for any alpha, which goes to 0
+            as alpha grows. "kingma" is the cubic polynomial of Kingma et al.
+            ("Variational dropout and the local reparameterization trick", NeurIPS 2015;
+            Eq 19 of Ye and Bors, TNNLS 2022). It was fitted for alpha up to 1 and is
+            constant here above 1. The papers do not print its additive constant, about
+            0.67, without which it can be negative.
 
     Returns:
-        Shape of `log_alpha`, nats.
+        Tensor of the shape of `log_alpha`, in nats.
 
     Raises:
         ValueError: `form` is unknown.

@@ -13,17 +13,17 @@ TensorLike: TypeAlias = Any
 def floats(**values: TensorLike) -> list[tf.Tensor]:
     """Convert values to tensors of one floating dtype.
 
-    float64 where any array is float64, otherwise float32; Python numbers, and lists of
-    them, do not count.
+    The dtype is float64 if any array is float64, and otherwise float32; Python numbers,
+    and lists of them, have no influence on it.
 
     Args:
-        **values: Arrays, tensors or numbers, by the names that messages use.
+        **values: arrays, tensors or numbers, by the names that messages use.
 
     Returns:
         Tensors in the order of the keyword arguments.
 
     Raises:
-        TypeError: A value is neither floating nor integer.
+        TypeError: a value is neither floating nor integer.
     """
     dtype = tf.float32
     for name, value in values.items():
@@ -53,7 +53,7 @@ def require_last_axis(**tensors: tf.Tensor) -> None:
     """Check that at least one tensor has an axis to sum over.
 
     Raises:
-        ValueError: All of them are scalars.
+        ValueError: all of them are scalars.
     """
     if all(tensor.shape.rank == 0 for tensor in tensors.values()):
         raise ValueError(

@@ -1,7 +1,7 @@
 """Kernel measures of dependence (HSIC, dHSIC) and of discrepancy (MMD).
 
-All kernels are Gaussian and are built from Gram matrices, one batched product instead
-of `n x n x d` differences.
+All kernels are Gaussian. They are computed from Gram matrices by one batched product,
+without an array of `n x n x d` differences.
 """
 
 import math
@@ -14,22 +14,22 @@ from mvae_tf.divergences.inputs import TensorLike, floats
 
 __all__ = ["dhsic", "dhsic_bandwidth", "hsic", "mmd", "pairwise_dhsic"]
 
+# Rows whose kernels `pairwise_dhsic` computes at a time.
+_BLOCK_ROWS = 256
+
 
 def dhsic_bandwidth(d: int) -> float:
-    """Kernel coefficient gamma that dHSIC uses for variables of `d` dimensions.
+    """Compute the kernel coefficient gamma of dHSIC for variables of `d` dimensions.
 
-    gamma = 1 / (2 G^2), where G = 2 Gamma((d + 1) / 2) / Gamma(d / 2) is the mean
-    distance of two standard normal points. It depends on no data, is 1 / (2 pi) at
-    d = 2 and nears 1 / (4 d) for large d.
+    It is gamma = 1 / (2 G^2), where G = 2 Gamma((d + 1) / 2) / Gamma(d / 2) is the mean
+    distance of two standard normal points. It does not depend on data, is 1 / (2 pi) at
+    d = 2 and approaches 1 / (4 d) for large d.
 
     Args:
-        d: Number of dimensions, at least 1.
-
-    Returns:
-        Python float.
+        d: number of dimensions, at least 1.
 
     Raises:
-        ValueError: d < 1.
+        ValueError: `d` is less than 1.
     """
     if d < 1:
         raise ValueError(f"Expected at least 1 dimension, got {d}.")
@@ -38,16 +38,16 @@ def dhsic_bandwidth(d: int) -> float:
 
 
 def hsic(x: TensorLike, y: TensorLike, squared: bool = False) -> tf.Tensor:
-    """Hilbert-Schmidt independence criterion of two variables, from a batch.
+    """Estimate the Hilbert-Schmidt independence criterion of two variables.
 
-    dHSIC of the pair: the biased V-statistic with kernel diagonals included (Gretton
-    et al., "Measuring statistical dependence with Hilbert-Schmidt norms", ALT 2005;
-    Eq 14 of Ye and Bors, TNNLS 2022).
+    It is the dHSIC of the pair: the biased V-statistic, in which the diagonals of the
+    kernels are included (Gretton et al., "Measuring statistical dependence with
+    Hilbert-Schmidt norms", ALT 2005; Eq 14 of Ye and Bors, TNNLS 2022).
 
     Args:
         x: `[n, d_x]`.
-        y: `[n, d_y]`, row i observed with row i of x.
-        squared: As in `dhsic`.
+        y: `[n, d_y]`, of which row i was observed together with row i of x.
+        squared: see `dhsic`.
 
     Returns:
         Scalar.
@@ -60,30 +60,31 @@ def dhsic(
     squared: bool = False,
     gamma: TensorLike | None = None,
 ) -> tf.Tensor:
-    """Joint dependence of K variables, estimated from a batch of n observations.
+    """Estimate the joint dependence of K variables from n observations.
 
     With kernels k_j(a, b) = exp(-gamma_j ||z_ja - z_jb||^2),
 
         V = mean_ab prod_j k_j + prod_j mean_ab k_j - 2 mean_a prod_j mean_b k_j,
 
-    the biased V-statistic of Pfister et al. ("Kernel-based tests for joint
-    independence", JRSS B 2018); Eq 15 of Ye and Bors (TNNLS 2022), whose runs add its
-    square root to the objective. V keeps a positive bias for independent variables
-    (sqrt V about .08 for 128 draws of six 50-dimensional normals), and has little range
-    in many dimensions: there identical variables give .10.
+    is the biased V-statistic of Pfister et al. ("Kernel-based tests for joint
+    independence", JRSS B 2018), Eq 15 of Ye and Bors (TNNLS 2022). The scripts of the
+    latter add its square root to the objective. V has a positive bias for independent
+    variables: sqrt V is about .08 for 128 draws of six 50-dimensional normal variables.
+    In so many dimensions it is not much larger for dependent ones: .10 for equal
+    variables.
 
     Args:
-        latents: Sequence of K tensors `[n, d_j]`, or one tensor `[n, K, d]`.
-        squared: True returns V, False its square root. Where V is at most 1e-12 the
-            square root and its gradient are 0.
-        gamma: Kernel coefficient, one positive number or one per variable; None means
-            `dhsic_bandwidth(d_j)`.
+        latents: sequence of K tensors `[n, d_j]`, or one tensor `[n, K, d]`.
+        squared: whether to return V; otherwise its square root, which is 0, and whose
+            gradient is 0, where V is at most 1e-12.
+        gamma: coefficient of the kernels, one positive number or one for each variable;
+            None is `dhsic_bandwidth(d_j)`.
 
     Returns:
-        Scalar, between 0 and 1 up to rounding. Zero, with zero gradient, for K = 1.
+        Scalar, between 0 and 1 up to rounding; 0, with gradient 0, for K = 1.
 
     Raises:
-        ValueError: Shapes are wrong, or a `gamma` is not positive.
+        ValueError: shapes are wrong, or a `gamma` is not positive.
     """
     points = _kernel_points(latents, gamma)
     if points.shape[0] == 1:
@@ -93,28 +94,24 @@ def dhsic(
 
 
 def pairwise_dhsic(
-    latents: TensorLike | Sequence[TensorLike],
-    squared: bool = False,
-    block_size: int = 256,
+    latents: TensorLike | Sequence[TensorLike], squared: bool = False
 ) -> tf.Tensor:
-    """Two-variable dHSIC of all pairs of components.
+    """Estimate the dHSIC of each pair of components.
 
-    Kernels are formed in float64 for `block_size` rows at a time, so that 10,000
-    observations fit in memory: the values are small differences of large sums.
+    Kernels are computed for some rows at a time, so that those of 10,000 observations
+    need not fit in memory, and in float64, because the values are small differences of
+    large sums.
 
     Args:
         latents: `[n, K, d]` with known n, or a sequence of K tensors `[n, d_j]`.
-        squared: As in `dhsic`.
-        block_size: Rows per block; about 24 K n block_size bytes are held at a time.
+        squared: see `dhsic`.
 
     Returns:
-        Symmetric `[K, K]`; the diagonal is the dHSIC of a component with itself.
+        Symmetric `[K, K]`; the diagonal has the dHSIC of each component with itself.
 
     Raises:
-        ValueError: Shapes are wrong, or the block size is under 1.
+        ValueError: shapes are wrong.
     """
-    if block_size < 1:
-        raise ValueError(f"Expected block_size of at least 1, got {block_size}.")
     points = _kernel_points(latents, None)
     dtype, points = points.dtype, tf.cast(points, tf.float64)
     num_components, n, _ = points.shape
@@ -122,8 +119,8 @@ def pairwise_dhsic(
         raise ValueError("Expected latents with a known number of rows, got None.")
     joint = cross = tf.zeros([num_components, num_components], tf.float64)
     mean = tf.zeros([num_components], tf.float64)
-    for start in range(0, n, block_size):
-        kernel = tf.exp(_log_kernel(points[:, start : start + block_size], points))
+    for start in range(0, n, _BLOCK_ROWS):
+        kernel = tf.exp(_log_kernel(points[:, start : start + _BLOCK_ROWS], points))
         row_means = tf.reduce_mean(kernel, axis=-1)
         flat = tf.reshape(kernel, [num_components, -1])
         joint += tf.matmul(flat, flat, transpose_b=True) / n**2
@@ -136,25 +133,26 @@ def pairwise_dhsic(
 def mmd(
     x: TensorLike, y: TensorLike, bandwidth: TensorLike, unbiased: bool = False
 ) -> tf.Tensor:
-    """Squared maximum mean discrepancy between two sets of points.
+    """Estimate the squared maximum mean discrepancy between two sets of points.
 
-    Kernel exp(-||a - b||^2 / (2 bandwidth^2)); Gretton et al. ("A kernel two-sample
-    test", JMLR 2012). The kernel exp(-||a - b||^2 / (2 D)) that InfoVAE-like objectives
-    take for D dimensions is `bandwidth=D ** 0.5`.
+    The kernel is exp(-||a - b||^2 / (2 bandwidth^2)) (Gretton et al., "A kernel
+    two-sample test", JMLR 2012). The kernel exp(-||a - b||^2 / (2 D)) of InfoVAE and
+    CGM for D dimensions is `bandwidth=D ** 0.5`.
 
     Args:
         x: `[n, D]`.
         y: `[m, D]`.
-        bandwidth: Positive number, in units of x.
-        unbiased: False is the V-statistic, never negative, 0 for equal sets and on
-            average positive for two samples of one distribution. True leaves the
-            diagonals out, averages 0 there and can be negative; it needs n, m > 1.
+        bandwidth: positive number, in units of x.
+        unbiased: False is the V-statistic, which is never negative, 0 for equal sets,
+            and positive on average for two samples of one distribution. True leaves
+            the diagonals of the kernels out: the estimate is 0 on average for two
+            samples of one distribution and can be negative, and n and m must exceed 1.
 
     Returns:
         Scalar.
 
     Raises:
-        ValueError: Shapes are wrong, the bandwidth is not positive, or there is one
+        ValueError: shapes are wrong, the bandwidth is not positive, or there is one
             point where two are needed.
     """
     x, y = floats(x=x, y=y)
@@ -183,7 +181,7 @@ def mmd(
 def _kernel_points(
     latents: TensorLike | Sequence[TensorLike], gamma: TensorLike | None
 ) -> tf.Tensor:
-    """Points `[K, n, d]`, scaled so that log k_j = -||difference||^2 / 2."""
+    """Scale the latents so that log k_j = -||difference||^2 / 2, `[K, n, d]`."""
     points, dimensions = _stack(latents)
     if gamma is None:
         gamma = [dhsic_bandwidth(d) for d in dimensions]
@@ -193,13 +191,13 @@ def _kernel_points(
             f"Expected gamma as 1 number or {len(dimensions)}, got shape {gamma.shape}."
         )
     scale = tf.cast(tf.sqrt(2.0 * gamma), points.dtype)
-    # A shift changes no distance, but it adds rounding errors to the Gram matrix.
+    # A shift changes no distance, but it would add rounding errors to the Gram matrix.
     points -= tf.stop_gradient(tf.reduce_mean(points, axis=1, keepdims=True))
     return points * tf.reshape(scale, [-1, 1, 1])
 
 
 def _stack(latents: TensorLike | Sequence[TensorLike]) -> tuple[tf.Tensor, list[int]]:
-    """Latents as one tensor `[K, n, d]`, and the dimensions of each variable."""
+    """Return latents as one tensor `[K, n, d]`, and the dimensions of each variable."""
     if not isinstance(latents, list | tuple):
         (tensor,) = floats(latents=latents)
         if tensor.shape.rank != 3 or None in tensor.shape[1:]:
@@ -240,21 +238,26 @@ def _positive(name: str, value: TensorLike) -> tf.Tensor | np.ndarray:
 
 
 def _log_kernel(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """-||a - b||^2 / 2, `[..., n, m]`, for rows a `[..., n, d]` and b `[..., m, d]`."""
+    """Compute -||a - b||^2 / 2, `[..., n, m]`, for all pairs of rows a and b.
+
+    Args:
+        first: `[..., n, d]`, whose rows are a.
+        second: `[..., m, d]`, whose rows are b.
+    """
     first_norm = 0.5 * tf.reduce_sum(tf.square(first), axis=-1)
     second_norm = 0.5 * tf.reduce_sum(tf.square(second), axis=-1)
     product = tf.matmul(first, second, transpose_b=True)
     value = product - (first_norm[..., :, None] + second_norm[..., None, :])
-    # Rounding of far-off points must not become a large kernel.
+    # Rounding of large numbers could make it positive, and the kernel large.
     return tf.minimum(value, 0.0)
 
 
 @tf.custom_gradient
 def _dhsic_of_points(points: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """V of `[K, n, d]` points, with a gradient that reuses the kernels.
+    """Compute V of points `[K, n, d]`, with a gradient that reuses the kernels.
 
-    Written out, dV / dlog k_j is symmetric, so one product with the points replaces the
-    chain of passes over `[K, n, n]` that automatic differentiation makes.
+    Because dV / dlog k_j is symmetric, the gradient is one product with the points,
+    where automatic differentiation would make several passes over `[K, n, n]`.
     """
     kernel = tf.exp(_log_kernel(points, points))
     row_means = tf.reduce_mean(kernel, axis=-1)
@@ -276,7 +279,7 @@ def _dhsic_of_points(points: tf.Tensor) -> tuple[tf.Tensor, Callable]:
 
 
 def _safe_sqrt(value: tf.Tensor) -> tf.Tensor:
-    """Square root that is 0 with gradient 0 up to 1e-12; NaN stays NaN."""
+    """Compute a square root that is 0, with gradient 0, up to 1e-12; NaN stays NaN."""
     small = value <= 1e-12
     root = tf.sqrt(tf.where(small, tf.ones_like(value), value))
     return tf.where(small, tf.zeros_like(value), root)

@@ -27,15 +27,17 @@ def mixture_kl_bound(
     matching: str = "greedy",
     form: str = "soft_k",
 ) -> tf.Tensor:
-    """Upper bound on KL(q || p) between mixtures of diagonal Gaussians.
+    """Compute an upper bound of KL(q || p) between mixtures of diagonal Gaussians.
 
-    q has M components, p is the uniform average of K mixtures of M' components, like
+    q has M components, and p is the average of K mixtures of M' components each, like
     the prior of K pseudo-inputs of Guo et al. ("Variational autoencoder with optimizing
-    Gaussian mixture model priors", IEEE Access 2020). With weights pi and pi', KL_kmn
-    the divergence of component m of q from component n of mixture k, and beta a
-    matching of components one to one,
+    Gaussian mixture model priors", IEEE Access 2020). Let pi and pi' be the weights in
+    q and p, KL_kmn the divergence of component m of q from component n of mixture k,
+    and beta a one-to-one matching of components. With
 
-        U_k = sum_m pi_m (log(pi_m / pi'_beta(m)) + KL_k,m,beta(m)).
+        U_k = sum_m pi_m (log(pi_m / pi'_beta(m)) + KL_k,m,beta(m)),
+
+    the bounds are:
 
     | form | value |
     |---|---|
@@ -45,26 +47,27 @@ def mixture_kl_bound(
     | "lse_component" | -sum_m pi_m log sum_kn (pi'_n / K) exp(-KL_kmn); no matching |
     | "variational" | Hershey and Olsen (ICASSP 2007), 20 iterations; the tightest |
 
-    All KL_kmn come from one matrix product and are clamped at 0. They lose digits where
-    means are far from those of p, in units of its stddevs.
+    All KL_kmn are computed by one matrix product and clipped at 0. They lose digits
+    where means of q are many standard deviations of p away from the means of p.
 
     Args:
         means_q: `[..., M, D]`.
         stddevs_q: `[..., M, D]`, positive.
-        weights_q: `[M]` or `[..., M]`, rows summing to 1.
+        weights_q: `[M]` or `[..., M]`, whose rows sum to 1.
         means_p: `[K, M', D]`, or `[..., K, M', D]` with the leading axes of q.
-        stddevs_p: Shape of `means_p`, positive.
-        weights_p: `[M']`, `[K, M']` or `[..., K, M']`, rows summing to 1.
-        matching: How the first three forms, which need M = M', pair components.
-            "greedy" lets heavy components choose first (their Eq 13); "optimal" takes
-            the best of all matchings, for up to 8 components.
-        form: See the table.
+        stddevs_p: like `means_p`, positive.
+        weights_p: `[M']`, `[K, M']` or `[..., K, M']`, whose rows sum to 1.
+        matching: how the first three forms, which need M = M', match components. With
+            "greedy" the components of q choose one after the other, those of large
+            weight first (their Eq 13); "optimal" is the best of all matchings, for up
+            to 8 components.
+        form: see the table.
 
     Returns:
         `[...]`, nats. Weights under 1e-30 count as 1e-30 where a logarithm is taken.
 
     Raises:
-        ValueError: Shapes are wrong, or `matching` or `form` is unknown.
+        ValueError: shapes are wrong, or `matching` or `form` is unknown.
     """
     if form not in _FORMS:
         raise ValueError(f"Expected form as one of {', '.join(_FORMS)}, got {form!r}.")
@@ -123,12 +126,12 @@ def _check_shapes(
 def _pairwise_kl(
     means_q: tf.Tensor, stddevs_q: tf.Tensor, means_p: tf.Tensor, stddevs_p: tf.Tensor
 ) -> tf.Tensor:
-    """KL of each component of q from each of p, `[..., M, K, M']`.
+    """Compute the KL of each component of q from each of p, `[..., M, K, M']`.
 
-    As a matrix product, so that no `[..., M, K, M', D]` tensor exists.
+    It is a matrix product, so that there is no tensor `[..., M, K, M', D]`.
     """
     num_mixtures, num_p, dimension = means_p.shape[-3:]
-    # Divergences do not see a shift, but rounding in the products does.
+    # A shift changes no divergence, but it would add rounding errors to the products.
     center = tf.stop_gradient(tf.reduce_mean(means_p, axis=(-3, -2)))
     means_q -= center[..., None, :]
     means_p -= center[..., None, None, :]
@@ -150,14 +153,14 @@ def _pairwise_kl(
 
 
 def _greedy(kl: tf.Tensor, weights_q: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
-    """U_k, `[..., K]`, with heavy components of q choosing first."""
+    """Compute U_k, `[..., K]`, where components of large weight choose first."""
     _require_equal_numbers(kl)
     order = tf.argsort(weights_q, direction="DESCENDING", stable=True)
     batch_dims = order.shape.rank - 1
     kl = tf.gather(kl, order, axis=batch_dims, batch_dims=batch_dims)
     weights_q = tf.gather(weights_q, order, axis=batch_dims, batch_dims=batch_dims)
     infinity = tf.constant(math.inf, kl.dtype)
-    # Unlike slices, whose gradients are as large as all of them together.
+    # Slices would do the same, but the gradient of each would be as large as `kl`.
     of_components = tf.unstack(kl, axis=-3)
     taken = tf.zeros_like(of_components[0], tf.bool)
     total = tf.zeros_like(of_components[0][..., 0])
@@ -170,10 +173,11 @@ def _greedy(kl: tf.Tensor, weights_q: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
 
 
 def _optimal(kl: tf.Tensor, weights_q: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
-    """U_k, `[..., K]`, with the best matching, found over subsets of components of p.
+    """Compute U_k, `[..., K]`, with the best matching.
 
-    The cheapest way to serve the first components of q with a given subset extends the
-    cheapest way to serve one fewer: 2^M M / 2 steps instead of M! matchings.
+    The best matching of the first m components of q with a subset of m components of p
+    extends a best matching of the first m - 1 ones. This takes 2^M M / 2 steps, where
+    there are M! matchings.
     """
     _require_equal_numbers(kl)
     size = kl.shape[-1]
@@ -197,7 +201,7 @@ def _optimal(kl: tf.Tensor, weights_q: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor
 
 
 def _over_mixtures(bounds: tf.Tensor, form: str) -> tf.Tensor:
-    """One bound, `[...]`, from those of the K mixtures, `[..., K]`."""
+    """Combine the U_k of the K mixtures, `[..., K]`, into one bound, `[...]`."""
     log_num = math.log(bounds.shape[-1])
     if form == "paper_avg":
         return tf.reduce_mean(bounds, axis=-1)
@@ -209,7 +213,7 @@ def _over_mixtures(bounds: tf.Tensor, form: str) -> tf.Tensor:
 def _one_mixture(
     kl: tf.Tensor, weights_q: tf.Tensor, log_p: tf.Tensor, form: str
 ) -> tf.Tensor:
-    """Bounds that read p as one mixture of K M' components."""
+    """Compute a bound that takes p as one mixture of K M' components, `[...]`."""
     num_mixtures, num_p = kl.shape[-2:]
     kl = tf.reshape(kl, _join(kl, -2, [num_mixtures * num_p]))
     log_p = tf.reshape(log_p, _join(log_p, -2, [1, num_mixtures * num_p]))
@@ -226,10 +230,11 @@ def _one_mixture(
 def _variational_log_shares(
     kl: tf.Tensor, log_q: tf.Tensor, log_p: tf.Tensor
 ) -> tf.Tensor:
-    """Log of the part of each component of p that serves each one of q, `[..., M, N]`.
+    """Compute log shares of the components of p among those of q, `[..., M, N]`.
 
-    Fixed-point iteration without gradient: at its optimum the bound does not change
-    with the shares, to first order.
+    These are the variational parameters of Hershey and Olsen, found by a fixed-point
+    iteration. They get no gradient, because the derivative of the bound with respect to
+    them is 0 at the optimum.
     """
     kl, log_q, log_p = map(tf.stop_gradient, (kl, log_q, log_p))
     log_shares = log_q
@@ -249,10 +254,10 @@ def _require_equal_numbers(kl: tf.Tensor) -> None:
 
 
 def _least(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Least value along the last axis, and where it is.
+    """Return the least value along the last axis, and a mask of its place.
 
-    Not `tf.reduce_min`: its gradient looks for entries equal to the minimum, finds none
-    where XLA rounds the two differently, and divides by zero.
+    The gradient of `tf.reduce_min` looks for entries that equal the minimum. Where XLA
+    rounds the two differently, it finds none and divides by zero.
     """
     where = tf.one_hot(tf.argmin(values, axis=-1), values.shape[-1], True, False)
     return tf.reduce_sum(tf.where(where, values, tf.zeros_like(values)), -1), where
@@ -263,5 +268,5 @@ def _log(weights: tf.Tensor) -> tf.Tensor:
 
 
 def _join(tensor: tf.Tensor, axis: int, sizes: list[int]) -> tf.Tensor:
-    """Shape of `tensor` before `axis`, followed by `sizes`."""
+    """Return the shape of `tensor` before `axis`, followed by `sizes`."""
     return tf.concat([tf.shape(tensor)[:axis], sizes], axis=0)
