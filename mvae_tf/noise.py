@@ -1,19 +1,19 @@
 """Stateless noise: every random number is a pure function of what identifies it.
 
-A model never keeps the state of a random generator. Training draws are a function of
-(seed, step, row of the global batch), whatever the number of replicas, so that a run
-can be killed and resumed, or spread over devices, without changing a single draw.
-Evaluation draws are a function of (seed, content of the row), so that an answer does
-not depend on the batch that the row is in. Seeded generation draws are a function of
-(seed, index of the row).
+A model never keeps the state of a random generator. The draws of training are a
+function of (seed, step, row of the global batch), whatever the number of replicas, so
+that a run can be killed and resumed, or spread over devices, without any change of its
+draws. The draws of an evaluation are a function of (seed, content of the row), so that
+a result does not depend on the batch that the row is in. The draws of a generation with
+a seed are a function of (seed, index of the row).
 
-These functions are not the same with and without XLA, which reads its random bits in
-an order of its own: a run is repeatable under either, and differs between the two.
+XLA uses random bits in another order than TensorFlow without it. A run can be repeated
+with or without XLA, but the two have different draws.
 
-Both kinds of noise have the same methods, such as `noise.uniform(name, like)`. The name
-("z", "mask", ...) separates the draws of one step: two draws under one name would be
-the same numbers, so that the second is refused. `noise.child(name)` gives other noise
-to code that has its own names.
+All kinds of noise have the same methods, such as `noise.uniform(name, like)`. Each draw
+of a step has its own name ("z", "mask", ...). Two draws with one name would be the same
+numbers, and the second is refused. `noise.child(name)` is noise for code that has names
+of its own.
 """
 
 import copy
@@ -47,7 +47,7 @@ def check_seed(seed: int) -> int:
     """Return the seed as a Python int.
 
     Raises:
-        ValueError: unless it is an integer in 0..2^31 - 1.
+        ValueError: the seed is no integer in 0..2^31 - 1.
     """
     if not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**31:
         raise ValueError(f"Expected a seed in 0..{2**31 - 1}, got {seed!r}.")
@@ -58,7 +58,7 @@ def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
     """Make the seed of one training step.
 
     Args:
-        seed: int, the model's seed.
+        seed: int, the seed of the model.
         step: int64 scalar tensor, the number of steps done before this one.
 
     Returns:
@@ -69,10 +69,10 @@ def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
 
 
 def content_seeds(x: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-    """Make row seeds that depend on nothing but `seed` and the row's own values.
+    """Make row seeds that depend only on `seed` and the values of the row.
 
-    The bits of the row are hashed in exact integer arithmetic, so the result does not
-    depend on the order of summation. Equal rows get equal seeds.
+    The bits of the row are hashed in exact integer arithmetic, so that the result does
+    not depend on the order of summation. Equal rows get equal seeds.
 
     Args:
         x: float32 tensor `[B, ...]`.
@@ -92,26 +92,25 @@ def content_seeds(x: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
     return tf.stack([low, tf.bitwise.bitwise_xor(high, tf.cast(seed, tf.int32))], 1)
 
 
-def index_seeds(num, seed, start=0) -> tf.Tensor:
-    """Make row seeds `[num, 2]` that depend on `seed` and on the index of the row.
+def index_seeds(num: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
+    """Make row seeds that depend on `seed` and on the index of the row.
 
     Args:
         num: int or int32 scalar, the number of rows.
         seed: int or int32 scalar.
-        start: int or int32 scalar, the index of the first row.
 
     Returns:
         int32 tensor `[num, 2]`.
     """
-    index = tf.range(start, start + num, dtype=tf.int32)
+    index = tf.range(num, dtype=tf.int32)
     return tf.stack([index, tf.fill(tf.shape(index), tf.cast(seed, tf.int32))], 1)
 
 
 # === Draws from a seed ===
 
 # These are the numbers that TensorFlow Probability draws with the same seed. Its
-# distributions take some thirty operations for a draw, which a small model feels in
-# every step.
+# distributions take about thirty operations for a draw, which makes the steps of small
+# models slower.
 
 
 def standard_normals(seed: tf.Tensor, shape: Sequence[int] | tf.Tensor) -> tf.Tensor:
@@ -119,7 +118,7 @@ def standard_normals(seed: tf.Tensor, shape: Sequence[int] | tf.Tensor) -> tf.Te
 
     Args:
         seed: integer tensor `[2]`.
-        shape: of the draw.
+        shape: shape of the draw.
     """
     return _draw(tf.raw_ops.StatelessRandomNormalV2, seed, shape)
 
@@ -127,7 +126,10 @@ def standard_normals(seed: tf.Tensor, shape: Sequence[int] | tf.Tensor) -> tf.Te
 def standard_exponentials(
     seed: tf.Tensor, shape: Sequence[int] | tf.Tensor
 ) -> tf.Tensor:
-    """Draw float32 numbers from the exponential distribution of rate 1, as above."""
+    """Draw float32 numbers from the exponential distribution of rate 1.
+
+    Arguments are those of `standard_normals`.
+    """
     return -tf.math.log(_positive_uniforms(seed, shape))
 
 
@@ -154,7 +156,7 @@ def _draw(operation, seed, shape):
 
 
 class Noise:
-    """Random numbers by name; each name can be drawn once from one object."""
+    """Random numbers by name, of which each name can be drawn once."""
 
     def __init__(self):
         self._drawn: set[str] = set()
@@ -163,13 +165,13 @@ class Noise:
     def sample(
         self, name: str, sampler: Callable[..., tf.Tensor], *parameters: tf.Tensor
     ) -> tf.Tensor:
-        """Draw float32 numbers from a distribution with a parameter per row.
+        """Draw float32 numbers from a distribution with parameters for each row.
 
         Args:
-            name: of the draw.
-            sampler: function from a `[2]` int32 seed and the parameters to a tensor
-                whose leading axis is theirs; it may be given all rows, or single rows
-                without that axis.
+            name: name of the draw.
+            sampler: function from a seed, int32 `[2]`, and the parameters to the draw.
+                It is called either once with all rows, and returns a tensor with the
+                same leading axis, or with single rows without this axis.
             *parameters: tensors `[B, ...]`.
 
         Raises:
@@ -188,13 +190,13 @@ class Noise:
         raise NotImplementedError
 
     def child(self, name: str) -> "Noise":
-        """Return noise for code with names of its own, all of them below `name`."""
+        """Return noise for code with names of its own, to which `name` is prefixed."""
         child = copy.copy(self)
         child._prefix = f"{self._prefix}{name}/"
         return child
 
     def normal(self, name: str, mean: tf.Tensor, stddev: tf.Tensor) -> tf.Tensor:
-        """Draw from N(mean, stddev^2), `[B, ...]`, differentiably in both."""
+        """Draw from N(mean, stddev^2), `[B, ...]`, with gradients to both."""
 
         def sampler(seed, mean, stddev):
             return standard_normals(seed, tf.shape(mean)) * stddev + mean
@@ -204,7 +206,7 @@ class Noise:
     def standard_normal(
         self, name: str, like: tf.Tensor, event: Sequence[int] = ()
     ) -> tf.Tensor:
-        """Draw from N(0, 1), shaped like `like` with the axes `event` added."""
+        """Draw from N(0, 1), in the shape of `like` followed by the axes `event`."""
 
         def sampler(seed, rows):
             shape = tf.concat([tf.shape(rows), event], 0) if event else tf.shape(rows)
@@ -224,7 +226,7 @@ class Noise:
         return self.sample(name, lambda seed, rows: draw(seed, tf.shape(rows)), like)
 
     def uniform(self, name: str, like: tf.Tensor, least: float = 0.0) -> tf.Tensor:
-        """Draw evenly from [least, 1), shaped like `like`."""
+        """Draw from the uniform distribution on [least, 1), shaped like `like`."""
 
         def sampler(seed, rows):
             return tf.random.stateless_uniform(tf.shape(rows), seed, least)
@@ -232,7 +234,7 @@ class Noise:
         return self.sample(name, sampler, like)
 
     def integers(self, name: str, like: tf.Tensor, num: int) -> tf.Tensor:
-        """Draw int32 numbers evenly from 0..num - 1, shaped like `like`."""
+        """Draw int32 numbers that are uniform in 0..num - 1, shaped like `like`."""
 
         def sampler(seed, rows):
             shape = tf.shape(rows)
@@ -246,19 +248,20 @@ class BatchNoise(Noise):
     """Noise of one training step, drawn for the global batch at once.
 
     Under a distribution strategy every replica draws the noise of all rows and keeps
-    its own, so any number of replicas sees the draws that one device would.
+    that of its own rows, so that any number of replicas has the draws of one device.
 
     Args:
         seed: int32 tensor `[2]` (see `step_seed`).
-        rows: `(offset, total)`, int32 scalars that locate this replica's rows in the
-            global batch, or None when the batch is whole.
+        rows: `(offset, total)`, int32 scalars: the index of the first row of this
+            replica in the global batch, and the number of all rows. None if the batch
+            is not divided.
     """
 
     def __init__(self, seed: tf.Tensor, rows: tuple | None = None):
         super().__init__()
         self.seed = seed
         self.rows = rows
-        # All that `stateless_fold_in` makes of a seed, but for the salt.
+        # `stateless_fold_in` would return this number and the salt of the name.
         self._folded, _ = tf.unstack(tf.random.experimental.stateless_fold_in(seed, 0))
 
     def _sample(self, salt, sampler, *parameters):
@@ -271,7 +274,7 @@ class BatchNoise(Noise):
         def widen(value):
             after = total - offset - size
             paddings = [[offset, after]] + [[0, 0]] * (value.shape.rank - 1)
-            # Ones keep every parameter valid in the rows that are thrown away.
+            # In the rows of other replicas all parameters are 1, which is valid.
             return tf.pad(value, paddings, constant_values=1)
 
         drawn = sampler(seed, *(widen(value) for value in parameters))
@@ -279,12 +282,13 @@ class BatchNoise(Noise):
 
 
 class RowNoise(Noise):
-    """Noise whose rows each have a seed of their own.
+    """Noise in which each row has a seed of its own.
 
     Args:
         seeds: int32 tensor `[B, 2]` (see `content_seeds` and `index_seeds`).
-        draws: number of consecutive rows of the parameters that one seed serves;
-            these then hold `B * draws` rows, and a sampler sees `draws` of them.
+        draws: number of consecutive rows of the parameters that have one seed in
+            common. The parameters then have `B * draws` rows, and a sampler gets
+            `draws` of them at a time. None is one row for each seed.
     """
 
     def __init__(self, seeds: tf.Tensor, draws: int | None = None):

@@ -37,7 +37,7 @@ CREATE = [
     mistake(ValueError, r"Expected input_shape .*, got \(0,\)\.", "vae", (0,)),
     mistake(
         ValueError,
-        r"Expected num_components an integer >= 1, got 0\.",
+        r"Expected num_components to be an integer >= 1, got 0\.",
         "mvae",
         num_components=0,
     ),
@@ -49,13 +49,13 @@ CREATE = [
     ),
     mistake(
         ValueError,
-        r"Expected latent_dim an integer >= 1, got 2\.5\.",
+        r"Expected latent_dim to be an integer >= 1, got 2\.5\.",
         "vae",
         latent_dim=2.5,
     ),
     mistake(
         ValueError,
-        r"Expected num_classes an integer >= 1, got 'ten'\.",
+        r"Expected num_classes to be an integer >= 1, got 'ten'\.",
         "vae",
         num_classes="ten",
     ),
@@ -76,7 +76,7 @@ CREATE = [
     ),
     mistake(
         ValueError,
-        r"Expected hidden an integer >= 1, got 0\.",
+        r"Expected hidden to be an integer >= 1, got 0\.",
         "vae",
         network={"name": "mlp", "hidden": 0},
     ),
@@ -226,7 +226,7 @@ CALLS = [
     mistake(ValueError, RANGE, "fit", X, validation_data=(2 * X, None)),
     mistake(
         ValueError,
-        "Expected no sample_weight: every example counts alike.",
+        "Expected no sample_weight, because all examples have the same weight.",
         "fit",
         X,
         sample_weight=np.ones(6),
@@ -298,17 +298,37 @@ CALLS = [
         seed=1.5,
     ),
     mistake(ValueError, r"Expected a seed in .*, got -3\.", "elbo", X, seed=-3),
-    mistake(ValueError, r"Expected steps >= 2, got 1\.", "interpolate", X, X, 1),
-    mistake(ValueError, r"Expected steps >= 2, got 2\.5\.", "interpolate", X, X, 2.5),
     mistake(
         ValueError,
-        r"Expected as many x1 as x0, got 2 and 6\.",
+        r"Expected steps to be an integer >= 2, got 1\.",
+        "interpolate",
+        X,
+        X,
+        1,
+    ),
+    mistake(
+        ValueError,
+        r"Expected steps to be an integer >= 2, got 2\.5\.",
+        "interpolate",
+        X,
+        X,
+        2.5,
+    ),
+    mistake(
+        ValueError,
+        r"Expected as many images x1 as x0, got 2 and 6\.",
         "interpolate",
         X,
         X[:2],
         3,
     ),
-    mistake(ValueError, r"Expected num_samples >= 1, got 0\.", "log_likelihood", X, 0),
+    mistake(
+        ValueError,
+        r"Expected num_samples to be an integer >= 1, got 0\.",
+        "log_likelihood",
+        X,
+        0,
+    ),
     mistake(ValueError, r"Expected .*, got '9'\.", "log_likelihood", X, "9"),
     mistake(
         ValueError,
@@ -332,7 +352,7 @@ CALLS = [
     ),
     mistake(
         ValueError,
-        r"Expected num_draws >= 1, got 0\.",
+        r"Expected num_draws to be an integer >= 1, got 0\.",
         "selected_components",
         X,
         None,
@@ -404,7 +424,9 @@ def test_labels_out_of_range_in_a_data_set_touch_no_weight(conditional):
     skipped = conditional.skipped_steps.numpy()
     for wrong in ([0, 1, 2, 3, 0, 1], [0.0, 1.5, 2.0, 0.0, 1.0, 2.0], [2**40] * 6):
         data = harness.dataset(X, wrong)
-        with pytest.raises(ValueError, match=r"^Expected labels in 0\.\.2, got others"):
+        with pytest.raises(
+            ValueError, match=r"^Expected labels in 0\.\.2, got other labels"
+        ):
             conditional.fit(data, verbose=0)
         with pytest.raises(ValueError, match="in evaluation batch 1"):
             conditional.evaluate(data, verbose=0)

@@ -1,16 +1,17 @@
-"""The base class of every model: its shared arguments, its networks, its configuration.
+"""The base class of every model: shared arguments, networks and configuration.
 
 A model declares its terms and writes the methods of `hooks.py`; training is in
 `training_step.py`, and the methods of a trained model are in `inference.py` and
-`evidence.py`. Models of one Gaussian latent inherit nearly all of it from `single.py`.
+`evidence.py`. Models with one Gaussian latent inherit nearly all of it from
+`single.py`.
 """
 
 import dataclasses
-import numbers
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import keras
+import tensorflow as tf
 
 from mvae_tf.config import without_retired
 from mvae_tf.models.evidence import Evidence
@@ -21,7 +22,7 @@ from mvae_tf.models.training_step import TrainingStep
 from mvae_tf.noise import check_seed
 from mvae_tf.parts import likelihoods, networks
 from mvae_tf.parts.networks.base import NetworkSpec
-from mvae_tf.parts.part import Part
+from mvae_tf.parts.part import Part, check_count
 from mvae_tf.parts.terms import Term
 
 __all__ = ["BaseVAE"]
@@ -33,20 +34,22 @@ _DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 class BaseVAE(TrainingStep, Inference, Evidence):
     """A variational autoencoder with a custom training step.
 
-    Every named argument of a model's constructor, and of those of its parents, is kept
-    as an attribute of the same name and saved with the model, except the names in its
-    attribute `fixed`: those are what the class itself passes to its parent.
+    Every named argument of a model's constructor, and of the constructors of its
+    parents, is kept as an attribute of the same name and saved with the model. The
+    exceptions are listed in the class attribute `fixed`: a user cannot choose them,
+    because the class itself passes them to its parent.
 
     Args:
         input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        latent_dim: Z, int, size of one component's latent.
+        latent_dim: Z, int, size of the latent of one component.
         num_components: K, int; 1 for a single VAE.
-        num_classes: int, number of labels that condition the model, or None.
+        num_classes: int, number of classes of the labels that condition the model, or
+            None for a model without labels.
         network: name or configuration of the networks (`mvae_tf.networks`).
         likelihood: name or configuration of p(x | z) (`mvae_tf.likelihoods`).
-        seed: int that decides initial weights and all noise.
+        seed: int in 0..2^31 - 1, from which initial weights and all noise are drawn.
         terms: dict from the name of each term that `loss_terms` returns to its `Term`.
-        labels: what labels are for, see `Inputs`; None stands for "condition" where
+        labels: what labels are for, see `Inputs`; None stands for "condition" if
             `num_classes` is set.
         **kwargs: `name` and `dtype` of `keras.Model`.
 
@@ -55,6 +58,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
 
     Attributes:
         registry_name: the name that the class is registered under.
+        fixed: names of arguments that the class passes to its parent itself.
         input_checks: `Inputs`, which checks images and labels.
     """
 
@@ -82,11 +86,11 @@ class BaseVAE(TrainingStep, Inference, Evidence):
                 f"{self.dtype_policy.name}."
             )
         self.input_shape = _shape(input_shape)
-        self.latent_dim = _size("latent_dim", latent_dim)
-        self.num_components = _size("num_components", num_components)
+        self.latent_dim = check_count("latent_dim", latent_dim)
+        self.num_components = check_count("num_components", num_components)
         self.num_classes = num_classes
         if num_classes is not None:
-            self.num_classes = _size("num_classes", num_classes)
+            self.num_classes = check_count("num_classes", num_classes)
             labels = labels or "condition"
         self.network = networks.get(network).for_images(self.input_shape)
         if self.network.autoregressive and not self.reads_pixels:
@@ -110,16 +114,17 @@ class BaseVAE(TrainingStep, Inference, Evidence):
     # === Networks ===
 
     def network_spec(self, name: str, num_components, **changes) -> NetworkSpec:
-        """Return what a network needs to know to make the layer `name`.
+        """Return the sizes that a network needs to make one layer of the model.
 
         Args:
-            name: of the layer.
-            num_components: int, sets of weights; None for a layer that all share.
-            **changes: what differs from the model's own sizes.
+            name: name of the layer.
+            num_components: int, number of sets of weights; None for a layer that all
+                components share.
+            **changes: fields of `NetworkSpec` that differ from the model's own sizes.
 
         Raises:
-            ValueError: there are more components than weights are ever made for; to
-                make them would take hours before memory ends.
+            ValueError: there are more than 1,000 components. Making their weights would
+                take hours before memory ends.
         """
         if num_components is not None and num_components > _MOST_COMPONENTS:
             raise ValueError(
@@ -140,23 +145,39 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         return dataclasses.replace(spec, **changes)
 
     def make_encoder(self, num_components: int, **changes) -> keras.layers.Layer:
-        """Make the encoder of K components; `changes` are those of `network_spec`."""
+        """Make the encoders of K components; `changes` are those of `network_spec`."""
         spec = self.network_spec("encoder", num_components, **changes)
         return self.network.encoder(spec)
 
     def make_sub_decoder(self, num_components: int, **changes) -> keras.layers.Layer:
-        """Make the sub-decoder of K components."""
+        """Make the sub-decoders of K components; `changes` as in `network_spec`."""
         spec = self.network_spec("sub_decoder", num_components, **changes)
         return self.network.sub_decoder(spec)
 
     def make_mix_decoder(self, num_components=None) -> keras.layers.Layer:
-        """Make the mix-decoder, one for all components by default."""
+        """Make the mix-decoder, one for all components or for each of K components."""
         return self.network.mix_decoder(
             self.network_spec("mix_decoder", num_components)
         )
 
-    def _named(self, name):
-        return {"name": name, "seed": self.seed, "dtype": self.dtype_policy}
+    def decode_one(self, z, labels=None, noise=None, training=False, x=None):
+        """Compute outputs of the likelihood in a model of one decoder.
+
+        Args:
+            z: `[B, 1, Z]`.
+            labels: `[B, L]`, appended to z, or None.
+            noise: noise of the step, for the dropout of layers.
+            training: bool, whether the step trains.
+            x: `[B, H, W, 1]` images, for an autoregressive network.
+
+        Returns:
+            `[B, ...]`.
+        """
+        features = self.sub_decoder(z, labels, noise=noise, training=training)
+        features = tf.squeeze(features, axis=0)
+        pixels = {"x": x} if self.network.autoregressive else {}
+        features = self.mix_decoder(features, noise=noise, training=training, **pixels)
+        return self.likelihood.link(features)
 
     # === Keras ===
 
@@ -167,7 +188,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         """Return the arguments of the constructor as plain JSON.
 
         Raises:
-            TypeError: the class does not keep an argument under its own name.
+            TypeError: the class does not keep an argument as the attribute of its name.
         """
         config = super().get_config()
         for key in arguments(type(self)):
@@ -184,7 +205,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects=None) -> "BaseVAE":
-        """Create a model from what `get_config` returned, in an older version too."""
+        """Create a model from what `get_config` returned, also in an older version."""
         config = without_retired(cls.registry_name or "", config)
         frozen = config.pop("frozen", ())
         model = cls(**config)
@@ -194,18 +215,21 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         return model
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; arguments and layers stay as they were constructed.
+        """Set an attribute that is no argument of the constructor and no layer.
 
-        A file keeps the arguments of the constructor, so that another value would be
-        lost, or would be saved without having had an effect.
+        Files keep the arguments of the constructor, so that another value would be lost
+        or would be saved without having had an effect.
+
+        Raises:
+            AttributeError: a value differs from that of the constructor.
         """
         before = self.__dict__.get(name)
         is_layer = isinstance(before, keras.layers.Layer)
         if before is not None and before is not value:
             if is_layer or (name in arguments(type(self)) and before != value):
                 raise AttributeError(
-                    f"Expected {name} as {type(self).__name__} was constructed with "
-                    f"it: create a new model to change it."
+                    f"Expected {name} to stay as it was when {type(self).__name__} was "
+                    "constructed: create a new model to change it."
                 )
         super().__setattr__(name, value)
 
@@ -213,7 +237,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         """Save as `keras.Model.save` does, to a `.keras` file.
 
         Raises:
-            ValueError: on another suffix.
+            ValueError: the path has another suffix.
         """
         if not str(filepath).endswith(".keras"):
             raise ValueError(f"Expected a path that ends in .keras, got {filepath}.")
@@ -226,28 +250,19 @@ class BaseVAE(TrainingStep, Inference, Evidence):
             ValueError: always.
         """
         raise ValueError(
-            f"Expected mvae_tf.export(model, {str(filepath)!r}) in place of "
-            "model.export: it writes all signatures and checks them."
+            f"Expected mvae_tf.export(model, {str(filepath)!r}), which writes and "
+            "checks all signatures, got model.export."
         )
 
 
 def _shape(shape):
-    """The shape of images or vectors as a tuple of ints."""
+    """Return the shape of images or vectors as a tuple of ints, after checking it."""
     try:
-        sides = tuple(shape)
+        sides = tuple(check_count("a side", side) for side in shape)
     except (TypeError, ValueError):
         sides = ()
-    if len(sides) not in (1, 3) or not all(
-        isinstance(side, numbers.Integral) and side >= 1 for side in sides
-    ):
+    if len(sides) not in (1, 3):
         raise ValueError(
             f"Expected input_shape (height, width, channels) or (size,), got {shape}."
         )
-    return tuple(int(side) for side in sides)
-
-
-def _size(key, value):
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < 1:
-        raise ValueError(f"Expected {key} an integer >= 1, got {value!r}.")
-    return int(value)
+    return sides

@@ -17,12 +17,12 @@ __all__ = ["BetaVAE"]
 class BetaVAE(SingleVAE):
     """VAE that minimises reconstruction + beta KL(q(z | x) || N(0, I)).
 
-    With beta = 1 it equals the VAE, random draws included. `elbo` counts the KL in
-    full, whatever beta is.
+    With beta = 1 it equals the VAE, including its random draws. `elbo` counts the KL
+    in full, whatever beta is.
 
     Args:
-        beta: float, weight of the KL; above 1 it favours independent factors and
-            makes reconstructions worse.
+        beta: float, weight of the KL; values above 1 favour independent factors and
+            make reconstructions worse.
         *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Example:

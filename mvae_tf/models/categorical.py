@@ -1,8 +1,8 @@
-"""What CP-VAE and its independence variants share: a category and a Gaussian latent.
+"""The parent of CP-VAE and its variants: VAEs of a category and a Gaussian latent.
 
 Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervised
-Learning of Multimodal Data" (Entropy 2020). `categories.py` has the draw of a category,
-`category_inspection.py` what a trained model tells about its categories.
+Learning of Multimodal Data" (Entropy 2020). `categories.py` has the draws of a
+category, `category_inspection.py` the methods about the categories of a trained model.
 """
 
 import math
@@ -39,62 +39,64 @@ __all__ = ["CategoricalVAE"]
 
 
 class CategoricalVAE(BaseVAE, CategoryInspection):
-    """A category c and a Gaussian latent z: p(c) p(z | c) p(x | z, c).
+    """VAE of a category c and a Gaussian latent z: p(c) p(z | c) p(x | z, c).
 
-    q(z, c | x) = Cat(c; pi(x)) N(z; mean_c(x), stddev_c(x)^2), p(c) = 1/K, and the
-    objective (Eq 11-13) is the sum of
+    The posterior is q(z, c | x) = Cat(c; pi(x)) N(z; mean_c(x), stddev_c(x)^2), the
+    prior of the categories p(c) = 1/K, and the objective (Eq 11-13) the sum of
 
         reconstruction   -log p(x | z, c) at one draw of c and z,
         kl               sum_k pi_k(x) KL(q(z | x, k) || p(z | k)),
         category_kl      KL(q(c | x) || p(c)) = log K - H(pi(x)).
 
-    `relaxation` chooses how c is drawn in training. With "straight_through" the
-    draw is one-hot, so that the objective is a bound of the discrete model, and its
-    gradient is that of the relaxed draw softmax((log pi + Gumbel) / temperature)
+    `relaxation` chooses how c is drawn in training. With "straight_through" the draw is
+    one-hot, so that the objective is a bound of the model with discrete categories, and
+    its gradient is that of the relaxed draw softmax((log pi + Gumbel) / temperature)
     (Eq 15). With "relaxed" the networks get the relaxed draw itself, in training and
-    in validation, and where q(z | x, c) depends on c, its draw and that of the decoder
-    are independent. This is what the authors' code does
-    (https://github.com/macio232/cp-vae). Such an objective is no bound: a relaxed c
-    tells the decoder more than `category_kl` charges for it, about K^2 / (K + 1) times
-    as much where q(c | x) is nearly uniform. Models trained with it report two numbers:
-    `elbo`, the valid bound with a one-hot c that encoder and decoder share, and
-    `elbo_relaxed`, the objective itself.
+    in validation; if q(z | x, c) depends on c, it and the decoder get independent
+    draws. This is what the authors' code does (https://github.com/macio232/cp-vae).
+    Such an objective is no bound, because a relaxed c gives the decoder more
+    information than `category_kl` accounts for: about K^2 / (K + 1) times as much where
+    q(c | x) is nearly uniform. Models trained with it report two numbers: `elbo`, the
+    valid bound with a one-hot c that encoder and decoder share, and `elbo_relaxed`, the
+    objective itself.
 
-    A component, as in `weights` and `component=`, is a category. `decode`, and each
-    method that decodes, takes as c the category of the greatest weight (the first of
-    equal ones), and as z the latent of this category. `generate` draws categories in
-    the proportions of `aggregate`. These are 1/K, the p(c) of the bound, until
-    `fit_aggregate` sets them to the q(c) of the training images (Eq 18).
+    The components of `weights` and `component=` are the categories. Each method that
+    decodes takes as c the category of the greatest weight (the first of equal ones),
+    and as z the latent of this category. `generate` draws categories in the proportions
+    of `aggregate`. These are 1/K, the p(c) of the bound, until `fit_aggregate` sets
+    them to the q(c) of the training images (Eq 18).
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`; the network must have a trunk.
-            The likelihood is that of p(x | z, c).
         num_components: int, K, number of categories.
-        temperature: of the relaxed draw of c: a float (0.67; the paper gives none), or
-            "annealed", or the configuration of an `AnnealedTemperature`, which `fit`
-            then applies in each epoch.
+        latent_dim: int, Z.
+        network: name or configuration of the networks.
+        temperature: temperature of the relaxed draw of c, a float (the paper gives
+            none); or "annealed" or the configuration of an `AnnealedTemperature`, which
+            changes it in each epoch.
         relaxation: "straight_through" or "relaxed".
-        logits: "linear" for the logits of q(c | x) as the paper has them; "elu" applies
-            an ELU to them, as the authors' code does, which keeps them above -1;
-            "zero" holds them at 0, a control in which c is independent of the image.
-        extra_layer: bool, whether a gated layer stands before the mean and the variance
-            of q(z | x, c), as in the paper; the authors' code has none.
-        train_prior: bool, whether p(z | c) is trained. The authors' code does not give
-            its parameters to the optimiser, so that they stay where they started.
-        prior_init: "normal" starts the means of p(z | c) at N(0, 0.1^2) and the
-            variances at 1; "uniform" is the start of the authors' code, see
+        logits: "linear" for the logits of q(c | x) as in the paper; "elu" applies an
+            ELU to them, as in the authors' code, which keeps them above -1; "zero"
+            holds them at 0, a control in which c is independent of the image.
+        extra_layer: bool, whether there is a gated layer before the mean and the
+            variance of q(z | x, c), as in the paper; the authors' code has none.
+        train_prior: bool, whether p(z | c) is trained. In the authors' code the
+            optimiser does not get its parameters, which therefore never change.
+        prior_init: "normal" draws the initial means of p(z | c) from N(0, 0.1^2) and
+            sets the variances to 1; "uniform" is as in the authors' code, see
             `mvae_tf.priors.MixtureOfGaussians`.
-        z_condition: what the posterior of z takes beside the image, see `CPVAE`; None
-            where it takes nothing.
+        z_condition: what the posterior of z depends on besides the image, see `CPVAE`;
+            None in the models whose posterior depends only on the image.
 
     Raises:
         ValueError: on an argument out of its range.
 
     Attributes:
-        posterior_uses_c: whether q(z | x, c) depends on c.
-        prior_uses_c: whether p(z | c) does; otherwise it is N(0, I).
-        current_temperature: the temperature in use, a float, or a variable that is
-            saved with the model where it is annealed.
+        posterior_uses_c: bool, whether q(z | x, c) depends on c.
+        prior_uses_c: bool, whether p(z | c) depends on c; otherwise it is N(0, I).
+        current_temperature: the temperature of the moment, a float; if it is annealed,
+            a variable that is saved with the model.
+        aggregate: variable `[K]`, the proportions of the categories in `generate`.
     """
 
     has_categories = True
@@ -144,15 +146,15 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
         self.z_condition = z_condition
         if self.relaxed and self.z_condition == "enumerate":
             raise ValueError(
-                "Expected z_condition 'sample' or 'pi' with relaxation='relaxed', for "
-                "a relaxed c is none of the enumerated ones, got 'enumerate'."
+                "Expected z_condition 'sample' or 'pi' with relaxation='relaxed', "
+                "because a relaxed c cannot be enumerated, got 'enumerate'."
             )
         self._make_encoder()
         self.sub_decoder = self.make_sub_decoder(1, num_classes=num_components)
         self.mix_decoder = self.make_mix_decoder()
         if self.prior_uses_c:
-            # With means drawn from N(0, I), one category takes all images within an
-            # epoch, and the others never get any back.
+            # With means drawn from N(0, I), one category would get all images within an
+            # epoch, and the others would never get any again.
             self.prior = priors.ConditionalGaussian(
                 num_components,
                 latent_dim,
@@ -173,9 +175,10 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
     # === Posterior q(z, c | x) = q(c | x) q(z | x, c) ===
 
     def infer(self, x, y=None, noise=None, training=False):
-        """As in `BaseVAE`, with `mean` and `stddev` `[B, 1, Z]` where all c share them.
+        """Compute the parameters of q(z, c | x), a `CategoryPosterior`.
 
-        A compiled function does not compute the K posteriors where nothing reads them.
+        `mean` and `stddev` are `[B, 1, Z]` if they do not depend on c. If they do, a
+        compiled function computes those of all K categories only where they are needed.
         """
         features = self.trunk(x, noise=noise, training=training)
         log_pi = tf.nn.log_softmax(self._category_logits(features))
@@ -185,7 +188,7 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
         return CategoryPosterior(mean, stddev, pi, log_pi, features)
 
     def draw(self, posterior, noise, category=None):
-        """As in `BaseVAE`, with one z `[B, 1, Z]`, of `category` where it is given."""
+        """Draw c and one z, `[B, 1, Z]`; with `category`, an int, c is this one."""
         if category is None:
             c = self._draw_category(posterior.log_weights, noise)  # (15)
         else:
@@ -195,9 +198,9 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
         return CategoryDraw(z, c, mean, stddev)
 
     def draw_relaxed(self, posterior, noise):
-        """Draw latents, as `draw`, with relaxed categories in place of one-hot ones.
+        """Draw latents as `draw` does, but with relaxed categories.
 
-        The posterior of z, where it depends on c, gets a relaxed draw of its own.
+        If the posterior of z depends on c, it gets a relaxed draw of its own.
         """
         log_pi, temperature = posterior.log_weights, self.current_temperature
         mean, stddev = posterior.mean, posterior.stddev
@@ -221,7 +224,7 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
         return Draw(z, weights=self._draw_category(log_weights, noise))
 
     def prior_moments(self) -> tuple[Any, Any]:
-        """Return mean and stddev of p(z | c), each broadcasting to `[K, Z]`."""
+        """Return mean and stddev of p(z | c), `[K, Z]`, or the numbers 0 and 1."""
         return self.prior.components()[:2] if self.prior_uses_c else (0.0, 1.0)
 
     # === Decoder p(x | z, c) (9) ===
@@ -229,17 +232,11 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
         c = harden(weights)
         z = z if z.shape[1] == 1 else pick(z, c)
-        return self.outputs_of(z, c, noise, training)
-
-    def outputs_of(self, z, c, noise=None, training=False):
-        """Compute outputs of the likelihood from z `[B, 1, Z]` and c `[B, K]` as is."""
-        features = self.sub_decoder(z, c, noise=noise, training=training)
-        features = tf.squeeze(features, axis=0)
-        features = self.mix_decoder(features, noise=noise, training=training)
-        return self.likelihood.link(features)
+        return self.decode_one(z, c, noise, training)
 
     def log_prob_given(self, x, latents, y=None, noise=None, training=False):
-        outputs = self.outputs_of(latents.z, latents.weights, noise, training)
+        # A relaxed c is decoded as it is.
+        outputs = self.decode_one(latents.z, latents.weights, noise, training)
         return self.likelihood.log_prob(x, outputs)
 
     # === Objective (11) ===
@@ -251,7 +248,7 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
             charged = draw._replace(weights=q.weights)
         else:
             draw = self.draw(q, noise)
-            # One posterior of z, that of the drawn c, estimates the sum over all.
+            # The posterior of z at the drawn c alone estimates the sum of Eq 12.
             sampled = training and self.z_condition == "sample"
             charged = draw if sampled else q
         return {
@@ -264,8 +261,8 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
         """Compute sum_k weights_k KL(N(mean_k, stddev_k^2) || p(z | k)) in nats, `[B]`.
 
         Args:
-            distribution: has `weights` `[B, K]`, and `mean` and `stddev`
-                `[B, K, Z]`, or `[B, 1, Z]` where all categories share them.
+            distribution: named tuple with `weights` `[B, K]`, and with `mean` and
+                `stddev` `[B, K, Z]`, or `[B, 1, Z]` if all categories share them.
         """
         kl = divergences.gaussian_kl(
             distribution.mean, distribution.stddev, *self.prior_moments()

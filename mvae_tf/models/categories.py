@@ -1,4 +1,4 @@
-"""What models with a category draw: its posterior, its one-hot and its relaxed draws.
+"""Posterior and draws of a category, one-hot and relaxed, and the temperature.
 
 Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervised
 Learning of Multimodal Data" (Entropy 2020), Eq 15, and the authors' code
@@ -27,14 +27,14 @@ __all__ = [
 
 
 class CategoryPosterior(NamedTuple):
-    """q(z, c | x): category probabilities, and Gaussians of z given each category.
+    """q(z, c | x): category probabilities, and a Gaussian of z for each category.
 
     Attributes:
-        mean: `[B, K, Z]`, or `[B, 1, Z]` where all categories share it.
+        mean: `[B, K, Z]`, or `[B, 1, Z]` if all categories share it.
         stddev: like `mean`, positive.
         weights: `[B, K]`, the probabilities q(c | x).
-        log_weights: `[B, K]`, their logarithms.
-        features: `[B, hidden]` of the image, for q(z | x, c).
+        log_weights: `[B, K]`, the logarithms of these.
+        features: `[B, hidden]` features of the image, from which q(z | x, c) is made.
     """
 
     mean: tf.Tensor
@@ -50,8 +50,8 @@ class CategoryDraw(NamedTuple):
     Attributes:
         z: `[B, 1, Z]`.
         weights: `[B, K]`, the category as a one-hot row, or its relaxation.
-        mean: `[B, 1, Z]`, of the Gaussian that z came from.
-        stddev: `[B, 1, Z]`.
+        mean: `[B, 1, Z]`, the mean of the Gaussian that z was drawn from.
+        stddev: `[B, 1, Z]`, its standard deviation.
     """
 
     z: tf.Tensor
@@ -72,7 +72,7 @@ class AnnealedTemperature(Part):
 
     Args:
         start: float, the temperature before the first epoch.
-        rate: float.
+        rate: float, how fast the temperature falls.
         least: float, the lowest temperature.
 
     Raises:
@@ -90,13 +90,13 @@ class AnnealedTemperature(Part):
         self.least = least
 
     def at(self, epoch: int) -> float:
-        """Compute the temperature of an epoch, counted from 1; 0 is before training."""
+        """Compute the temperature of an epoch, counted from 1."""
         exponent = -self.rate * epoch * (epoch + 1) / 2
         return max(self.start * math.exp(exponent), self.least)
 
 
 class Annealing(keras.callbacks.Callback):
-    """Sets the temperature of each epoch, a function of the epoch's number alone."""
+    """Sets the temperature of each epoch, which depends only on the epoch's number."""
 
     def on_epoch_begin(self, epoch, logs=None):
         """Set the temperature for the epoch."""
@@ -111,19 +111,22 @@ def relaxed_category(
 
     Args:
         log_weights: `[B, K]`, log pi.
-        temperature: float, or a scalar.
-        noise: the noise of the step.
-        name: str, of the noise.
+        temperature: float, or a scalar tensor.
+        noise: noise of the step or of the rows.
+        name: name of the draw.
     """
     gumbels = noise.gumbel(name, log_weights)
     return tf.nn.softmax((log_weights + gumbels) / temperature)
 
 
 def harden(weights):
-    """Return one-hot rows of the greatest weights, with the gradient of the weights."""
+    """Return one-hot rows of the greatest of the weights `[B, K]`.
+
+    The gradient is that of the weights themselves (straight-through).
+    """
 
     def one_hot(weights):
-        # Of equal weights, top_k is documented to find the first.
+        # Of equal weights, `top_k` returns the first, which `argmax` does not promise.
         index = tf.math.top_k(weights, k=1).indices
         return tf.one_hot(tf.squeeze(index, axis=-1), weights.shape[-1])
 
@@ -131,5 +134,5 @@ def harden(weights):
 
 
 def pick(values, c):
-    """Pick rows `[B, 1, Z]` of `[B, K, Z]` at a one-hot c `[B, K]`, exactly."""
+    """Select the values `[B, 1, Z]` of one category, c `[B, K]`, from `[B, K, Z]`."""
     return tf.reduce_sum(values * c[..., tf.newaxis], axis=1, keepdims=True)

@@ -1,4 +1,8 @@
-"""What a trained model tells about its categories, and the number of its authors."""
+"""Methods about the categories of a trained model of the CP-VAE family.
+
+Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervised
+Learning of Multimodal Data" (Entropy 2020).
+"""
 
 import math
 from collections.abc import Iterable
@@ -28,12 +32,12 @@ class CategoryTable(NamedTuple):
     def of(
         cls, probabilities: np.ndarray, labels: np.ndarray, top: int = 5
     ) -> "CategoryTable":
-        """Make the table of images of known q(c | x).
+        """Make the table from the category probabilities of images.
 
         Args:
-            probabilities: `[B, K]`.
+            probabilities: `[B, K]`, q(c | x).
             labels: `[B]` integers.
-            top: categories listed for each label, at most K.
+            top: number of categories to list for each label, at most K.
         """
         rows = {}
         for label in np.unique(labels):
@@ -44,12 +48,12 @@ class CategoryTable(NamedTuple):
 
     @property
     def distinct(self) -> int:
-        """Number of categories in the table."""
+        """The number of different categories in the table."""
         return len(self._uses())
 
     @property
     def reused(self) -> dict[int, int]:
-        """Dict from each category of more than one label to its number of labels."""
+        """A dict from each category with several labels to the number of these."""
         return {category: n for category, n in self._uses().items() if n > 1}
 
     def _uses(self):
@@ -58,7 +62,7 @@ class CategoryTable(NamedTuple):
 
 
 class CategoryInspection(Hooks):
-    """Methods about the categories of a model that has q(c | x).
+    """Methods about the categories of a model with a posterior q(c | x).
 
     Attributes:
         aggregate: variable `[K]`, the proportions of the categories in `generate`.
@@ -69,7 +73,7 @@ class CategoryInspection(Hooks):
     relaxation: str
 
     def category_probabilities(self, x: Any) -> tf.Tensor:
-        """Compute q(c | x), `[B, K]`, the `weights` of `encode` without the rest.
+        """Compute q(c | x), `[B, K]`, which are the "weights" of `encode`.
 
         Args:
             x: `[B, ...]` images.
@@ -82,18 +86,18 @@ class CategoryInspection(Hooks):
     def fit_aggregate(self, x: Any) -> np.ndarray:
         """Set `aggregate` to q(c), the mean of q(c | x) over images (Eq 18).
 
-        From then on `generate` draws categories in these proportions; the variable is
-        saved with the model. `aggregate.assign` sets others, such as 1/K again.
+        Afterwards `generate` draws categories in these proportions; the variable is
+        saved with the model. `aggregate.assign` sets other proportions.
 
         Args:
-            x: training images `[N, ...]`, or a data set of batches of x or (x, y),
-                of which one epoch is read.
+            x: training images `[N, ...]`, or a data set of batches x or (x, y), which
+                is read once.
 
         Returns:
             q(c), a float32 array `[K]`.
 
         Raises:
-            ValueError: on images that do not fit the model, and an endless data set.
+            ValueError: on images that do not fit the model, and on an endless data set.
         """
         self.input_checks.check(x)
         batches: Iterable = [x]
@@ -117,11 +121,11 @@ class CategoryInspection(Hooks):
 
         Args:
             x: `[B, ...]` images.
-            labels: `[B]` integers, which the model itself never sees.
-            top: categories listed for each label, at most K.
+            labels: `[B]` integers, which the model itself does not get.
+            top: int, number of categories to list for each label, at most K.
 
-        Returns:
-            `CategoryTable`.
+        Raises:
+            ValueError: on labels of another form, and on a `top` out of range.
         """
         labels = np.asarray(labels)
         if labels.shape != (len(x),):
@@ -137,13 +141,13 @@ class CategoryInspection(Hooks):
         """Compute -1 times the objective with a relaxed c, which is not a bound.
 
         It is the number that the authors' code of CP-VAE reports: log p(x | z, c) at
-        relaxed draws of c, minus all KL terms in full. A relaxed c tells the decoder
-        more than `category_kl` accounts for, so compare this number only with numbers
-        of that code.
+        relaxed draws of c, minus all KL terms in full. A relaxed c gives the decoder
+        more information than `category_kl` accounts for, so this number should be
+        compared only with numbers of that code.
 
         Args:
             x: `[B, ...]` images.
-            seed: int; None is the model's own seed.
+            seed: int that decides the draws; None for the seed of the model.
 
         Returns:
             `[B]` nats.

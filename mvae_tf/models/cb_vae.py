@@ -17,13 +17,14 @@ __all__ = ["CBVAE"]
 class CBVAE(SingleVAE):
     """VAE whose p(x | z) is a density of grey pixels in [0, 1].
 
-    The binary cross-entropy of grey pixels is not a density. It lacks log C(lambda) of
+    The binary cross-entropy of grey pixels is not a log-density, which is
 
         log p(x) = x log lambda + (1 - x) log(1 - lambda) + log C(lambda),
-        C(lambda) = 2 artanh(1 - 2 lambda) / (1 - 2 lambda),
+        C(lambda) = 2 artanh(1 - 2 lambda) / (1 - 2 lambda):
 
-    which is log 2 per pixel or more. Images are means of this density, not lambda. The
-    objective is that of the VAE, reconstruction + KL(q(z | x) || N(0, I)).
+    it lacks log C(lambda), which is log 2 per pixel or more. The images that the model
+    makes are the means of this density, not lambda. The objective is that of the VAE,
+    reconstruction + KL(q(z | x) || N(0, I)).
 
     Args:
         likelihood: name or configuration of p(x | z) (`mvae_tf.likelihoods`).

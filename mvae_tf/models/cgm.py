@@ -29,29 +29,30 @@ __all__ = ["CGM", "rate_variance"]
 
 @register("cgm")
 class CGM(BaseVAE):
-    """Conditional generative model with K prototypes g_k: CGM1, and CGM2 with labels.
+    """VAE with K prototypes g_k in the latent space: CGM1, and CGM2 with labels.
 
-    The encoder gives a code r, to which noise of one fixed variance s^2 is added:
+    The encoder makes a code r, to which noise of one fixed variance s^2 is added:
     q(z | x) = N(r(x), s^2 I) and p(z) = (1/K) sum_k N(g_k, s^2 I). Each image belongs
-    to one category k(x), the label (CGM2) or the nearest prototype (CGM1). The decoder
-    sees z alone. The objective (Eq 6) is
+    to one category k(x): its label (CGM2), or the category of the nearest prototype
+    (CGM1). The decoder gets only z. The objective to minimise (Eq 6) is
 
         reconstruction + mmd_weight mmd + prototype_weight prototype,
 
-    - mmd: squared MMD (Eq 5) of the batch's z from draws of N(g_k(x), s^2 I), under the
-      kernel exp(-||a - b||^2 / (2 Z)) (Eq 7);
+    - mmd: squared MMD (Eq 5) between the z of the batch and draws of N(g_k(x), s^2 I),
+      with the kernel exp(-||a - b||^2 / (2 Z)) (Eq 7);
     - prototype: ||r - g_k(x)||^2 + sum over the other j of max(0, margin - ||r -
       g_j||^2) (Eq 8).
 
     The objective is not a bound on log p(x). Proposition 1 of the paper claims that it
     is, but an MMD does not bound a KL divergence. The paper uses the variance 0.02 in
-    every experiment, while the rates that it states give 4^(-rate / Z), which is 0.125
-    for 15 bits and Z = 10: `variance` sets the first, `information_rate` the second.
+    every experiment, while the information rates that it states give 4^(-rate / Z),
+    which is 0.125 for 15 bits and Z = 10: `variance` sets the former,
+    `information_rate` the latter.
 
-    `log_likelihood` takes half of its draws from N(r, s^2 I) and half from p(z), and
-    weighs each draw by the density of this mixture. It is exact in cases where
+    `log_likelihood` draws half of its samples from N(r, s^2 I) and half from p(z), and
+    weighs each of them by the density of this mixture. It is exact in cases where
     N(r, s^2 I) alone, which is narrower than the true posterior, is wrong by hundreds
-    of nats. On images few draws count all the same, because the true posterior lies
+    of nats. On images few draws count nevertheless, because the true posterior lies
     between the code and its prototype. For a CGM2 after 6 epochs on 6,000 digits of
     MNIST, 2 of 100 draws counted, and the estimate was 2.6 nats higher than that from
     N(r, s^2 I) alone. `effective_sample_size` says how many draws count. Where there
@@ -66,23 +67,28 @@ class CGM(BaseVAE):
         num_components: int, K, number of prototypes, which is that of classes in CGM2.
         supervised: bool; False is CGM1, True is CGM2.
         variance: float, s^2.
-        information_rate: float, bits per image that decide s^2 = 4^(-rate / Z)
-            instead, or None.
+        information_rate: float, information rate in bits per image, from which s^2 is
+            computed as 4^(-rate / Z); None takes `variance`.
         mmd_weight, prototype_weight: floats, weights of the terms, lambda and beta.
-        margin: float, squared distance from which prototypes of other categories repel.
+        margin: float, squared distance up to which a code is repelled by the prototypes
+            of other categories.
         granularity: "category" compares the z of each category in the batch with as
-            many draws around its prototype, and averages these by size, leaving out
-            categories of one image; "joint" compares all z with all draws, as Eq 5
-            reads where its S and T are the whole batch.
+            many draws around its prototype, and averages over categories in proportion
+            to their sizes, without those of one image; "joint" compares all z with all
+            draws, which is Eq 5 if its S and T are the whole batch.
         unbiased: bool, whether the MMD leaves out the diagonals of the kernel matrices.
             Eq 5 has the diagonals, but in a category of few images they pull z towards
             the prototype.
-        prototype_init: where `before_training`, which a run calls, puts the prototypes:
-            "codes" places them by `initialize_prototypes`, "normal" leaves them at
-            draws from N(0, I), and None is "codes" for CGM1 and "normal" for CGM2,
-            in which the labels move every prototype.
-        input_noise: float, stddev of the normal noise on the images that the encoder
-            sees in training, for a denoising model (Sec IV-D).
+        prototype_init: where a run puts the prototypes before training: "codes" calls
+            `initialize_prototypes`, "normal" keeps draws from N(0, I), and None is
+            "codes" for CGM1 and "normal" for CGM2, in which labels move every
+            prototype.
+        input_noise: float, standard deviation of the normal noise, in the pixel scale,
+            that is added in training to the images that the encoder gets, for a
+            denoising model (Sec IV-D).
+
+    Raises:
+        ValueError: on an argument out of its range.
 
     Example:
         >>> import mvae_tf
@@ -151,7 +157,7 @@ class CGM(BaseVAE):
             variance = rate_variance(information_rate, latent_dim)
         self.noise_stddev = math.sqrt(variance)
 
-        # No part of p(x) depends on the labels.
+        # No layer gets the labels, because p(x) does not depend on them.
         self.encoder = self.make_encoder(1, num_classes=0, deviations=False)
         self.sub_decoder = self.make_sub_decoder(1, num_classes=0)
         self.mix_decoder = self.make_mix_decoder()
@@ -183,7 +189,7 @@ class CGM(BaseVAE):
         return Draw(z, weights=tf.one_hot(drawn, self.num_components))
 
     def draw_proposal(self, posterior, noise):
-        """Draw from half q(z | x), half p(z), which covers the true posterior."""
+        """Draw z from q(z | x) / 2 + p(z) / 2, which covers the true posterior."""
         codes = posterior.mean[:, 0]
         prototypes, _, equal = self.prior.components()
         drawn = priors.draw_index("category", equal, codes[:, 0], noise)
@@ -195,7 +201,7 @@ class CGM(BaseVAE):
         return Draw(z, posterior.weights)
 
     def log_importance_weight(self, x, posterior, latents, y=None):
-        """Compute the log of p(x, z) / (q(z | x) / 2 + p(z) / 2) in nats, `[B]`."""
+        """Compute log p(x, z) - log (q(z | x) / 2 + p(z) / 2) in nats, `[B]`."""
         # With r = p(z) / q(z | x), p / (q / 2 + p / 2) is 2 r / (1 + r).
         ratio = self.log_density_ratio(posterior, latents)
         weight = math.log(2.0) + tf.math.log_sigmoid(ratio)
@@ -208,39 +214,53 @@ class CGM(BaseVAE):
 
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
         z = tf.gather(z, tf.argmax(weights, axis=1), axis=1, batch_dims=1)
-        features = self.sub_decoder(z[:, tf.newaxis], noise=noise, training=training)
-        features = tf.squeeze(features, axis=0)
-        features = self.mix_decoder(features, noise=noise, training=training)
-        return self.likelihood.link(features)
+        return self.decode_one(z[:, tf.newaxis], None, noise, training)
+
+    # === Objective (6) ===
 
     def loss_terms(self, x, y, noise, training):
         self.input_checks.require_labels(y)
         seen = self._corrupted(x, noise) if training and self.input_noise else x
-        posterior = self.infer(seen, y, noise, training)
-        latents = self.draw(posterior, noise)
-        codes, weights = posterior.mean[:, 0], posterior.weights
-        rows_of_weights = self.gather_rows(weights)
-        prototypes = self._prototypes()
-        own = tf.gather(prototypes, tf.argmax(weights, axis=1))
-        together = tf.ones_like(rows_of_weights[:, :1])
-        mmd = mmd_within_categories(
-            self.gather_rows(latents.z[:, 0]),
-            self.gather_rows(self._around(own, "prior_z", noise)),
-            rows_of_weights if self.granularity == "category" else together,
+        q = self.infer(seen, y, noise, training)
+        draw = self.draw(q, noise)
+        codes, categories, g = q.mean[:, 0], q.weights, self._prototypes()
+        own = tf.gather(g, tf.argmax(categories, axis=1))  # g_k(x)
+        drawn = self._around(own, "prior_z", noise)
+        error = self.reconstruction_error(x, draw, noise=noise, training=training)
+        return {
+            "reconstruction": error,
+            "prototype": prototype_loss(codes, g, categories, self.margin),  # (8)
+            "mmd": self.discrepancy(draw.z[:, 0], drawn, categories),  # (5), (7)
+            "used_prototypes": self.num_used(categories),
+        }
+
+    def discrepancy(self, z, drawn, categories) -> tf.Tensor:
+        """Estimate the squared MMD of the term `mmd`, a scalar (Eq 5, 7).
+
+        Args:
+            z: `[B, Z]`, drawn from q(z | x).
+            drawn: `[B, Z]`, drawn from N(g_k(x), s^2 I).
+            categories: `[B, K]`, the one-hot categories k(x).
+        """
+        categories = self.gather_rows(categories)
+        together = tf.ones_like(categories[:, :1])
+        return mmd_within_categories(
+            self.gather_rows(z),
+            self.gather_rows(drawn),
+            categories if self.granularity == "category" else together,
             bandwidth=math.sqrt(self.latent_dim),
             unbiased=self.unbiased,
         )
-        error = self.reconstruction_error(x, latents, noise=noise, training=training)
-        used = tf.reduce_max(rows_of_weights, axis=0) > 0.5
-        return {
-            "reconstruction": error,
-            "prototype": prototype_loss(codes, prototypes, weights, self.margin),
-            "mmd": mmd,
-            "used_prototypes": tf.reduce_sum(tf.cast(used, tf.float32)),
-        }
+
+    def num_used(self, categories) -> tf.Tensor:
+        """Count the categories that occur in a batch of one-hot rows, to be logged."""
+        used = tf.reduce_max(self.gather_rows(categories), axis=0) > 0.5
+        return tf.reduce_sum(tf.cast(used, tf.float32))
+
+    # === Generation ===
 
     def generate_batch(self, seeds, y, component=None, sampler=None):
-        """See `generate`; `y` is the one-hot category."""
+        """Compute what `generate` returns; `y` is the one-hot category to draw from."""
         like = tf.zeros([tf.shape(seeds)[0], self.num_components])
         latents = self._draw_unseen(like, RowNoise(seeds), sampler)
         weights = self._select(latents.weights if y is None else y, component)
@@ -257,25 +277,22 @@ class CGM(BaseVAE):
 
     # === Prototypes ===
 
-    def initialize_prototypes(
-        self, x: Any, y: Any = None, seed: int | None = None
-    ) -> None:
-        """Put the prototypes where the codes of some images are.
+    def initialize_prototypes(self, x: Any, y: Any = None) -> None:
+        """Move the prototypes to the codes of images.
 
-        For CGM1 these places are the centres of k-means, started by k-means++, and for
-        CGM2 the mean code of each class. Call this method before `fit`, as
-        `mvae_tf.training.train` does: prototypes are made as draws from N(0, I), where
-        most of them are not the nearest one to any code, and no term of CGM1 moves such
-        a prototype. On the digits of scikit-learn (15 epochs, Z = 10, K = 10) CGM1 used
-        2 of 10 prototypes without this call and all 10 with it.
+        For CGM1 they become the centres of k-means, started by k-means++ with the seed
+        of the model, and for CGM2 the mean code of each class. The method is called
+        before `fit`, as `mvae_tf.training.train` does. Otherwise prototypes are draws
+        from N(0, I), most of which are not the nearest one to any code, and no term of
+        CGM1 moves such a prototype. On the digits of scikit-learn (15 epochs, Z = 10, K
+        = 10) CGM1 used 2 of 10 prototypes without this call and all 10 with it.
 
         Args:
             x: `[B, ...]` images, at least one per category.
-            y: labels, for CGM2.
-            seed: int of k-means; None is the model's own seed.
+            y: `[B]` labels, for CGM2.
 
         Raises:
-            ValueError: a category without an image.
+            ValueError: there is a category without an image.
         """
         from sklearn.cluster import KMeans
 
@@ -294,13 +311,12 @@ class CGM(BaseVAE):
                     f"Expected at least {self.num_components} images for as many "
                     f"prototypes, got {len(codes)}."
                 )
-            seed = self.seed if seed is None else seed
-            kmeans = KMeans(self.num_components, n_init=1, random_state=seed)
+            kmeans = KMeans(self.num_components, n_init=1, random_state=self.seed)
             centers = kmeans.fit(codes).cluster_centers_
         self.prior.means.assign(centers)
 
     def before_training(self, dataset):
-        """Place the prototypes as `prototype_init` says."""
+        """Put the prototypes where `prototype_init` says."""
         init = self.prototype_init or ("normal" if self.supervised else "codes")
         if init == "codes":
             batches = [keras.utils.unpack_x_y_sample_weight(b)[:2] for b in dataset]
@@ -321,35 +337,35 @@ class CGM(BaseVAE):
     def classification_error(
         self, train_x: Any, train_y: Any, test_x: Any, test_y: Any
     ) -> float:
-        """Measure the percent of labels that a classifier of codes misses (Table I).
+        """Measure the error of a classifier of codes in percent of images (Table I).
 
-        The classifier, one layer of 128 ReLU and a softmax under Adam, is trained on
-        the codes of a trained model; the paper does not describe its own.
+        The classifier has one layer of 128 ReLU and a softmax, and is trained with Adam
+        on the codes of the trained model; the paper does not describe its own.
 
         Args:
             train_x: `[B, ...]` images to train the classifier on.
-            train_y: their integer labels `[B]`.
-            test_x: other images.
-            test_y: their labels.
+            train_y: `[B]` integers, their labels.
+            test_x: `[N, ...]` images to test it on.
+            test_y: `[N]` integers, their labels.
         """
         from sklearn.neural_network import MLPClassifier
 
-        # Epochs until the loss stops falling, whatever the number of images.
+        # It is trained until the loss stops falling, whatever the number of images.
         classifier = MLPClassifier(128, max_iter=1000, random_state=self.seed)
         classifier.fit(self.codes(train_x).numpy(), np.asarray(train_y))
         right = classifier.score(self.codes(test_x).numpy(), np.asarray(test_y))
         return 100.0 * (1.0 - right)
 
     def denoise(self, x: Any, seed: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """Add the noise of `input_noise` to images and reconstruct them (Fig 6).
+        """Add noise to images and reconstruct them (Fig 6).
 
         Args:
             x: `[B, ...]` clean images.
-            seed: int that decides the noise; None is the model's own seed.
+            seed: int that decides the noise; None for the seed of the model.
 
         Returns:
-            Noisy images, which leave the range of the pixels, and their deterministic
-            reconstructions, both `[B, ...]`.
+            The images with the noise of `input_noise`, some of whose pixels are out of
+            range, and their deterministic reconstructions, both `[B, ...]`.
         """
         x, _ = self.input_checks.pair(x)
         return self._in_chunks(self._denoise_batch, x, self._row_seeds(len(x), seed))
@@ -360,9 +376,13 @@ class CGM(BaseVAE):
 
 
 def rate_variance(bits: float, latent_dim: int) -> float:
-    """Compute the variance 4^(-bits / latent_dim) of an information rate (Sec IV-B).
+    """Compute the variance 4^(-bits / latent_dim) of the noise from a rate (Sec IV-B).
 
-    It holds where each dimension of z has variance 1, of which the noise has this
-    variance and the code has the remainder.
+    Each dimension of z has variance 1, which is the sum of the variances of the code
+    and of the noise.
+
+    Args:
+        bits: information rate in bits per image.
+        latent_dim: Z.
     """
     return 4.0 ** (-bits / latent_dim)

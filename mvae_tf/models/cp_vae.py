@@ -27,18 +27,18 @@ class CPVAE(CategoricalVAE):
 
         -log p(x | z, c) + sum_k pi_k KL(q(z | x, k) || p(z | k)) + log K - H(pi).
 
-    The paper writes q(z | x, c), but according to its text the encoder takes pi(x),
+    The paper writes q(z | x, c), but according to its text the encoder gets pi(x),
     which is a function of x, in place of c. Such a posterior is q(z | x), that of
-    `INDqVAE` with other layers. In the authors' code the encoder takes a draw of c.
+    `INDqVAE` with other layers. In the authors' code the encoder gets a draw of c.
 
     Args:
         *args, **kwargs: arguments of `CategoricalVAE` and `BaseVAE`.
-        z_condition: what the posterior of z takes for c. "enumerate": each one-hot c in
-            turn, which makes the objective exact; it takes memory for activations
-            `[B, K, hidden]`, and suits K up to about 150. "sample": the drawn c alone;
-            `kl` is then that of the draw, unbiased but noisy, and evaluation
-            enumerates. "pi": the probabilities, as in the paper's text, so that z and c
-            are independent under q.
+        z_condition: which c the posterior of z gets. With "enumerate" it gets each
+            one-hot c in turn, which makes the objective exact; the memory for
+            activations `[B, K, hidden]` suffices for K up to about 150. With "sample"
+            it gets the drawn c alone, so that in training `kl` is an unbiased but noisy
+            estimate; evaluation enumerates. With "pi" it gets the probabilities, as in
+            the paper's text, so that z and c are independent under q.
 
     Example:
         >>> import mvae_tf

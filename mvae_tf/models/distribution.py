@@ -1,13 +1,12 @@
 """Training on several replicas: devices of one machine, or of several machines.
 
-Every term of an objective is summed over the global batch, whatever share of it a
-replica has: one replica may get fewer examples than another, or none. All exchange
-between replicas goes through `all_reduce`, in which each replica fills its own place
-of a tensor of zeros: the sum is exact, has a gradient, and needs no shares of equal
-size.
+Every term of an objective is summed over the global batch, of which one replica may
+have fewer examples than another, or none. Replicas exchange tensors by `all_reduce`
+alone: each replica fills its own part of a tensor of zeros, and these are summed. The
+sum is exact, has a gradient, and does not need shares of equal size.
 
 Keras 3 supports neither shares of unequal size nor `MultiWorkerMirroredStrategy`.
-`Replicas` overrides the methods of its TensorFlow trainer that stand in the way.
+`Replicas` overrides the methods of its TensorFlow trainer that prevent these.
 """
 
 import itertools
@@ -29,12 +28,12 @@ __all__ = [
 
 
 def num_replicas() -> int:
-    """Return the number of replicas in sync, 1 without a strategy."""
+    """Return the number of replicas that train together, 1 without a strategy."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def sum_replicas(value: tf.Tensor) -> tf.Tensor:
-    """Sum a tensor over all replicas; on one device it is returned as it is."""
+    """Sum a tensor over all replicas; on one device, return it as it is."""
     if num_replicas() == 1:
         return value
     context = tf.distribute.get_replica_context()
@@ -42,14 +41,14 @@ def sum_replicas(value: tf.Tensor) -> tf.Tensor:
 
 
 def on_all(flag: tf.Tensor) -> tf.Tensor:
-    """Return whether a flag is true on every replica."""
+    """Return whether a flag, a bool scalar, is true on every replica."""
     if num_replicas() == 1:
         return flag
     return sum_replicas(tf.cast(~flag, tf.float32)) < 0.5
 
 
 def stack_replicas(value: tf.Tensor) -> tf.Tensor:
-    """Stack a tensor of one shape from each replica, `[replicas, ...]`."""
+    """Stack the tensors of all replicas, which have one shape, `[replicas, ...]`."""
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     mine = tf.range(num_replicas()) == replica
     mine = tf.reshape(mine, [-1, *[1] * value.shape.rank])
@@ -63,10 +62,11 @@ def global_rows(x: tf.Tensor) -> tuple[tuple | None, tf.Tensor]:
         x: `[B, ...]`, the rows of this replica.
 
     Returns:
-        `(first, total)`: the index of its first row, and the number of all rows; None
-        on one device. And the number of all rows as a float32 scalar.
+        A pair. The first element is `(first, total)`, int32 scalars: the index of the
+        first row of this replica and the number of all rows; None on one device. The
+        second is the number of all rows as a float32 scalar.
     """
-    # Accelerators add up floats; these are exact for 2^24 rows.
+    # Accelerators can sum floats, which count exactly up to 2^24 rows.
     size = tf.cast(tf.shape(x)[0], tf.float32)
     if num_replicas() == 1:
         return None, size
@@ -77,7 +77,7 @@ def global_rows(x: tf.Tensor) -> tuple[tuple | None, tf.Tensor]:
 
 
 def gather_rows(value: tf.Tensor) -> tf.Tensor:
-    """Gather the rows of all replicas, differentiably.
+    """Return the rows of all replicas, with a gradient to those of each replica.
 
     Args:
         value: `[B, ...]`, the rows of this replica.
@@ -98,16 +98,19 @@ class Replicas:
     """Overrides that let a Keras model train under any `tf.distribute` strategy."""
 
     def fit(self, x=None, y=None, batch_size=None, validation_data=None, **kwargs):
-        """Trains as `keras.Model.fit` does; several workers share each batch.
+        """Train as `keras.Model.fit` does; several workers share each batch.
 
-        Every worker has to give the same data. Arrays are shuffled by the model's seed,
-        in the same order everywhere.
+        All workers have to pass the same data. Arrays are shuffled with the seed of the
+        model, in the same order on every worker.
+
+        Raises:
+            ValueError: on `validation_split` with several workers.
         """
         if is_multi_worker(self.distribute_strategy):
             if kwargs.get("validation_split"):
                 raise ValueError(
-                    "Expected validation_data instead of validation_split with several "
-                    "workers."
+                    "Expected validation_data in place of validation_split with "
+                    "several workers."
                 )
             if not isinstance(x, tf.data.Dataset):
                 x = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y))
@@ -121,16 +124,16 @@ class Replicas:
         )
 
     def evaluate(self, x=None, *args, **kwargs):
-        """Evaluates as `keras.Model.evaluate` does; workers share each batch."""
+        """Evaluate as `keras.Model.evaluate` does; several workers share each batch."""
         if is_multi_worker(self.distribute_strategy):
             x = _shared_by_batch(x)
         return super().evaluate(x, *args, **kwargs)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Builds the optimiser, for the model was built by its constructor.
+        """Build the optimiser; the model was built by its constructor.
 
-        Keras would average the first batch over the replicas to learn its shape, which
-        fails where their shares differ in size and under several workers.
+        Keras would average the first batch over the replicas to find its shape, which
+        fails where their shares have unequal sizes, and with several workers.
         """
         strategy = self.distribute_strategy
         _separate_groups(strategy)
@@ -139,11 +142,14 @@ class Replicas:
                 self.optimizer.build(self.trainable_variables)
 
     def _make_function(self, step_function):
-        """Keras' function of one execution, or our own for several workers.
+        """Return Keras' function of one execution, or another one for several workers.
 
-        Keras would average the logs of a step over the workers, along an axis that
-        scalars do not have. Here a worker shows its own logs during an epoch; those of
-        the whole epoch are sums over all workers.
+        Keras would average the logs of a step over the workers along an axis, which
+        scalars do not have. Here a worker shows its own logs during an epoch; the logs
+        at its end are those of all workers.
+
+        Raises:
+            ValueError: on settings that are not supported with several workers.
         """
         strategy = self.distribute_strategy
         if not is_multi_worker(strategy):
@@ -167,7 +173,7 @@ class Replicas:
 
 
 def _shared_by_batch(data):
-    """A data set of which workers take parts of each batch, and not whole files."""
+    """Return a data set of which workers take parts of each batch, not whole files."""
     if not isinstance(data, tf.data.Dataset):
         return data
     options = tf.data.Options()
@@ -177,7 +183,7 @@ def _shared_by_batch(data):
 
 
 def is_multi_worker(strategy):
-    """Whether a strategy spans several processes."""
+    """Return whether a strategy has several processes."""
     resolver = strategy.cluster_resolver
     return resolver is not None and len(resolver.cluster_spec().as_dict()) > 0
 
@@ -187,10 +193,10 @@ _separated = weakref.WeakSet()
 
 
 def _separate_groups(strategy):
-    """Gives the devices of a `MirroredStrategy` a group of their own.
+    """Give the devices of a `MirroredStrategy` a group key that no other one has.
 
-    TensorFlow gives the groups of all of them the key 1, so that training on 4 devices
-    after 2, in one process, would end in an internal error.
+    TensorFlow gives the devices of every strategy the group key 1, so that training on
+    4 devices after training on 2 in the same process would end in an internal error.
     """
     if isinstance(strategy, tf.distribute.MirroredStrategy):
         if strategy in _separated:

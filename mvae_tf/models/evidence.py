@@ -1,4 +1,4 @@
-"""Bounds and estimates of log p(x): ELBO, importance sampling, and their KL."""
+"""The bound of log p(x), and estimates of log p(x) and of the KL of all latents."""
 
 from typing import NamedTuple
 
@@ -12,21 +12,23 @@ from mvae_tf.parts.part import check_count
 
 __all__ = ["Evidence", "ImportanceSampling"]
 
-# Draws that are decoded together, from one seed: results depend on this number.
+# The number of draws that are decoded together, from one seed. Results depend on it.
 _DRAWS_AT_ONCE = 50
-# Draws of one call of TensorFlow, which encodes images and pseudo-inputs once. Ctrl-C
-# waits for the end of a call.
+# The number of draws of one call of TensorFlow, which encodes images and pseudo-inputs
+# once. Ctrl-C waits for the end of a call.
 _DRAWS_OF_A_CALL = 10 * _DRAWS_AT_ONCE
 
 
 class ImportanceSampling(NamedTuple):
-    """Importance-sampled log p(x) of each image, and how many draws it rests on.
+    """Importance-sampled log p(x) of each image, and the number of draws that count.
 
     Attributes:
-        log_likelihood: `[B]` nats, the log of the mean weight of the draws.
-        effective_sample_size: `[B]`, (sum w)^2 / sum w^2 of the weights, in
-            1..num_samples: the number of draws that count. An estimate that rests on
-            a few of them is poor.
+        log_likelihood: `[B]` nats, the log of the mean weight of the draws. In
+            expectation it is a lower bound of log p(x) that grows with the number of
+            draws (Burda et al., "Importance weighted autoencoders", ICLR 2016).
+        effective_sample_size: `[B]`, (sum w)^2 / sum w^2 of the weights, between 1 and
+            the number of draws. Where it is small, a few draws have nearly all of the
+            weight and the estimate is poor.
     """
 
     log_likelihood: tf.Tensor
@@ -34,19 +36,19 @@ class ImportanceSampling(NamedTuple):
 
 
 class Evidence(Hooks):
-    """Bound, likelihood and KL of images, on top of a model's hooks."""
+    """Bound, likelihood and KL of images, computed with the hooks of a model."""
 
     def elbo(
         self, x: ArrayLike, y: ArrayLike | None = None, seed: int | None = None
     ) -> tf.Tensor:
         """Compute the evidence lower bound of each image from one draw of the latents.
 
-        All KL terms count in full, whatever the weights of the training objective.
+        All KL terms count in full, whatever their weights in training.
 
         Args:
             x: `[B, ...]` images.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
+            y: `[B]` labels of a conditional model.
+            seed: int that decides the draw; None for the seed of the model.
 
         Returns:
             `[B]` nats.
@@ -60,19 +62,13 @@ class Evidence(Hooks):
     def elbo_terms(
         self, x: ArrayLike, y: ArrayLike | None = None, seed: int | None = None
     ) -> dict[str, tf.Tensor]:
-        """Compute the two parts of -ELBO, from one draw of the latents.
+        """Compute the two parts of -1 times the bound.
 
-        Args:
-            x: `[B, ...]` images.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
+        Arguments and errors are those of `elbo`.
 
         Returns:
-            dict of `[B]` tensors in nats: `reconstruction`, -log p(x | z), and
-            `kl`, the KL of all latents.
-
-        Raises:
-            ValueError: the model has no bound; the message says why.
+            dict of `[B]` tensors in nats: "reconstruction", -log p(x | z), and "kl",
+            the KL of all latents.
         """
         if self.no_bound:
             raise ValueError(
@@ -88,16 +84,10 @@ class Evidence(Hooks):
         y: ArrayLike | None = None,
         seed: int | None = None,
     ) -> tf.Tensor:
-        """Estimate log p(x) by importance sampling, with the posterior as the proposal.
+        """Estimate log p(x) by importance sampling, `[B]` nats.
 
-        Args:
-            x: `[B, ...]` images.
-            num_samples: draws of the latents for each image.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
-
-        Returns:
-            `[B]` nats; in expectation a lower bound that grows with `num_samples`.
+        Arguments are those of `importance_sampling`, which says how good the estimate
+        is.
         """
         return self.importance_sampling(x, num_samples, y, seed).log_likelihood
 
@@ -108,16 +98,10 @@ class Evidence(Hooks):
         y: ArrayLike | None = None,
         seed: int | None = None,
     ) -> tf.Tensor:
-        """Count the draws that `log_likelihood` rests on, see `ImportanceSampling`.
+        """Compute the effective sample size of `log_likelihood`, `[B]`.
 
-        Args:
-            x: `[B, ...]` images.
-            num_samples: draws of the latents for each image.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
-
-        Returns:
-            `[B]`, in 1..num_samples.
+        `ImportanceSampling` says what it is; arguments are those of
+        `importance_sampling`.
         """
         return self.importance_sampling(x, num_samples, y, seed).effective_sample_size
 
@@ -128,16 +112,21 @@ class Evidence(Hooks):
         y: ArrayLike | None = None,
         seed: int | None = None,
     ) -> ImportanceSampling:
-        """Estimate `log_likelihood` and `effective_sample_size` from the same draws.
+        """Estimate log p(x) by importance sampling, and say how good the estimate is.
+
+        The proposal is the posterior, unless the model has another (`draw_proposal`).
 
         Args:
             x: `[B, ...]` images.
-            num_samples: draws of the latents for each image.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
+            num_samples: int, number of draws of the latents for each image.
+            y: `[B]` labels of a conditional model.
+            seed: int that decides the draws; None for the seed of the model.
 
         Returns:
             `ImportanceSampling`.
+
+        Raises:
+            ValueError: `num_samples` is less than 1.
         """
         check_count("num_samples", num_samples)
         x, y = self.input_checks.pair(x, y)
@@ -168,16 +157,19 @@ class Evidence(Hooks):
         y: ArrayLike | None = None,
         seed: int | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Estimate without bias KL(q(latents | x) || p(latents)), from draws alone.
+        """Estimate KL(q(latents | x) || p(latents)) without bias, from draws.
 
         Args:
             x: `[B, ...]` images.
-            num_samples: draws of the latents for each image, at least 2.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
+            num_samples: int, number of draws of the latents for each image, at least 2.
+            y: `[B]` labels of a conditional model.
+            seed: int that decides the draws; None for the seed of the model.
 
         Returns:
             `(mean, standard_error)`, each `[B]` nats.
+
+        Raises:
+            ValueError: `num_samples` is less than 2.
         """
         check_count("num_samples", num_samples, least=2)
         x, y = self.input_checks.pair(x, y)
@@ -202,12 +194,19 @@ class Evidence(Hooks):
         return mean, tf.sqrt(variance / (draws - 1.0))
 
     def _log_weight_batch(self, x, y, seed, draws):
-        """Compute log sums of importance weights and of their squares, `[B, 2]`.
+        """Compute logs of the sums of importance weights and of their squares.
 
-        The sums are over the draws from `draws[:, 0]` up to `draws[:, 1]`, which are
-        the same in all rows.
+        Args:
+            x: `[B, ...]` images.
+            y: `[B, num_classes]` one-hot labels, or None.
+            seed: int32 `[B]`.
+            draws: int32 `[B, 2]`, indices of the first draw and of the one after the
+                last, the same in all rows.
+
+        Returns:
+            `[B, 2]`.
         """
-        # The greatest of no rows is a negative number: no images, no draws.
+        # Without images the greatest index is a negative number, and nothing is drawn.
         first, last = tf.reduce_max(draws[:, 0]), tf.reduce_max(draws[:, 1])
         seeds = content_seeds(x, seed)
         posterior = self.infer(x, y)
@@ -238,7 +237,7 @@ class Evidence(Hooks):
 
 
 def _repeated(structure, draws):
-    """Repeat each row `draws` times in all tensors of a structure; None stays."""
+    """Repeat each row `draws` times in all tensors of a structure; None stays None."""
 
     def repeat(value):
         return None if value is None else tf.repeat(value, draws, axis=0)

@@ -1,8 +1,9 @@
 """GMMpVAE: a mixture of Gaussians as the posterior, and pseudo-inputs for the prior.
 
 Guo et al., "Variational autoencoder with optimizing Gaussian mixture model priors"
-(IEEE Access 2020). Equation numbers are the paper's. Two findings explain why this
-class differs from the paper:
+(IEEE Access 2020). Equation numbers are the paper's. In this file M is the number of
+components, `num_components`, and K the number of pseudo-inputs, as in the paper. Two
+findings explain why this class differs from the paper:
 
 - The bound of Eq 22 is an average over the K pseudo-inputs, and each of its terms is
   minimised by the same pseudo-posterior. The best prior then has K equal
@@ -35,6 +36,7 @@ from mvae_tf.models.hooks import Draw, Posterior
 from mvae_tf.models.registry import register
 from mvae_tf.noise import Noise, RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
+from mvae_tf.parts.mixing import safe_log
 from mvae_tf.parts.networks.pixel import PartialImages
 from mvae_tf.parts.part import Part, choice
 from mvae_tf.parts.terms import Term
@@ -49,14 +51,14 @@ _BOUNDS = ("paper_avg", "soft_k", "min_k", "lse_component", "variational")
 class GMMpVAE(BaseVAE):
     """VAE with mixtures of Gaussians: M in the posterior, K M in the prior.
 
-    q(z | x) = sum_m pi_m N(z; mean_m(x), stddev_m(x)^2) with fixed pi (Eq 14, 19),
-    p(z) = (1/K) sum_k q(z | a_k) of trained pseudo-inputs a_k (Eq 15-17), and the
-    objective to minimise is (Eq 23)
+    The posterior is q(z | x) = sum_m pi_m N(z; mean_m(x), stddev_m(x)^2) with fixed pi
+    (Eq 14, 19), the prior p(z) = (1/K) sum_k q(z | a_k) with trained pseudo-inputs a_k
+    (Eq 15-17), and the objective to minimise (Eq 23)
 
         sum_m pi_m E[-log p(x | z_m)] + U(x),   z_m ~ N(mean_m(x), stddev_m(x)^2),
 
-    with an upper bound U of KL(q(z | x) || p(z)), or its estimate. `elbo` and
-    `log_likelihood` take the estimate, whatever the objective takes.
+    where U is an upper bound of KL(q(z | x) || p(z)) or its unbiased estimate. `elbo`
+    and `log_likelihood` use the estimate, whatever the objective uses.
 
     With the paper's own U, "paper_avg" (Eq 22), the best prior has K equal
     pseudo-posteriors, so that K has no effect. The docstring of the module says why,
@@ -64,16 +66,19 @@ class GMMpVAE(BaseVAE):
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`.
-        num_components: int, M. (K is the number of pseudo-inputs in this file.)
+        num_components: int, M.
         num_pseudo_inputs: int, K.
-        component_weights: M positive numbers pi that sum to 1; None is 1/M each.
-        kl_form: U, one of the bounds of `mvae_tf.divergences.mixture_kl_bound`, or
-            "mc": sum_m pi_m (log q(z_m | x) - log p(z_m)), which has no bias. Bounds
-            that match components do so greedily (Eq 13).
-        prior: "vamp", or "standard" for p(z) = N(0, I), where U is sum_m pi_m KL(q_m ||
-            p), whatever the bound; with M = 1 this is the VAE of Tables 2 to 4.
-        pseudo_mean, pseudo_stddev: moments of the pixels that pseudo-inputs start from
-            (see `VampVAE`).
+        latent_dim: int, Z.
+        component_weights: M positive floats pi that sum to 1; None for 1/M each.
+        kl_form: which U, one of the bounds of `mvae_tf.divergences.mixture_kl_bound`
+            (with greedy matching, Eq 13), or "mc" for the unbiased estimate
+            sum_m pi_m (log q(z_m | x) - log p(z_m)).
+        prior: "vamp", or "standard" for p(z) = N(0, I). With the latter U is
+            sum_m pi_m KL(q_m || p), whatever the bound; with M = 1 this is the VAE of
+            Tables 2 to 4.
+        network: name or configuration of the networks.
+        pseudo_mean, pseudo_stddev: floats, mean and standard deviation of the initial
+            pixels of pseudo-inputs (see `VampVAE`).
 
     Example:
         >>> import mvae_tf
@@ -125,11 +130,11 @@ class GMMpVAE(BaseVAE):
 
     @property
     def latent_prior(self) -> priors.Prior:
-        """The prior, by the name under which `.keras` files hold its variables."""
+        """The prior under the name that its variables have in `.keras` files."""
         return self.prior
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor; the prior is a name among them."""
+        """Return the arguments of the constructor, among them the name of the prior."""
         standard = isinstance(self.prior, priors.StandardNormal)
         return super().get_config() | {"prior": "standard" if standard else "vamp"}
 
@@ -139,7 +144,7 @@ class GMMpVAE(BaseVAE):
         return tf.constant(self.component_weights or [1.0 / num] * num, tf.float32)
 
     def encode_pseudo_inputs(self, images: tf.Tensor):
-        """Compute means and stddevs `[K, M, Z]` and weights `[M]` of q(z | a_k)."""
+        """Compute mean and stddev `[K, M, Z]` and weights `[M]` of q(z | a_k)."""
         posterior = self.infer(images)
         return posterior.mean, posterior.stddev, self.mixing_weights()
 
@@ -150,13 +155,8 @@ class GMMpVAE(BaseVAE):
         weights = tf.ones_like(mean[..., 0]) * self.mixing_weights()
         return Posterior(mean, stddev, weights)
 
-    def draw(self, posterior, noise):
-        """Draw one latent of each component, whose weights are pi."""
-        z = noise.normal("z", posterior.mean, posterior.stddev)
-        return Draw(z, posterior.weights)
-
     def draw_prior(self, like, noise):
-        """Draw latents of the components of a random pseudo-input; one has weight 1."""
+        """Draw z from the M Gaussians of a random pseudo-input; one has weight 1."""
         rows = like[:, 0]
         chosen = priors.draw_index("component", self.mixing_weights(), rows, noise)
         if isinstance(self.prior, priors.StandardNormal):
@@ -168,7 +168,7 @@ class GMMpVAE(BaseVAE):
     # === Evidence ===
 
     def component_log_ratios(self, posterior, z: tf.Tensor) -> tf.Tensor:
-        """Compute log p(z_m) - log q(z_m | x) of the mixtures in nats, `[B, M]`."""
+        """Compute log p(z_m) - log q(z_m | x), both of mixtures, in nats, `[B, M]`."""
         means, stddevs = posterior.mean, posterior.stddev
         log_q = gaussian.log_prob(
             means[:, tf.newaxis], stddevs[:, tf.newaxis], z[:, :, tf.newaxis]
@@ -181,28 +181,21 @@ class GMMpVAE(BaseVAE):
         ratios = self.component_log_ratios(posterior, latents.z)
         return tf.reduce_sum(posterior.weights * ratios, axis=1)
 
-    def kl_nats(self, posterior, latents):
-        return -self.log_density_ratio(posterior, latents)
-
     # === Decoder ===
 
     def component_outputs(self, z, noise=None, training=False, x=None):
-        """Compute outputs `[M, B, ...]` of the likelihood at each component's z."""
+        """Compute the outputs `[M, B, ...]` of the likelihood from each z_m."""
         num, latent_dim = z.shape[1:]
-        # One decoder for all components, to which they are so many more images.
+        # All components share one decoder, which decodes their latents as one batch.
         z = tf.reshape(tf.transpose(z, [1, 0, 2]), [-1, 1, latent_dim])
         noise = None if noise is None else _Unfolded(noise, num)
-        features = self.sub_decoder(z, noise=noise, training=training)
-        features = tf.squeeze(features, axis=0)
-        pixels = {"x": _repeat(x, num)} if self.network.autoregressive else {}
-        features = self.mix_decoder(features, noise=noise, training=training, **pixels)
-        outputs = self.likelihood.link(features)
+        x = _repeat(x, num) if self.network.autoregressive else None
+        outputs = self.decode_one(z, None, noise, training, x)
         return tf.reshape(outputs, [num, -1, *outputs.shape[1:]])
 
     def decode_outputs(self, z, weights, y=None, noise=None, training=False, x=None):
-        log_weights = tf.math.log(tf.maximum(weights, 1e-30))
         outputs = self.component_outputs(z, noise, training, x)
-        return self.likelihood.mix(outputs, log_weights)
+        return self.likelihood.mix(outputs, safe_log(weights))
 
     def component_log_probs(self, x, z, noise=None, training=False):
         """Compute log p(x | z_m) in nats, `[B, M]`."""
@@ -254,12 +247,15 @@ class GMMpVAE(BaseVAE):
 
         Args:
             x: `[B, ...]` images.
-            form: one of `mvae_tf.divergences.mixture_kl_bound`; None is the model's
-                own, or "variational" if that is "mc", which is no bound but an
-                estimate.
+            form: name of a bound of `mvae_tf.divergences.mixture_kl_bound`; None for
+                the model's `kl_form`, or "variational" if that is "mc", which is an
+                estimate and no bound.
 
         Returns:
             `[B]` nats.
+
+        Raises:
+            ValueError: on an unknown form.
         """
         if form is None:
             form = "variational" if self.kl_form == "mc" else self.kl_form
@@ -273,15 +269,19 @@ class GMMpVAE(BaseVAE):
     def component_elbo(
         self, x: Any, component: int, seed: int | None = None
     ) -> tf.Tensor:
-        """Compute the evidence lower bound with one component in place of q.
+        """Compute the evidence lower bound with one component as the posterior.
 
         Args:
             x: `[B, ...]` images.
-            component: index of the component.
-            seed: int; None is the model's own seed. Draws are those of `elbo`.
+            component: int, index of the component.
+            seed: int that decides the draw, which is that of `elbo`; None for the seed
+                of the model.
 
         Returns:
             `[B]` nats.
+
+        Raises:
+            ValueError: there is no such component.
         """
         self._check_component(component)
         x = self.input_checks.pair(x, None)[0]
@@ -303,7 +303,7 @@ class GMMpVAE(BaseVAE):
 
 
 def _checked_weights(weights, num):
-    """`num` floats as a list; None stays None."""
+    """Return `component_weights` as a list after checking them; None stays None."""
     if weights is None:
         return None
     if len(weights) != num or min(weights) <= 0 or not math.isclose(sum(weights), 1.0):
@@ -314,14 +314,14 @@ def _checked_weights(weights, num):
 
 
 def _repeat(images, num):
-    """`[M B, ...]`: all images once for each component."""
+    """Repeat all images for each of `num` components, `[M B, ...]`."""
     if isinstance(images, PartialImages):
-        return images  # Its rows are already those of the network.
+        return images  # Its rows are already those of the decoder.
     return tf.tile(images, [num] + [1] * (len(images.shape) - 1))
 
 
 class _Unfolded(Noise):
-    """Return noise for rows `[M B, ...]`, drawn as for B rows with an axis of M."""
+    """Noise for rows `[M B, ...]`, drawn as for B rows `[B, M, ...]`."""
 
     def __init__(self, noise, num):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The guard that skips training steps with bad values, and ends runs that have many."""
+"""The guard that skips training steps with bad values, and ends runs with many."""
 
 import keras
 import numpy as np
@@ -13,23 +13,24 @@ _NOTHING, _LABELS = -1, -2
 
 
 class StepGuard:
-    """Decides whether the step on a batch may touch a weight, and counts those skipped.
+    """Decides whether a training step may change weights, and counts skipped steps.
 
-    A step whose pixels, loss or gradients are not finite is skipped. A batch with
-    pixels out of range, or unknown labels, is skipped too, and recorded so that
-    `StopOnBadSteps` ends the run.
+    A step whose pixels, loss or gradients are not finite is skipped. A step whose
+    pixels are out of range, or whose labels are unknown, is skipped, too, and recorded,
+    so that `StopOnBadSteps` ends the run.
 
     Args:
         model: the model, which owns the variables.
-        inputs: what its examples look like.
+        inputs: the examples that the model takes.
 
     Attributes:
-        skipped_steps: int64 variable, all steps skipped so far.
-        skipped_in_a_row: int64 variable.
+        skipped_steps: int64 variable, number of all steps skipped so far.
+        skipped_in_a_row: int64 variable, number of the steps skipped since the last
+            one that was not.
         found_range: float32 variable `[2]`, least and greatest pixel of the first
             batch that was out of range.
-        found_at: int64 variable: -1, or the step of the first batch that was out of
-            range, or, at step s, -2 - s for unknown labels.
+        found_at: int64 variable; s if pixels were out of range in step s, the first bad
+            one; -2 - s if labels were unknown in step s; -1 if there was no such step.
     """
 
     def __init__(self, model: keras.Model, inputs: Inputs):
@@ -52,11 +53,11 @@ class StepGuard:
     # === Inside a step ===
 
     def inspect(self, x: tf.Tensor, y: tf.Tensor | None, step: tf.Tensor) -> tf.Tensor:
-        """Look for examples that cannot be trained on, and note what was found.
+        """Look for examples that cannot be trained on, and record the first of them.
 
         Args:
             x: `[B, ...]` images.
-            y: one-hot labels, NaN for unknown ones, or None.
+            y: `[B, num_classes]` one-hot labels, NaN for unknown labels, or None.
             step: int64 scalar, the number of the step.
 
         Returns:
@@ -73,7 +74,7 @@ class StepGuard:
             found = distribution.stack_replicas(found)
             found = tf.stack([tf.reduce_min(found[:, 0]), tf.reduce_max(found[:, 1])])
         outside = (found[0] < low) | (found[1] > high)
-        # The first batch of an execution of many steps is the one to name.
+        # One execution may run many steps; the message names the first bad one.
         first = self.found_at == _NOTHING
         noted = tf.where(first & outside, step, self.found_at)
         self.found_range.assign(tf.where(first & outside, found, self.found_range))
@@ -85,24 +86,25 @@ class StepGuard:
         return outside | ~tf.reduce_all(finite)
 
     def judge(self, bad_examples, loss, gradients, optimizer):
-        """Decide whether gradients may be applied, the same on every replica.
+        """Decide whether gradients may be applied, in the same way on all replicas.
 
         Args:
-            bad_examples: what `inspect` returned.
-            loss: scalar.
-            gradients: list of tensors or None.
+            bad_examples: bool scalar, what `inspect` returned.
+            loss: float32 scalar.
+            gradients: list of tensors, or None for a variable without a gradient.
             optimizer: the optimiser that is to apply them.
 
         Returns:
-            The gradients, and a bool scalar.
+            The gradients to apply, and a bool scalar, whether to apply them.
         """
-        # The norm takes one pass, and finds squares too large for Adam's moments too.
+        # The norm takes one pass over the gradients. It also overflows where their
+        # squares, which Adam averages, are too large.
         finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
         finite = distribution.on_all(finite)
         healthy = distribution.on_all(~bad_examples & tf.math.is_finite(loss))
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            # It expects overflows, skips them and halves its scale, which ends when
-            # there is none; but each of its replicas sees its own gradients alone.
+            # This optimiser expects overflows: it skips the step and halves its scale,
+            # down to 1. But each of its replicas looks only at its own gradients.
             if distribution.num_replicas() > 1:
                 gradients = [
                     g if g is None else tf.where(finite, g, np.nan) for g in gradients
@@ -111,7 +113,7 @@ class StepGuard:
         return gradients, healthy & finite
 
     def count(self, healthy: tf.Tensor) -> None:
-        """Count a step, skipped unless `healthy`."""
+        """Count a step as skipped unless it is `healthy`, a bool scalar."""
         skipped = tf.cast(~healthy, tf.int64)
         self.skipped_steps.assign_add(skipped)
         self.skipped_in_a_row.assign((self.skipped_in_a_row + 1) * skipped)
@@ -124,7 +126,12 @@ class StepGuard:
         self.found_at.assign(_NOTHING)
 
     def finding(self) -> tuple[int | None, str]:
-        """Return the step of the first batch to refuse, or None, and what is wrong."""
+        """Describe the first batch to refuse.
+
+        Returns:
+            Its step and a message with a place, `{}`, for the name of the batch; None
+            and an empty message if there is no such batch.
+        """
         found_at = _number(self.found_at)
         if found_at == _NOTHING:
             return None, ""
@@ -132,7 +139,7 @@ class StepGuard:
             last = self.inputs.last_label
             return (
                 _LABELS - found_at,
-                f"Expected labels in 0..{last}, got others in {{}}.",
+                f"Expected labels in 0..{last}, got other labels in {{}}.",
             )
         low, high = self.found_range.numpy()
         return found_at, (
@@ -142,11 +149,12 @@ class StepGuard:
 
 
 class StopOnBadSteps(keras.callbacks.Callback):
-    """Ends a run whose batches cannot be trained on. `fit` adds it to every run.
+    """Ends a run whose batches cannot be trained on; `fit` adds it to every run.
 
-    Skipped steps are counted as `skipped_steps` in the logs of their epoch. Too many of
-    them in a row, or one batch out of the range of the likelihood, end the run with the
-    number of the batch. `evaluate` and `predict` add it as well, for the range.
+    The number of skipped steps is logged as `skipped_steps` for each epoch. Too many
+    skipped steps in a row, or one batch out of the range of the likelihood, end the run
+    with an error that names the batch. `evaluate` and `predict` also add it, to refuse
+    batches out of range.
     """
 
     def on_train_begin(self, logs=None):
@@ -154,13 +162,13 @@ class StopOnBadSteps(keras.callbacks.Callback):
         self.model.guard.forget()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Remember where the epoch starts."""
+        """Store the counts at the start of the epoch."""
         self._epoch = epoch + 1
         self._first_step = _number(self.model.step)
         self._skipped_before = _number(self.model.skipped_steps)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Read what the guard found in an execution."""
+        """End the run if the guard found a reason in the steps of an execution."""
         step, message = self.model.guard.finding()
         if step is not None:
             raise ValueError(message.format(self._name_of_batch(step)))
@@ -174,7 +182,7 @@ class StopOnBadSteps(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        """Add the number of steps that were skipped; refuse an epoch of no batch."""
+        """Log the number of skipped steps, and refuse an epoch without a batch."""
         if _number(self.model.step) == self._first_step:
             raise ValueError("Expected at least one batch in an epoch, got none.")
         if logs is not None:
@@ -186,17 +194,17 @@ class StopOnBadSteps(keras.callbacks.Callback):
         self.model.guard.found_at.assign(_NOTHING)
 
     def on_test_batch_end(self, batch, logs=None):
-        """Read what the guard found in an evaluation batch."""
+        """Refuse a batch that the guard found to be out of range."""
         step, message = self.model.guard.finding()
         if step is not None:
             raise ValueError(message.format(f"evaluation batch {batch + 1}"))
 
     def on_predict_batch_end(self, batch, logs=None):
-        """Refuse a batch of images for which there is no prediction."""
+        """Refuse a batch with images out of range, whose predictions are NaN."""
         if not np.isfinite(np.asarray(logs["outputs"])).all():
             raise ValueError(
-                f"Expected finite {self.model.guard.inputs.described_range}, got "
-                f"others in prediction batch {batch + 1}."
+                f"Expected finite {self.model.guard.inputs.described_range}, got other "
+                f"pixels in prediction batch {batch + 1}."
             )
 
     def _name_of_batch(self, step):

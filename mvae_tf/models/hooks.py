@@ -38,8 +38,8 @@ class Draw(NamedTuple):
     """Latents drawn from a posterior or from a prior.
 
     Attributes:
-        z: `[B, K, Z]`.
-        weights: `[B, K]`, mixing weights.
+        z: `[B, K, Z]`, one latent of each component.
+        weights: `[B, K]`, the weights that components are mixed by.
     """
 
     z: tf.Tensor
@@ -47,7 +47,7 @@ class Draw(NamedTuple):
 
 
 class _GraphFunctions:
-    """Compiled functions of one model, out of reach of Keras' attribute tracking."""
+    """Compiled functions of one model, in an object that Keras does not track."""
 
     def __init__(self):
         self.functions = {}
@@ -72,9 +72,9 @@ class Hooks(keras.Model):
             predict each pixel from those before it.
         has_categories: whether the K axis counts categories that share one encoder
             and decoder, rather than components with networks of their own.
-        relaxed: whether the objective feeds relaxed categories to the networks, which
-            makes it no bound; `elbo` takes one-hot ones all the same.
-        prior: density of the latents, of models that have it as one object.
+        relaxed: whether the networks get relaxed categories in training, so that the
+            objective is no bound; `elbo` takes one-hot categories all the same.
+        prior: the density of the latents, in models whose prior is one object.
     """
 
     no_bound: str | None = None
@@ -99,51 +99,75 @@ class Hooks(keras.Model):
 
         Args:
             x: `[B, ...]` images.
-            y: `[B, num_classes]` one-hot labels or None.
-            noise: noise of the step (for layer dropout).
-            training: bool.
+            y: `[B, num_classes]` one-hot labels, or None.
+            noise: noise of the step, for the dropout of layers.
+            training: bool, whether the step trains.
 
         Returns:
-            `Posterior`, or a named tuple with its fields and others of leading axis B.
+            `Posterior`, or a named tuple that has its fields and further ones, all with
+            the leading axis B.
         """
         raise NotImplementedError
 
-    def draw(self, posterior, noise: Noise):
-        """Draw latents from q: a `Draw`, or a named tuple with its fields too."""
-        raise NotImplementedError
-
     def draw_prior(self, like: tf.Tensor, noise: Noise):
-        """Draw latents from the prior, a `Draw`; `like` is any `[B, K]` tensor."""
+        """Draw latents from the prior.
+
+        Args:
+            like: any `[B, K]` tensor.
+            noise: noise of the rows.
+
+        Returns:
+            `Draw`.
+        """
         raise NotImplementedError
 
     def log_density_ratio(self, posterior, latents) -> tf.Tensor:
         """Compute log p(latents) - log q(latents | x) in nats, `[B]`."""
         raise NotImplementedError
 
-    def kl_nats(self, posterior, latents) -> tf.Tensor:
-        """Compute KL(q(latents | x) || p(latents)) of the bound in nats, `[B]`.
-
-        In closed form where there is one; `latents` is the draw that the bound is
-        evaluated at, for the models that have none.
-        """
-        raise NotImplementedError
-
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
         """Compute outputs of the likelihood from z `[B, K, Z]` and weights `[B, K]`.
 
-        Where `reads_pixels`, it takes the image too, `x [B, H, W, 1]`, which is given
-        if, and only if, the network is autoregressive.
+        With an autoregressive network, a model that `reads_pixels` also gets the image,
+        `x=` `[B, H, W, 1]`.
         """
         raise NotImplementedError
 
     # === What most models leave as it is ===
 
+    def draw(self, posterior, noise: Noise):
+        """Draw latents from q(latents | x): here z of each component's Gaussian.
+
+        Args:
+            posterior: what `infer` returned.
+            noise: noise of the step or of the rows.
+
+        Returns:
+            `Draw`, or a named tuple that has its fields and further ones.
+        """
+        z = noise.normal("z", posterior.mean, posterior.stddev)
+        return Draw(z, posterior.weights)
+
+    def kl_nats(self, posterior, latents) -> tf.Tensor:
+        """Compute KL(q(latents | x) || p(latents)) of the bound in nats, `[B]`.
+
+        Here it is its unbiased estimate at `latents`, the draw that the bound is
+        evaluated at. Models with a closed form return that instead.
+        """
+        return -self.log_density_ratio(posterior, latents)
+
     def regularizers(self, posterior, latents, noise: Noise) -> dict[str, tf.Tensor]:
-        """Compute the terms that an objective has beside reconstruction and KL."""
+        """Compute the terms that an objective adds to reconstruction and KL."""
         return {}
 
     def loss_terms(self, x, y, noise: Noise, training: bool) -> dict[str, tf.Tensor]:
-        """Compute the declared terms of the objective, unweighted, for a batch.
+        """Compute the declared terms of the objective for a batch, without weights.
+
+        Args:
+            x: `[B, ...]` images.
+            y: `[B, num_classes]` one-hot labels, or None.
+            noise: noise of the step.
+            training: bool, whether the step trains.
 
         Returns:
             dict from the name of each `Term` to a tensor `[B]`, in nats unless the
@@ -158,7 +182,10 @@ class Hooks(keras.Model):
         }
 
     def draw_proposal(self, posterior, noise: Noise):
-        """Draw latents, as `draw`, that importance sampling of log p(x) starts from."""
+        """Draw latents from the proposal of importance sampling: q(latents | x) here.
+
+        A model with another proposal overrides `log_importance_weight` accordingly.
+        """
         return self.draw(posterior, noise)
 
     def log_prob_given(self, x, latents, y=None, noise=None, training=False):
@@ -172,12 +199,15 @@ class Hooks(keras.Model):
         return self.likelihood.log_prob(x, outputs)
 
     def log_importance_weight(self, x, posterior, latents, y=None) -> tf.Tensor:
-        """Compute the log of p(x, latents) / q(latents | x) in nats, `[B]`."""
+        """Compute log p(x, latents) - log q(latents | x) in nats, `[B]`."""
         ratio = self.log_density_ratio(posterior, latents)
         return self.log_prob_given(x, latents, y) + ratio
 
     def reconstruction_error(self, x, latents, y=None, noise=None, training=False):
-        """Compute -log p(x | latents), less the constant of the likelihood, `[B]`."""
+        """Compute -log p(x | latents) in nats without the likelihood's constant, `[B]`.
+
+        The constant depends on nothing that is trained; see `Likelihood.constant`.
+        """
         log_prob = self.log_prob_given(x, latents, y, noise, training)
         return -log_prob - self.likelihood.constant(math.prod(self.input_shape))
 
@@ -194,13 +224,16 @@ class Hooks(keras.Model):
     # === Chunks ===
 
     def _in_chunks(self, function, *arrays, rows: int = 256, **static) -> Any:
-        """Run a graph function over chunks of rows and join the results.
+        """Run a graph function over chunks of rows and concatenate the results.
 
         Args:
-            function: method on one batch.
-            *arrays: its arguments, with the rows as first axis, or None.
-            rows: rows of a chunk.
-            **static: keyword arguments that are no tensors.
+            function: method of the model that takes one batch.
+            *arrays: its arguments, tensors whose first axis counts the rows, or None.
+            rows: number of rows in a chunk.
+            **static: its keyword arguments, which are no tensors.
+
+        Returns:
+            What `function` returns, for all rows.
         """
         if not hasattr(self, "_graph_functions"):
             self._graph_functions = _GraphFunctions()
@@ -212,7 +245,7 @@ class Hooks(keras.Model):
         return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *chunks)
 
     def _row_seeds(self, num: int, seed: int | None) -> tf.Tensor:
-        """Return the seed, or the model's own for None, as a tensor `[num]`."""
+        """Return a seed, that of the model for None, as an int32 tensor `[num]`."""
         return tf.fill([num], self.seed if seed is None else check_seed(seed))
 
     def _check_component(self, component: int | None) -> None:

@@ -1,4 +1,4 @@
-"""VAEs of two levels of latents, baselines of CP-VAE ("HVAE" and "HVP").
+"""VAEs with two levels of latents, baselines of CP-VAE ("HVAE" and "HVP" there).
 
 Tomczak and Welling, "VAE with a VampPrior" (AISTATS 2018), Sec 3.3,
 https://arxiv.org/abs/1705.07120.
@@ -13,6 +13,7 @@ from mvae_tf.models.base import BaseVAE
 from mvae_tf.models.hooks import Draw
 from mvae_tf.models.registry import register
 from mvae_tf.parts import gaussian, priors
+from mvae_tf.parts.networks.base import flat
 from mvae_tf.parts.networks.gated import GatedMLP, GatedStack, clipped_head
 from mvae_tf.parts.terms import Term
 
@@ -20,13 +21,13 @@ __all__ = ["HVAE", "HVampVAE"]
 
 
 class TwoLevelPosterior(NamedTuple):
-    """q(z1, z2 | x), with z1 at the mean of z2; `z` is z1 followed by z2.
+    """q(z2 | x), and q(z1 | x, z2) with the mean of z2 for z2.
 
     Attributes:
-        mean: `[B, 1, Z]`.
-        stddev: `[B, 1, Z]`, positive.
+        mean: `[B, 1, Z]`, the mean of z1 followed by that of z2.
+        stddev: `[B, 1, Z]`, positive, in the same order.
         weights: `[B, 1]`, ones.
-        features: `[B, hidden]` of the image, for q(z1 | x, z2).
+        features: `[B, hidden]` features of the image, from which q(z1 | x, z2) is made.
     """
 
     mean: tf.Tensor
@@ -36,13 +37,13 @@ class TwoLevelPosterior(NamedTuple):
 
 
 class TwoLevelDraw(NamedTuple):
-    """Latents drawn from q(z1, z2 | x), and the Gaussians that they came from.
+    """Latents drawn from q(z1, z2 | x), and the Gaussians that they were drawn from.
 
     Attributes:
-        z: `[B, 1, Z]`.
+        z: `[B, 1, Z]`, z1 followed by z2.
         weights: `[B, 1]`, ones.
-        mean: `[B, 1, Z]`, with that of z1 at the drawn z2.
-        stddev: `[B, 1, Z]`.
+        mean: `[B, 1, Z]`, the means of q(z1 | x, z2) at the drawn z2, and of q(z2 | x).
+        stddev: `[B, 1, Z]`, the standard deviations of these.
     """
 
     z: tf.Tensor
@@ -53,21 +54,22 @@ class TwoLevelDraw(NamedTuple):
 
 @register("hvae")
 class HVAE(BaseVAE):
-    """Two-level VAE: p(z2) p(z1 | z2) p(x | z1, z2), with p(z2) = N(0, I).
+    """VAE of two levels of latents: p(z2) p(z1 | z2) p(x | z1, z2), p(z2) = N(0, I).
 
-    With q(z1, z2 | x) = q(z2 | x) q(z1 | x, z2), all of them diagonal
-    Gaussians made by gated layers, it minimises, at one draw of z1 and z2,
+    The posterior is q(z1, z2 | x) = q(z2 | x) q(z1 | x, z2). All distributions of
+    latents are diagonal Gaussians made by gated layers. The objective to minimise is,
+    at one draw of z1 and z2,
 
         -log p(x | z1, z2) + log q(z1 | x, z2) + log q(z2 | x)
                                - log p(z1 | z2) - log p(z2).
 
-    The latent `z` is z1 followed by z2. For z1, `encode` gives q(z1 | x, z2)
-    at the mean of z2; draws, the bound and importance weights follow the drawn z2.
+    The latent `z` is z1 followed by z2. For z1, `encode` returns q(z1 | x, z2) at the
+    mean of z2; draws, the bound and importance weights use the drawn z2.
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`.
-        latent_dim: int, Z, even: z1 and z2 have half of it each.
-        hidden: int, units of every gated layer.
+        latent_dim: int, Z, an even number: z1 and z2 have half of it each.
+        hidden: int, number of units of every gated layer.
         initializer: "glorot" (CP-VAE) or "he", as in the authors' code; biases start at
             0.
 
@@ -117,27 +119,21 @@ class HVAE(BaseVAE):
         self.prior = priors.StandardNormal(self.level_dim)
 
     def _stack(self, name, *units, linear=False):
-        return GatedStack(
-            1,
-            units,
-            linear,
-            self.network.initializer,
-            **self._named(name),
-        )
+        return GatedStack(self.network_spec(name, 1), units, self.initializer, linear)
 
     # === The four Gaussians ===
 
     def posterior_of_z2(self, x):
-        """Mean and stddev `[B, Z/2]` of q(z2 | x)."""
-        return self._moments(self.q2, _flat(x))
+        """Compute mean and stddev `[B, Z/2]` of q(z2 | x)."""
+        return self._moments(self.q2, flat(x))
 
     def posterior_of_z1(self, features, z2):
-        """Mean and stddev `[B, Z/2]` of q(z1 | x, z2), from features of x."""
+        """Compute mean and stddev `[B, Z/2]` of q(z1 | x, z2) from features of x."""
         joint = tf.concat([features, _run(self.q1_z2, z2)], axis=-1)
         return self._moments(self.q1, joint)
 
     def prior_of_z1(self, z2):
-        """Mean and stddev `[B, Z/2]` of p(z1 | z2)."""
+        """Compute mean and stddev `[B, Z/2]` of p(z1 | z2)."""
         return self._moments(self.p1, z2)
 
     def _moments(self, stack, inputs):
@@ -148,7 +144,7 @@ class HVAE(BaseVAE):
 
     def infer(self, x, y=None, noise=None, training=False):
         mean2, stddev2 = self.posterior_of_z2(x)
-        features = _run(self.q1_image, _flat(x))
+        features = _run(self.q1_image, flat(x))
         mean1, stddev1 = self.posterior_of_z1(features, mean2)
         return TwoLevelPosterior(
             mean=_join(mean1, mean2),
@@ -158,11 +154,11 @@ class HVAE(BaseVAE):
         )
 
     def draw(self, posterior, noise):
-        """Latents, with the moments of the Gaussians that they were drawn from."""
-        mean2, stddev2 = _lower(posterior.mean), _lower(posterior.stddev)
-        z2 = _draw("z2", mean2, stddev2, noise)
+        _, mean2 = _split(posterior.mean)
+        _, stddev2 = _split(posterior.stddev)
+        z2 = noise.normal("z2", mean2, stddev2)
         mean1, stddev1 = self.posterior_of_z1(posterior.features, z2)
-        z1 = _draw("z1", mean1, stddev1, noise)
+        z1 = noise.normal("z1", mean1, stddev1)
         return TwoLevelDraw(
             z=_join(z1, z2),
             weights=posterior.weights,
@@ -172,20 +168,17 @@ class HVAE(BaseVAE):
 
     def draw_prior(self, like, noise):
         z2 = self.prior.sample(like[:, 0], noise)
-        z1 = _draw("z1", *self.prior_of_z1(z2), noise)
+        z1 = noise.normal("z1", *self.prior_of_z1(z2))
         return Draw(_join(z1, z2), weights=tf.ones_like(like))
 
     def log_density_ratio(self, posterior, latents):
-        z1, z2 = tf.split(latents.z[:, 0], 2, axis=-1)
+        z1, z2 = _split(latents.z)
         log_p = gaussian.log_prob(*self.prior_of_z1(z2), z1) + self.prior.log_prob(z2)
         log_q = gaussian.log_prob(latents.mean, latents.stddev, latents.z)
         return log_p - log_q[:, 0]
 
-    def kl_nats(self, posterior, latents):
-        return -self.log_density_ratio(posterior, latents)
-
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
-        z1, z2 = tf.split(z[:, 0], 2, axis=-1)
+        z1, z2 = _split(z)
         joint = tf.concat([_run(self.decoder_z1, z1), _run(self.decoder_z2, z2)], -1)
         *sides, channels = self.input_shape
         channels *= self.likelihood.channels_per_channel
@@ -195,15 +188,16 @@ class HVAE(BaseVAE):
 
 @register("hvamp_vae")
 class HVampVAE(HVAE):
-    """Two-level VAE with p(z2) the average of q(z2 | u_k) over pseudo-inputs u_k.
+    """VAE of two levels of latents with the VampPrior.
 
-    It minimises what `HVAE` does, with the VampPrior in place of p(z2) = N(0, I).
+    The objective is that of `HVAE`, with the average of q(z2 | u_k) over trained
+    pseudo-inputs u_k as p(z2).
 
     Args:
         *args, **kwargs: arguments of `HVAE`.
         num_pseudo_inputs: int, number of pseudo-inputs.
-        pseudo_mean, pseudo_stddev: moments of the pixels that pseudo-inputs start from
-            (see `VampVAE`).
+        pseudo_mean, pseudo_stddev: floats, mean and standard deviation of the initial
+            pixels of pseudo-inputs (see `VampVAE`).
 
     Example:
         >>> import mvae_tf
@@ -227,29 +221,21 @@ class HVampVAE(HVAE):
         self.prior = priors.VampPrior.of(self)
 
     def encode_pseudo_inputs(self, images: tf.Tensor):
-        """Compute means and stddevs `[K, 1, Z/2]`, weights `[1]` of q(z2 | u_k)."""
+        """Compute mean and stddev `[K, 1, Z/2]` and weights `[1]` of q(z2 | u_k)."""
         mean, stddev = self.posterior_of_z2(images)
         return mean[:, tf.newaxis], stddev[:, tf.newaxis], tf.ones([1])
 
 
 def _run(stack, inputs):
-    """Output `[B, O]` of a stack with one component."""
+    """Compute the output `[B, O]` of a stack that has one component."""
     return tf.squeeze(stack.run(inputs), axis=0)
 
 
-def _flat(x):
-    return tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
-
-
 def _join(first, second):
-    """`[B, 1, Z]` from the two levels, `[B, Z/2]` each."""
+    """Join the values of z1 and z2, `[B, Z/2]` each, to `[B, 1, Z]`."""
     return tf.concat([first, second], axis=-1)[:, tf.newaxis]
 
 
-def _lower(values):
-    """What belongs to z2, `[B, Z/2]`, of `[B, 1, Z]`."""
-    return tf.split(values[:, 0], 2, axis=-1)[1]
-
-
-def _draw(name, mean, stddev, noise):
-    return noise.normal(name, mean, stddev)
+def _split(values):
+    """Split `[B, 1, Z]` into the values of z1 and z2, `[B, Z/2]` each."""
+    return tf.split(values[:, 0], 2, axis=-1)

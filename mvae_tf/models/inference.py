@@ -1,8 +1,8 @@
 """Encoding, decoding, reconstruction, generation and interpolation, for all models.
 
-Methods that users call take NumPy arrays or tensors, check them, and run in chunks, so
-that any number of rows fits in memory. The `*_batch` methods beneath them are plain
-graph code on one batch; exports serve these.
+The methods that users call take NumPy arrays or tensors, check them, and run in chunks,
+so that any number of rows fits in memory. The methods named `*_batch` are graph code
+that computes the same for one batch; exports serve these.
 """
 
 import numbers
@@ -22,7 +22,7 @@ __all__ = ["Inference"]
 
 
 class Inference(Hooks):
-    """Encoding, decoding and sampling, on top of a model's hooks.
+    """Encoding, decoding and sampling, computed with the hooks of a model.
 
     Attributes:
         normalized_weights: whether mixing weights sum to 1, which `decode` checks.
@@ -37,13 +37,34 @@ class Inference(Hooks):
 
         Args:
             x: `[B, ...]` images.
-            y: labels `[B]` (or one-hot) of a conditional model.
+            y: `[B]` labels, or one-hot rows, of a conditional model.
 
         Returns:
-            dict of float32 tensors: `mean` and `stddev` `[B, K, Z]`, and `weights`
-            `[B, K]`, the expected mixing weights, rows summing to 1.
+            dict of float32 tensors: "mean" and "stddev" `[B, K, Z]`, and "weights"
+            `[B, K]`, the expected mixing weights, whose rows sum to 1.
         """
         return self._in_chunks(self.encode_batch, *self.input_checks.pair(x, y))
+
+    def sample_posterior(
+        self, x: ArrayLike, y: ArrayLike | None = None, seed: int | None = None
+    ) -> Draw:
+        """Draw latents from q(latents | x), once for each image.
+
+        Args:
+            x: `[B, ...]` images.
+            y: `[B]` labels of a conditional model.
+            seed: int that decides the draws; None for the seed of the model.
+
+        Returns:
+            `Draw` of `z` `[B, K, Z]` (`[B, 1, Z]` in a model of categories, which share
+            one latent) and `weights` `[B, K]`.
+        """
+        x, y = self.input_checks.pair(x, y)
+        return self._in_chunks(self._sample_batch, x, y, self._row_seeds(len(x), seed))
+
+    def _sample_batch(self, x, y, seed):
+        latents = self.draw(self.infer(x, y), RowNoise(content_seeds(x, seed)))
+        return Draw(latents.z, latents.weights)
 
     def decode(
         self,
@@ -53,17 +74,20 @@ class Inference(Hooks):
     ) -> tf.Tensor:
         """Compute the mean of p(x | z).
 
-        A decoder that reads pixels makes them one after the other, each the mean of
+        A decoder that reads pixels makes them one after the other, each as the mean of
         its own distribution, p(pixel | z, pixels before it).
 
         Args:
             z: `[B, K, Z]`.
-            weights: `[B, K]`, rows that sum to 1, or None for the prior's expected
-                weights.
-            y: labels of a conditional model.
+            weights: `[B, K]`, whose rows sum to 1, or None for the expected weights of
+                the prior, 1/K.
+            y: `[B]` labels of a conditional model.
 
         Returns:
             `[B, H, W, C]` in the pixel scale of the likelihood.
+
+        Raises:
+            ValueError: on a wrong shape, and on weights that are no mixing weights.
         """
         z = tf.convert_to_tensor(z, tf.float32)
         expected = (self.num_components, self.latent_dim)
@@ -108,16 +132,19 @@ class Inference(Hooks):
 
         Args:
             x: `[B, ...]` images.
-            y: labels of a conditional model.
-            component: index of the component to use alone; None for the mixture.
+            y: `[B]` labels of a conditional model.
+            component: int, index of the component to use alone; None for the mixture.
             seed: None reconstructs from posterior means and expected weights; an int
-                draws latents, weights and masks, each row's as a function of the seed
-                and of the row itself.
+                draws latents, weights and masks, which for each image depend on the
+                seed and on the image itself.
             **draw_options: options of the model's `draw`, such as `masked=False` of
                 MVAE.
 
         Returns:
             `[B, H, W, C]` in the pixel scale of the likelihood.
+
+        Raises:
+            ValueError: on images, labels or a component that do not fit the model.
         """
         self._check_component(component)
         x, y = self.input_checks.pair(x, y)
@@ -140,20 +167,24 @@ class Inference(Hooks):
     ) -> tf.Tensor:
         """Generate images from latents of the model's prior, or of a sampler.
 
-        Latents are drawn, and the image is the mean of p(x | z); a decoder that
+        The latents are drawn, and the image is the mean of p(x | z). A decoder that
         reads pixels also draws each pixel, which depends on those before it.
 
         Args:
-            num: number of images, at least 1.
-            component: index of the component to use alone; None for the mixture.
-            y: label or labels of a conditional model; None draws them uniformly.
-            seed: int; the image of row i is then a function of (seed, i). None draws
-                new images at each call.
-            sampler: a `mvae_tf.samplers.Sampler` of this model, to draw the latents
-                from in place of the prior.
+            num: int, number of images, at least 1.
+            component: int, index of the component to use alone; None for the mixture.
+            y: label of all images, or `[num]` labels, for a conditional model; None
+                draws labels uniformly.
+            seed: int; image i is then a function of (seed, i). None draws new images
+                at each call.
+            sampler: `mvae_tf.samplers.Sampler` of this model, which draws the latents
+                in place of the prior.
 
         Returns:
             `[num, H, W, C]` in the pixel scale of the likelihood.
+
+        Raises:
+            ValueError: on an argument that does not fit the model.
         """
         if not isinstance(num, numbers.Integral) or not 1 <= num < 2**31:
             raise ValueError(f"Expected num in 1..{2**31 - 1}, got {num!r}.")
@@ -163,7 +194,7 @@ class Inference(Hooks):
         if sampler is not None:
             if component is not None:
                 raise ValueError("Expected a component or a sampler, got both.")
-            # Samplers know the models, so that these cannot import them first.
+            # The module of samplers imports the models, so it is imported here.
             from mvae_tf.evaluation.samplers import check_sampler
 
             check_sampler(sampler, self)
@@ -175,23 +206,29 @@ class Inference(Hooks):
     def interpolate(
         self, x0: ArrayLike, x1: ArrayLike, steps: int, y: ArrayLike | None = None
     ) -> tf.Tensor:
-        """Interpolate between images, by their means and weights (MVAE Eq 33-35).
+        """Interpolate between images in their means and weights (MVAE Eq 33-35).
 
         Args:
             x0: `[B, ...]` images.
-            x1: as many images.
-            steps: number of frames, at least 2.
-            y: labels of a conditional model.
+            x1: `[B, ...]` images.
+            steps: int, number of frames, at least 2.
+            y: `[B]` labels of a conditional model, for both x0 and x1.
 
         Returns:
-            `[B, steps, H, W, C]`; the first and the last frame are the
-            reconstructions of x0 and of x1.
+            `[B, steps, H, W, C]`; the first and the last frame are the reconstructions
+            of x0 and of x1.
+
+        Raises:
+            ValueError: on images that do not fit the model or each other, and on too
+                few frames.
         """
         check_count("steps", steps, least=2)
         x0, y = self.input_checks.pair(x0, y)
         x1 = self.input_checks.images(x1)
         if len(x0) != len(x1):
-            raise ValueError(f"Expected as many x1 as x0, got {len(x1)} and {len(x0)}.")
+            raise ValueError(
+                f"Expected as many images x1 as x0, got {len(x1)} and {len(x0)}."
+            )
         frames = [
             self._in_chunks(self.interpolate_batch, x0, x1, tf.fill([len(x0)], a), y)
             for a in np.linspace(0.0, 1.0, steps, dtype=np.float32)
@@ -201,7 +238,7 @@ class Inference(Hooks):
     # === Graph code on one batch ===
 
     def __call__(self, x, *args, **kwargs):
-        """Reconstruct, after checking images that are values and no symbols."""
+        """Reconstruct images, after checking them unless they are symbolic tensors."""
         if isinstance(x, np.ndarray) or hasattr(x, "numpy"):
             self.input_checks.images(x)
         return super().__call__(x, *args, **kwargs)
@@ -212,12 +249,20 @@ class Inference(Hooks):
         return self.reconstruct_batch(x, y)
 
     def encode_batch(self, x, y):
-        """Compute what `encode` returns, on a batch."""
+        """Compute what `encode` returns for a batch."""
         posterior = self.infer(x, y)
         return {k: getattr(posterior, k) for k in ("mean", "stddev", "weights")}
 
     def decode_batch(self, z, weights, y, noise=None):
-        """Compute what `decode` returns; `noise` draws pixels that a decoder reads."""
+        """Compute what `decode` returns for a batch.
+
+        Args:
+            z: `[B, K, Z]`.
+            weights: `[B, K]`.
+            y: `[B, num_classes]` one-hot labels, or None.
+            noise: noise from which a decoder that reads pixels draws them; None takes
+                the mean of each pixel.
+        """
         if not self.network.autoregressive:
             return self.likelihood.mean(self.decode_outputs(z, weights, y))
         num, (height, width, _) = tf.shape(z)[0], self.input_shape
@@ -225,7 +270,7 @@ class Inference(Hooks):
         if noise is not None:
             choose = self.likelihood.quantile
             blank = tf.zeros([num, height, width, 1])
-            # Likelihoods on the whole line have quantiles in (0, 1) alone.
+            # Densities on the whole line have no quantile at 0.
             uniform = noise.uniform("pixels", blank, least=np.finfo(np.float32).tiny)
         return in_raster_order(
             lambda x: self.decode_outputs(z, weights, y, x=x),
@@ -235,7 +280,10 @@ class Inference(Hooks):
         )
 
     def reconstruct_batch(self, x, y, seed=None, component=None, **draw_options):
-        """Compute what `reconstruct` returns; `seed` is an int32 scalar, or `[B]`."""
+        """Compute what `reconstruct` returns for a batch.
+
+        `seed` is None, an int32 scalar, or int32 `[B]`.
+        """
         posterior = self.infer(x, y)
         if seed is None:
             latents = Draw(posterior.mean, posterior.weights)
@@ -246,7 +294,7 @@ class Inference(Hooks):
         return self.decode_batch(latents.z, weights, y)
 
     def generate_batch(self, seeds, y, component=None, sampler=None):
-        """Compute what `generate` returns, from int32 `seeds [B, 2]`."""
+        """Compute what `generate` returns, from one seed per image, int32 `[B, 2]`."""
         noise = RowNoise(seeds)
         like = tf.zeros([tf.shape(seeds)[0], self.num_components])
         latents = self._draw_unseen(like, noise, sampler)
@@ -257,13 +305,13 @@ class Inference(Hooks):
         return self.decode_batch(latents.z, weights, y, noise)
 
     def _draw_unseen(self, like, noise, sampler):
-        """Draw latents to generate from, from the prior or by a sampler."""
+        """Draw latents from the prior, or from a sampler if there is one."""
         if sampler is None:
             return self.draw_prior(like, noise)
         return sampler.draw(self, like, noise)
 
     def interpolate_batch(self, x0, x1, position, y):
-        """Make one frame per row, at `position [B]` between x0 (0) and x1 (1)."""
+        """Make one frame per row, at `position [B]` from 0 at x0 to 1 at x1."""
         first, last = self.infer(x0, y), self.infer(x1, y)
 
         def between(key):
@@ -281,5 +329,5 @@ class Inference(Hooks):
 
 
 def _seed_or_fresh(seed):
-    """Return the seed, or a new one from the generator that Keras' global seed sets."""
+    """Return a seed; for None one that `keras.utils.set_random_seed` decides."""
     return random.randrange(2**31) if seed is None else check_seed(seed)

@@ -24,24 +24,23 @@ class InfoVAE(SingleVAE):
         reconstruction + (1 - alpha) KL(q(z | x) || p(z))
                        + (alpha + lambda - 1) MMD^2(q(z), p(z)).
 
-    alpha = 1 drops the KL; alpha = 0 with lambda = 1 equals the VAE. The
-    discrepancy is that of the latents drawn for the batch and as many draws of N(0, I),
-    under the kernel exp(-||a - b||^2 / (2 Z)). Values of lambda can be compared
-    only for this kernel and a reconstruction summed over pixels. The biased estimate is
-    above 0 even for latents drawn from the prior itself: for 64 latents of 10
-    dimensions it averages 0.0187, which is 18.7 at lambda = 1000.
+    With alpha = 1 there is no KL; with alpha = 0 and lambda = 1 it equals the VAE. The
+    discrepancy is estimated from the latents drawn for the batch and as many draws of
+    N(0, I), with the kernel exp(-||a - b||^2 / (2 Z)). Values of lambda can be compared
+    only for this kernel and a reconstruction summed over pixels. The estimate is
+    biased, and so above 0 even for latents drawn from the prior: for 64 latents of 10
+    dimensions its mean is 0.0187, which adds 18.7 to the objective at lambda = 1000.
 
-    The model is still p(z) p(x | z) with the posterior q(z | x), so `elbo`, which
-    counts the KL in full, is a valid bound; with alpha = 1 training does not tighten
-    it.
+    The model is p(z) p(x | z) with the posterior q(z | x), so that `elbo`, which counts
+    the KL in full, is a valid bound. With alpha = 1 training does not tighten it.
 
     Args:
-        alpha: float, weight of the information between x and z, at most 1.
+        alpha: float, weight of the mutual information of x and z, at most 1.
         mmd_weight: float, lambda, at least 1 - alpha.
         *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Raises:
-        ValueError: where the KL or the discrepancy would have a negative weight.
+        ValueError: the KL or the discrepancy would have a negative weight.
 
     Example:
         >>> import mvae_tf

@@ -19,15 +19,15 @@ _WHICH_PART = (
 
 
 class Inputs:
-    """The form of the examples of one model, and checks of it.
+    """The examples that one model takes, and checks of them.
 
     Args:
         image_shape: shape of one image.
-        likelihood: gives the range of valid pixels.
+        likelihood: the likelihood, which has the range of valid pixels.
         num_classes: number of classes of the labels, or None.
-        labels: how labels are used: "condition" for a model of p(x | y), which needs
-            them for every answer; "training" for a model that is trained and evaluated
-            with them and answers without; None for a model that ignores them.
+        labels: how labels are used. "condition" is a model of p(x | y), which needs
+            them in every method; "training" is a model that needs them only to be
+            trained and evaluated; None is a model that ignores them.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Inputs:
     def check(self, x: Any, y: Any = None, *, with_labels: bool = True) -> None:
         """Check arrays of images and labels to train on, or the types of a data set.
 
-        Generators and the like pass; their batches are checked as they come.
+        Generators and similar objects pass; their batches are checked in each step.
 
         Args:
-            x: images, or a data set of x or (x, y).
-            y: labels.
+            x: `[N, ...]` images, or a data set of batches x or (x, y).
+            y: `[N]` labels, or None.
             with_labels: whether labels are checked, too.
 
         Raises:
-            ValueError: naming what was expected and what came.
+            ValueError: on images or labels that the model does not take.
         """
         if x is None:
             raise ValueError("Expected images or a data set, got None.")
@@ -83,10 +83,13 @@ class Inputs:
             self._refuse_targets(np.shape(x), np.shape(y))
 
     def images(self, x: Any) -> tf.Tensor:
-        """Return checked images as a float32 tensor.
+        """Return images as a float32 tensor after checking them.
+
+        Args:
+            x: `[B, ...]` images.
 
         Raises:
-            ValueError: on a wrong shape, dtype, or range.
+            ValueError: on a wrong shape, dtype or range.
         """
         if isinstance(x, tf.data.Dataset):
             raise ValueError(
@@ -102,7 +105,15 @@ class Inputs:
         return tf.cast(x, tf.float32)
 
     def pair(self, x: Any, y: Any = None) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Return checked images and one-hot labels, as a model answers on them."""
+        """Return images as float32 and labels as one-hot rows after checking both.
+
+        Args:
+            x: `[B, ...]` images.
+            y: `[B]` labels of a conditional model.
+
+        Raises:
+            ValueError: on images or labels that the model does not take.
+        """
         x = self.images(x)
         return x, self.one_hot(y, len(x))
 
@@ -110,16 +121,17 @@ class Inputs:
         """Return labels of any usual form as one-hot rows.
 
         Args:
-            y: `[num]` integers, `[num, 1]`, `[num, num_classes]` one-hot rows, or one
-                label for all.
+            y: integers `[num]` or `[num, 1]`, one-hot rows `[num, num_classes]`, or one
+                label for all rows.
             num: number of rows.
 
         Returns:
-            `[num, num_classes]` float32; None for a model that does without.
+            float32 `[num, num_classes]`; None for a model that ignores labels, and for
+            one that needs them only in training and gets none.
 
         Raises:
-            ValueError: on labels of another form, or missing ones of a conditional
-                model.
+            ValueError: on labels of another form, and on missing labels of a
+                conditional model.
         """
         if self.labels_for is None:
             return None
@@ -155,10 +167,10 @@ class Inputs:
         return (self.num_classes or 0) - 1
 
     def require_labels(self, y: Any) -> None:
-        """Check that labels are there, if the model is trained with any.
+        """Check that there are labels, if the model is trained with labels.
 
         Raises:
-            ValueError: they are not.
+            ValueError: there are none.
         """
         if self.labels_for and y is None:
             use = {"condition": "conditioned on", "training": "trained with labels of"}
@@ -168,10 +180,10 @@ class Inputs:
             )
 
     def refuse_labels(self, y: Any) -> None:
-        """Check that no labels are given to a model that knows none.
+        """Check that there are no labels, if the model ignores labels.
 
         Raises:
-            ValueError: they are given.
+            ValueError: there are labels.
         """
         if self.labels_for is None and y is not None:
             raise ValueError("Expected no labels for a model without labels, got some.")
@@ -189,9 +201,10 @@ class Inputs:
             self._refuse_targets(x.shape, y.shape)
 
     def _refuse_targets(self, x_shape, y_shape):
-        # `fit(noisy, clean)` of other libraries would train on `noisy` alone here.
+        # In other libraries `fit(noisy, clean)` trains on both; here it would train on
+        # `noisy` alone.
         if tuple(y_shape[1:]) == (self.num_classes,):
-            return  # One-hot labels of vectors that are just as long.
+            return  # These are one-hot labels of vectors of the same length.
         if len(y_shape) > 1 and tuple(y_shape[1:]) == tuple(x_shape[1:]) != (1,):
             raise ValueError(
                 "Expected labels as y, or none, got examples like those of x: a model "
@@ -225,14 +238,14 @@ class Inputs:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Least and greatest pixel that are accepted, with a little slack."""
+        """The least and the greatest pixel that are accepted, with a little slack."""
         low, high = self.likelihood.low, self.likelihood.high
         slack = 1e-3 * (high - low) if math.isfinite(high - low) else 0.0
         return low - slack, high + slack
 
     @property
     def described_range(self) -> str:
-        """The valid range of pixels in words, for messages."""
+        """The range of valid pixels in words, for messages."""
         likelihood = self.likelihood
         return (
             f"pixels in [{likelihood.low}, {likelihood.high}] for likelihood "
@@ -244,11 +257,14 @@ class Inputs:
     def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Return float32 images and one-hot labels of a batch, in graph code.
 
-        The row of an unknown label is NaN, which the guard of a step finds.
+        The row of an unknown label is NaN, which `StepGuard` finds.
+
+        Args:
+            data: a batch of x or (x, y).
 
         Raises:
             ValueError: while the step is traced, on a wrong shape or dtype, on missing
-                labels, or on sample weights.
+                labels, and on sample weights.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if sample_weight is not None:
@@ -285,7 +301,7 @@ class Inputs:
             return tf.where(known[:, tf.newaxis], tf.cast(whole, tf.float32), np.nan)
 
         if y.shape.rank is None:
-            # What a function is traced for that has met both forms.
+            # A function that was called with both forms is traced for any rank.
             are_rows = tf.logical_and(tf.rank(y) == 2, tf.shape(y)[-1] == classes)
             return tf.cond(are_rows, rows, numbers)
         return rows() if y.shape.rank == 2 and y.shape[-1] == classes else numbers()

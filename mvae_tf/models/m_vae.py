@@ -19,22 +19,24 @@ __all__ = ["MixtureOfVAEs"]
 class MixtureOfVAEs(MixtureVAE):
     """Mixture of K complete VAEs with Dirichlet mixing weights.
 
-    z_i ~ N(mean_i(x), stddev_i(x)^2), w ~ Dir(alpha(x)), and the mixture is one of
-    images, x' = sum_i w_i Decoder_i(z_i) (Eq 5-6). The objective (Eq 8-9) is
+    With latents z_i ~ N(mean_i(x), stddev_i(x)^2) and weights w ~ Dir(alpha(x)), an
+    image is reconstructed as a mixture of images, x' = sum_i w_i Decoder_i(z_i) (Eq
+    5-6). The objective to minimise (Eq 8-9) is
 
         reconstruction + (1/K) sum_i kl_i + dirichlet_kl + beta dHSIC.
 
-    Eq 8 weighs the K log-likelihoods by w; the authors' code, and this class, take the
-    log-likelihood of the mixed image, which is the higher of the two by Jensen and
-    what the reported errors measure.
+    Eq 8 averages the K log-likelihoods with the weights w. The authors' code and this
+    class take the log-likelihood of the mixed image, which is at least as high by
+    Jensen's inequality and which the reported errors measure.
 
     Args:
         *args, **kwargs: arguments of `MixtureVAE` and `BaseVAE`; labels, if there are
             any, condition encoders and decoders.
         latent_dim: int, Z, size of each component's latent (20 in the paper's tables).
         num_components: int, K.
-        prior_means, prior_stddevs: K numbers each, the moments of p(z_i), the same in
-            every dimension; None for N(0, I). The authors' colour scripts have others.
+        prior_means, prior_stddevs: K numbers each, the mean and the standard deviation
+            of p(z_i) in every dimension; None for N(0, I). The authors' scripts for
+            colour images have other numbers.
 
     Example:
         >>> import mvae_tf
@@ -76,7 +78,7 @@ class MixtureOfVAEs(MixtureVAE):
         features = self.sub_decoder(z, y, noise=noise, training=training)
         images = self.mix_decoder(features, noise=noise, training=training)
         outputs = self.likelihood.link(images)
-        return self.likelihood.mix(outputs, safe_log(weights))  # (5, 6)
+        return self.likelihood.mix(outputs, safe_log(weights))  # (5), (6)
 
     # === Objective (8, 9) ===
 
@@ -105,7 +107,7 @@ class MixtureOfVAEs(MixtureVAE):
 
 
 def _numbers(name, values, num):
-    """Return `num` floats as a list; None stays None."""
+    """Return `num` numbers as a list of floats; None stays None."""
     if values is None:
         return None
     if len(values) != num:

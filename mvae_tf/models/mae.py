@@ -21,24 +21,26 @@ __all__ = ["MAE"]
 class MAE(SingleVAE):
     """VAE with the mutual divergence of the posteriors of a batch in its objective.
 
-    With KL_ij = KL(q(z | x_i) || q(z | x_j)), a sum of KL_ij,d over dimensions,
-    and all averages over ordered pairs of different images of the batch, it minimises
+    KL_ij = KL(q(z | x_i) || q(z | x_j)) is the sum over dimensions d of KL_ij,d. Like
+    the authors' code, the model minimises
 
         reconstruction + max(kl, free_bits) + eta diversity + gamma smoothness,
         diversity = -sum_d log sigmoid(mean_ij KL_ij,d),
         smoothness = stddev_ij KL_ij,
 
-    as the authors' code does, where kl is averaged over the batch. Diversity is
-    Z log 2 for equal posteriors and 0 for distant ones. For eta = gamma = free_bits = 0
-    it is the VAE. This class does not have the paper's encoder, decoder and prior (a
-    residual network, a PixelCNN and an autoregressive flow).
+    where kl is averaged over the batch, and mean_ij and stddev_ij are taken over the
+    ordered pairs of different images of the batch. Diversity is Z log 2 for equal
+    posteriors and 0 for distant ones. With eta = gamma = free_bits = 0 the model is the
+    VAE. The paper's encoder, decoder and prior (a residual network, a PixelCNN and an
+    autoregressive flow) are not part of this class.
 
-    `elbo` counts the KL alone, in full, and is a valid bound.
+    `elbo` counts the KL in full and none of the other terms, and is a valid bound.
 
     Args:
         eta: float, weight of the diversity.
         gamma: float, weight of the smoothness.
-        free_bits: float, mean KL of a batch that costs nothing, in nats per image.
+        free_bits: float, in nats per image; a mean KL of the batch below this number
+            costs as much as this number.
         *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Example:
@@ -83,9 +85,9 @@ class MAE(SingleVAE):
 
 
 def mutual_divergence(mean, stddev):
-    """Average, over ordered pairs i != j, KL(q_i || q_j) in each dimension.
+    """Compute the mean of KL(q_i || q_j) over ordered pairs i != j, per dimension.
 
-    The double sum over pairs is a product of sums over images.
+    The double sum over pairs is written as a product of sums over images.
 
     Args:
         mean: `[B, Z]`.
@@ -106,8 +108,8 @@ def mutual_divergence(mean, stddev):
 def pairwise_kl(mean, stddev):
     """Compute KL(q_i || q_j) in nats, `[B, B]`, of diagonal Gaussians `[B, Z]`.
 
-    It is E_i log q_i - E_i log q_j. Both are matrix products, which make no array
-    `[B, B, Z]`; they are in float64, because their terms cancel.
+    It is E_i log q_i - E_i log q_j. Both are computed as matrix products, so that there
+    is no array `[B, B, Z]`, and in float64, because their terms cancel.
     """
     log_probs = priors.component_log_probs(mean, mean, stddev)
     variances = tf.square(tf.cast(stddev, tf.float64))
@@ -121,8 +123,8 @@ def pairwise_kl(mean, stddev):
 def pair_stddev(values):
     """Compute the standard deviation of the off-diagonal entries of `[B, B]`.
 
-    The sum of squares of n entries is divided by n - 1. The result is 1e-6, with zero
-    gradient, where all entries are equal or there are none.
+    The sum of squares of n entries is divided by n - 1. The result is 1e-6, and its
+    gradient 0, if all entries are equal or there are none.
     """
     apart = 1.0 - tf.eye(tf.shape(values)[0])
     pairs = tf.reduce_sum(apart)

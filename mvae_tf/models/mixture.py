@@ -1,4 +1,8 @@
-"""What MVAE and M-VAE share: K encoders, Dirichlet weights, and their inspection."""
+"""The parent of MVAE and M-VAE: K encoders and Dirichlet weights, and their inspection.
+
+Equation and section numbers are those of Ye and Bors, "Deep Mixture Generative
+Autoencoders" (TNNLS 2022).
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +14,7 @@ from numpy.typing import ArrayLike
 from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE
 from mvae_tf.models.hooks import Draw
-from mvae_tf.noise import Noise, RowNoise, content_seeds
+from mvae_tf.noise import Noise
 from mvae_tf.parts import gaussian
 from mvae_tf.parts import independence as independence_
 from mvae_tf.parts import mixing as mixing_
@@ -21,11 +25,12 @@ __all__ = ["MixtureDraw", "MixturePosterior", "MixtureVAE", "SelectedComponents"
 
 
 class SelectedComponents(NamedTuple):
-    """Number of components that the mask keeps (MVAE Sec V-G).
+    """The number of components that the mask keeps (Sec V-G).
 
     Attributes:
-        mean: average over images and draws of the number of m_i >= threshold.
-        closed_form: its expectation, K P(m >= threshold).
+        mean: number of components with m_i >= threshold, averaged over images and
+            draws of the mask.
+        closed_form: the expected number, K P(m >= threshold).
     """
 
     mean: float
@@ -39,7 +44,7 @@ class MixturePosterior(NamedTuple):
         mean: `[B, K, Z]`.
         stddev: `[B, K, Z]`, positive.
         weights: `[B, K]`, the expected mixing weights alpha / sum(alpha).
-        scores: `[B, K]`, positive outputs of the encoder that alpha is made from.
+        scores: `[B, K]`, positive outputs of the encoder, from which alpha is computed.
         alpha: `[B, K]`, concentration of the Dirichlet distribution.
     """
 
@@ -51,14 +56,14 @@ class MixturePosterior(NamedTuple):
 
 
 class MixtureDraw(NamedTuple):
-    """Latents drawn from q(z, w | x), and from a mask where there is one.
+    """Latents drawn from q(z, w | x), and the mask where there is one.
 
     Attributes:
         z: `[B, K, Z]`.
-        weights: `[B, K]`, what the components are mixed by: w, or b of Eq 16.
+        weights: `[B, K]`, the weights that components are mixed by: w, or b of Eq 16.
         log_weights: `[B, K]`, log w.
-        alpha: `[B, K]`, the concentration that w was drawn from.
-        log_mask: `[B, K]`, log m; None for models that know no masks.
+        alpha: `[B, K]`, the concentration that w was drawn with.
+        log_mask: `[B, K]`, log m; None in a model without masks.
     """
 
     z: tf.Tensor
@@ -69,23 +74,23 @@ class MixtureDraw(NamedTuple):
 
 
 class MixtureVAE(BaseVAE):
-    """K components with posteriors of their own and Dirichlet mixing weights.
+    """VAE of K components, which have posteriors of their own and Dirichlet weights.
 
-    q(z, w | x) = Dir(w; alpha(x)) prod_i N(z_i; mean_i(x), stddev_i(x)^2), against
-    p(z, w) = Dir(w; c) prod_i N(z_i; 0, I).
+    The posterior is q(z, w | x) = Dir(w; alpha(x)) prod_i N(z_i; mean_i(x),
+    stddev_i(x)^2), the prior p(z, w) = Dir(w; c) prod_i N(z_i; 0, I).
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`.
-        mixing: "dirichlet" or a configuration (`mvae_tf.mixing`).
-        independence: "dhsic", "l2", "kl", "symmetric_kl", "js", None, or a
-            configuration (`mvae_tf.independence`).
+        mixing: name or configuration of the mixing weights (`mvae_tf.mixing`).
+        independence: "dhsic", "l2", "kl", "symmetric_kl", "js", None for no such term,
+            or a configuration (`mvae_tf.independence`).
         kl_weight: float, weight of the Gaussian KL; 1 in the paper, less in many of the
             authors' scripts.
         dirichlet_weight: float, weight of the KL of the mixing weights.
         independence_weight: float, beta, weight of the independence term.
-        kl_reduction: "mean" (Eq 18, 24) or "sum" (Eq 30-31) of the Gaussian KLs over
-            components in the objective. `elbo` always sums.
-        terms: terms of the objective that a subclass adds.
+        kl_reduction: whether the objective has the "mean" (Eq 18, 24) or the "sum" (Eq
+            30-31) of the Gaussian KLs of the components. `elbo` always has the sum.
+        terms: dict of the terms that a subclass adds to the objective.
     """
 
     fixed = ("terms",)
@@ -123,7 +128,7 @@ class MixtureVAE(BaseVAE):
     # === Hooks of BaseVAE ===
 
     def prior_moments(self) -> tuple[Any, Any]:
-        """Return mean and stddev of p(z_i), each broadcasting to `[K, Z]`."""
+        """Return mean and stddev of p(z_i), each a number or a tensor `[K, 1]`."""
         return 0.0, 1.0
 
     def infer(self, x, y=None, noise=None, training=False):
@@ -136,7 +141,7 @@ class MixtureVAE(BaseVAE):
         return self.draw_unmasked(posterior, posterior.alpha, noise)
 
     def draw_unmasked(self, posterior, alpha: tf.Tensor, noise: Noise):
-        """Draw z from the posterior and w from Dir(alpha)."""
+        """Draw z from the posterior and w from Dir(alpha), with alpha `[B, K]`."""
         log_weights = self.mixing.log_sample(alpha, noise)
         z = noise.normal("z", posterior.mean, posterior.stddev)
         return MixtureDraw(z, tf.exp(log_weights), log_weights, alpha)
@@ -170,12 +175,12 @@ class MixtureVAE(BaseVAE):
         )
 
     def reduce_components(self, values: tf.Tensor) -> tf.Tensor:
-        """Average or sum `[B, K]` over components, as `kl_reduction` says."""
+        """Average or sum `[B, K]` over components, depending on `kl_reduction`."""
         reduce = tf.reduce_mean if self.kl_reduction == "mean" else tf.reduce_sum
         return reduce(values, axis=1)
 
     def weight_entropy(self, latents) -> tf.Tensor:
-        """Compute the entropy of the drawn weights in nats, `[B]`, a diagnostic."""
+        """Compute the entropy of the drawn weights in nats, `[B]`, to be logged."""
         weights = latents.weights
         return -tf.reduce_sum(tf.math.xlogy(weights, weights), -1)
 
@@ -184,20 +189,11 @@ class MixtureVAE(BaseVAE):
     def sample_latents(
         self, x: ArrayLike, y: ArrayLike | None = None, seed: int | None = None
     ) -> tf.Tensor:
-        """Draw latents from q(z | x), `[B, K, Z]`.
+        """Draw latents z from q(z | x), `[B, K, Z]`.
 
-        Args:
-            x: `[B, ...]` images.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
+        Arguments are those of `sample_posterior`, which returns the weights, too.
         """
-        x, y = self.input_checks.pair(x, y)
-        return self._in_chunks(self._draw_batch, x, y, self._row_seeds(len(x), seed))
-
-    def _draw_batch(self, x, y, seed):
-        noise = RowNoise(content_seeds(x, seed))
-        posterior = self.infer(x, y)
-        return noise.normal("z", posterior.mean, posterior.stddev)
+        return self.sample_posterior(x, y, seed).z
 
     def dependence_matrix(
         self,
@@ -206,16 +202,20 @@ class MixtureVAE(BaseVAE):
         seed: int | None = None,
         squared: bool = False,
     ) -> tf.Tensor:
-        """Compute pairwise dHSIC between the latents of the components (MVAE Fig 12).
+        """Compute pairwise dHSIC between the latents of the components (Fig 12).
 
         Args:
             x: `[B, ...]` images, at least 2.
-            y: labels of a conditional model.
-            seed: int; None is the model's own seed.
-            squared: True returns the estimator without the square root.
+            y: `[B]` labels of a conditional model.
+            seed: int that decides the draw; None for the seed of the model.
+            squared: bool, whether to return the estimator of the paper's equations
+                rather than its square root.
 
         Returns:
-            `[K, K]`; the diagonal is the value of a component with itself.
+            `[K, K]`; the diagonal has the dHSIC of each component with itself.
+
+        Raises:
+            ValueError: there are fewer than 2 images.
         """
         z = self.sample_latents(x, y, seed)
         if len(z) < 2:
@@ -229,16 +229,20 @@ class MixtureVAE(BaseVAE):
         component: int | None = None,
         y: ArrayLike | None = None,
     ) -> tf.Tensor:
-        """Reconstruct with sub-decoder i fed by encoder permutation[i] (Fig 3, 7).
+        """Reconstruct images with the latents of other components (Fig 3, 7).
 
         Args:
             x: `[B, ...]` images.
-            permutation: K indices of encoders.
-            component: index of the sub-decoder to use alone, or None for the mixture.
-            y: labels of a conditional model.
+            permutation: K indices; sub-decoder i gets the latent of encoder
+                `permutation[i]`.
+            component: int, index of the sub-decoder to use alone; None for the mixture.
+            y: `[B]` labels of a conditional model.
 
         Returns:
             `[B, H, W, C]` in the pixel scale of the likelihood.
+
+        Raises:
+            ValueError: on indices that are not those of components.
         """
         permutation = [int(i) for i in permutation]
         components = range(self.num_components)
@@ -263,11 +267,6 @@ class MixtureVAE(BaseVAE):
         weights = self._select(posterior.weights, component)
         return self.decode_batch(z, weights, y)
 
-    def mask_keep_probability(self, threshold: float | None = None) -> float:
-        """Compute P(m_i >= threshold) of the mask; 1 without a mask."""
-        del threshold
-        return 1.0
-
     def selected_components(
         self,
         x: ArrayLike,
@@ -275,19 +274,17 @@ class MixtureVAE(BaseVAE):
         num_draws: int = 16,
         y: ArrayLike | None = None,
     ) -> SelectedComponents:
-        """Count the components that the mask keeps; K without a mask.
+        """Count the components that the mask keeps; without a mask, all K of them.
 
         Args:
             x: `[B, ...]` images.
-            threshold: None is the mask's own.
-            num_draws: masks drawn for each image.
-            y: ignored labels.
-
-        Returns:
-            `SelectedComponents(mean, closed_form)`.
+            threshold: float in (0, 1); a component counts as kept where the mask is at
+                least this. None is the threshold of the mask.
+            num_draws: int, number of masks to draw for each image.
+            y: labels, which are ignored.
         """
-        del x, num_draws, y
-        kept = float(self.num_components * self.mask_keep_probability(threshold))
+        del x, threshold, num_draws, y
+        kept = float(self.num_components)
         return SelectedComponents(kept, kept)
 
     def prune(
@@ -296,21 +293,25 @@ class MixtureVAE(BaseVAE):
         threshold: float | None = None,
         y: ArrayLike | None = None,
     ) -> "MixtureVAE":
-        """Make a smaller model with the components that are used most.
+        """Make a smaller model of the components that are used most.
 
-        The mask's one dropout rate says how many components are kept, not which; usage,
-        the expected mixing weight averaged over `x`, says which.
+        The dropout rate of the mask says how many components are kept. Which ones they
+        are depends on their usage, the expected mixing weight averaged over images.
 
         Args:
-            x: `[B, ...]` images that usage is measured on.
-            y: their labels.
-            threshold: keep the components whose usage is at least this. None keeps the
-                most used ones, as many as the mask selects (at least 1).
+            x: `[B, ...]` images to measure the usage on.
+            threshold: float; keep the components whose usage is at least this. None
+                keeps the most used components, as many as the mask selects, but at
+                least 1.
+            y: `[B]` labels of a conditional model.
 
         Returns:
-            A model of the same class with fewer components, weights copied, so that
-            each kept component reconstructs as before. Its attribute
+            A model of the same class with fewer components and copies of their weights,
+            so that each kept component reconstructs as before. Its attribute
             `kept_components` lists their former indices.
+
+        Raises:
+            ValueError: no component has a usage of `threshold` or more.
         """
         usage = np.mean(self.encode(x, y)["weights"], axis=0)
         if threshold is None:
@@ -336,5 +337,5 @@ class MixtureVAE(BaseVAE):
         return self.get_config() | {"num_components": len(kept)}
 
     def _networks(self):
-        """Return the layers that hold weights of each component."""
+        """Return a dict of the layers that have weights for each component."""
         return {"encoder": self.encoder, "sub_decoder": self.sub_decoder}

@@ -1,4 +1,4 @@
-"""VAE with a prior of K trained Gaussians, a baseline of CP-VAE ("MG" in its tables).
+"""VAE with a trained mixture of Gaussians as the prior, a baseline of CP-VAE ("MG").
 
 Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervised
 Learning of Multimodal Data" (Entropy 2020).
@@ -19,23 +19,23 @@ __all__ = ["MoGVAE"]
 class MoGVAE(SingleVAE):
     """VAE with p(z) = (1/K) sum_k N(z; mean_k, stddev_k^2), all of them trained.
 
-    It minimises E_q[-log p(x | z)] + KL(q(z | x) || p(z)). The KL has no closed form
-    and is estimated, without bias, by log q(z | x) - log p(z) at the z that is decoded.
+    It minimises E_q[-log p(x | z)] + KL(q(z | x) || p(z)). The KL has no closed form;
+    its unbiased estimate is log q(z | x) - log p(z) at the z that is decoded.
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`; `latent_dim` and `network`
             have other defaults.
         num_prior_components: int, K, the number of Gaussians in the prior.
         kl_form: "exact", or "mean_of_logs", which has (1/K) sum_k log N(z; mean_k,
-            stddev_k^2) in place of log p(z), as the authors' code
+            stddev_k^2) in place of log p(z), as in the authors' code
             (https://github.com/macio232/cp-vae). By Jensen's inequality that is a lower
-            bound of log p(z), so that `elbo`, which takes it too, is still a bound; but
-            it is the log of one Gaussian less a constant, which makes K useless.
-            `log_likelihood` takes the mixture, whatever the form.
+            bound of log p(z), so that `elbo`, which then uses it, is still a bound. But
+            it is also the log of a single Gaussian minus a constant, so that K has no
+            effect. `log_likelihood` uses the mixture in both cases.
         train_prior: bool, whether the Gaussians are trained; in the authors' code they
-            stay where they started.
-        prior_init: "normal" starts the means from N(0, I) and the variances from 1;
-            "uniform" is the start of the authors' code, see
+            never change.
+        prior_init: "normal" draws the initial means from N(0, I) and sets the variances
+            to 1; "uniform" is as in the authors' code, see
             `mvae_tf.priors.MixtureOfGaussians`.
 
     Example:
@@ -72,6 +72,5 @@ class MoGVAE(SingleVAE):
     def kl_nats(self, posterior, latents):
         if self.kl_form == "exact":
             return super().kl_nats(posterior, latents)
-        z = latents.z
-        log_q = gaussian.log_prob(posterior.mean, posterior.stddev, z)
-        return (log_q - self.prior.mean_log_prob(z))[:, 0]
+        log_q = gaussian.log_prob(posterior.mean, posterior.stddev, latents.z)
+        return (log_q - self.prior.mean_log_prob(latents.z))[:, 0]

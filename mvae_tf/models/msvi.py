@@ -1,4 +1,4 @@
-"""MSVI, as the MVAE paper compares with it: a mixture of complete VAEs, or experts.
+"""MSVI as a baseline of the MVAE paper: a mixture of complete VAEs, the experts.
 
 Kurle, Guennemann and van der Smagt, "Multi-source neural variational inference" (AAAI
 2019), https://arxiv.org/abs/1811.04451.
@@ -24,19 +24,19 @@ __all__ = ["MSVI"]
 class MSVI(BaseVAE):
     """Uniform mixture of K experts, each with an encoder and a decoder of its own.
 
-    p(x) = (1/K) sum_e p_e(x) with p_e(x) the marginal of N(z; 0, I) p_e(x | z), and
-    the objective
+    p(x) = (1/K) sum_e p_e(x), where p_e(x) is the marginal of N(z; 0, I) p_e(x | z).
+    By Jensen's inequality the objective,
 
-        (1/K) sum_e [reconstruction_e + KL(q_e(z | x) || N(0, I))]
+        (1/K) sum_e [reconstruction_e + KL(q_e(z | x) || N(0, I))],
 
-    is an upper bound of -log p(x) by Jensen. A latent is drawn from every expert at
-    once; the reconstruction is the mixture of their images in equal parts, and a
-    generated image comes from one expert, chosen evenly.
+    is an upper bound of -log p(x). One latent is drawn from each expert. The
+    reconstruction is the average of the images of all experts, and a generated image
+    comes from one expert, each of which is equally likely.
 
-    MSVI is made for several sources of information on one example, whose beliefs it
-    combines. The MVAE paper gives the same image to all experts, each with a deep
-    decoder of its own (Sec V-E), and does not say how it combines them. This class
-    takes their uniform mixture.
+    MSVI combines the information that several sources give about one example. In the
+    MVAE paper all experts get the same image and have deep decoders of their own (Sec
+    V-E). The paper does not say how it combines them; this class takes their uniform
+    mixture.
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`.
@@ -49,12 +49,7 @@ class MSVI(BaseVAE):
         TensorShape([3, 8, 8, 1])
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        num_components: int = 6,
-        **kwargs: Any,
-    ):
+    def __init__(self, *args: Any, num_components: int = 6, **kwargs: Any):
         super().__init__(
             *args,
             num_components=num_components,
@@ -71,10 +66,6 @@ class MSVI(BaseVAE):
         mean, stddev, _ = self.encoder(x, y, noise=noise, training=training)
         weights = tf.ones_like(mean[..., 0]) / self.num_components
         return Posterior(mean, stddev, weights)
-
-    def draw(self, posterior, noise):
-        z = noise.normal("z", posterior.mean, posterior.stddev)
-        return Draw(z, posterior.weights)
 
     def draw_prior(self, like, noise):
         equal = tf.fill([self.num_components], 1.0 / self.num_components)
@@ -93,7 +84,7 @@ class MSVI(BaseVAE):
         return tf.reduce_mean(kl, axis=1)
 
     def expert_outputs(self, z, y=None, noise=None, training=False):
-        """Compute outputs `[K, B, ...]` of the likelihood, one for each expert's z."""
+        """Compute the outputs `[K, B, ...]` of the likelihood from each expert's z."""
         features = self.sub_decoder(z, y, noise=noise, training=training)
         images = self.mix_decoder(features, noise=noise, training=training)
         return self.likelihood.link(images)

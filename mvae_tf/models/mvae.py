@@ -21,14 +21,15 @@ __all__ = ["MVAE"]
 
 @register("mvae")
 class MVAE(MixtureVAE):
-    """Mixture VAE with dropout of components: MVAE-GS, MVAE-Gau or fixed K.
+    """Mixture VAE with dropout of components: MVAE-GS, MVAE-Gau, or a fixed K.
 
-    z_i ~ N(mean_i(x), stddev_i(x)^2), w ~ Dir(alpha(x)), m a random mask, and
+    With latents z_i ~ N(mean_i(x), stddev_i(x)^2), mixing weights w ~ Dir(alpha(x)) and
+    a random mask m, an image is reconstructed as
 
         b_i = m_i w_i / sum_j m_j w_j                                     (Eq 16)
         x'  = MixDecoder(sum_i b_i SubDecoder_i(z_i))                  (Eq 6, 17)
 
-    The objective (Eq 18 for MVAE-Gau, Eq 24 for MVAE-GS) is
+    The objective to minimise (Eq 18 for MVAE-Gau, Eq 24 for MVAE-GS) is
 
         reconstruction + dirichlet_kl + (1/K) sum_i kl_i + beta dHSIC + mask.
 
@@ -38,13 +39,13 @@ class MVAE(MixtureVAE):
         num_components: int, K, the number of components to start from.
         mask: "gumbel" (MVAE-GS), "gaussian" (MVAE-Gau), None (fixed K), or a
             configuration (`mvae_tf.masks`).
-        latent_sources: list of K indices: sub-decoder i reads the latent of encoder
-            `latent_sources[i]`. None is the identity, as in the paper; the authors'
-            MNIST script of MVAE-Gau with K = 6 has `[0, 1, 2, 3, 3, 3]`.
+        latent_sources: list of K ints: sub-decoder i gets the latent of encoder
+            `latent_sources[i]`. None is encoder i, as in the paper; the authors' MNIST
+            script of MVAE-Gau with K = 6 has `[0, 1, 2, 3, 3, 3]`.
 
     Attributes:
-        mask_strength: trainable variable, `theta` of the mask; the paper's dropout
-            rate is p = sigmoid(theta).
+        mask_strength: trainable variable, `theta` of the mask; the dropout rate of the
+            paper is p = sigmoid(theta).
 
     Example:
         >>> import mvae_tf
@@ -74,7 +75,7 @@ class MVAE(MixtureVAE):
     # === Sampling ===
 
     def draw(self, posterior, noise, masked=True):
-        """Draw z, w and m, and form b; `masked=False` leaves the mask out."""
+        """Draw z, w and m, and compute b; `masked=False` leaves the mask out."""
         mask = self.mask if masked else masks.NoMask()
         log_m = mask.log_sample(self._theta(), posterior.weights, noise)  # (22, 25)
         alpha = mask.concentration(self.mixing, posterior, log_m)
@@ -88,8 +89,8 @@ class MVAE(MixtureVAE):
         return latents._replace(weights=b)
 
     def draw_proposal(self, posterior, noise):
-        # A masked concentration rarely proposes the weights that the prior draws, and
-        # masks the posterior alone: p(x) has no mask then.
+        # Where the mask is on the concentration, it is part of the posterior alone, and
+        # the masked posterior rarely draws weights like those of the prior.
         return self.draw(posterior, noise, masked=self.mask.placement == "weights")
 
     # === Decoder ===
@@ -123,21 +124,21 @@ class MVAE(MixtureVAE):
         return tf.convert_to_tensor(self.mask_strength)
 
     def dropout_rate(self) -> float | None:
-        """Return the dropout rate p of the components; None without a mask."""
+        """Return the dropout rate p of the components, or None without a mask."""
         rate = self.mask.dropout_rate(self._theta())
         return None if rate is None else float(rate)
 
-    def mask_keep_probability(self, threshold=None):
-        return float(self.mask.keep_probability(self._theta(), threshold))
-
     def selected_components(self, x, threshold=None, num_draws=16, y=None):
         check_count("num_draws", num_draws)
-        _, closed_form = super().selected_components(x, threshold)
-        x = self.input_checks.images(x)
+        kept = float(self.mask.keep_probability(self._theta(), threshold))
         counts = self._in_chunks(
-            self._count_batch, x, threshold=threshold, num_draws=num_draws
+            self._count_batch,
+            self.input_checks.images(x),
+            threshold=threshold,
+            num_draws=num_draws,
         )
-        return SelectedComponents(float(tf.reduce_mean(counts)), closed_form)
+        mean = float(tf.reduce_mean(counts))
+        return SelectedComponents(mean, self.num_components * kept)
 
     def _count_batch(self, x, threshold, num_draws):
         noise = RowNoise(content_seeds(x, self.seed), num_draws)
@@ -147,7 +148,8 @@ class MVAE(MixtureVAE):
 
     def _keep(self, kept):
         if self.latent_sources is not None:
-            # A kept sub-decoder needs the component whose encoder it reads, and so on.
+            # A kept sub-decoder needs the encoder whose latent it gets. The component
+            # of this encoder is kept, too, and its sub-decoder may need another one.
             found = set()
             while found != set(kept):
                 found = set(kept)
@@ -166,7 +168,7 @@ class MVAE(MixtureVAE):
 
 
 def _sources(sources, num):
-    """Return the indices as a list of ints; None stays None."""
+    """Return `latent_sources` as a list of ints after checking; None stays None."""
     if sources is None:
         return None
     indices = list(sources)

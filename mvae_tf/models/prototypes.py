@@ -1,4 +1,4 @@
-"""What CGM asks of its prototypes, as functions: Eq 5 to 8 of its paper.
+"""The terms of CGM about its prototypes, as functions: Eq 5 to 8 of its paper.
 
 Abrol, Sharma and Patra, "Improving Generative Modelling in VAEs Using Multimodal
 Prior", IEEE Transactions on Multimedia, 2020.
@@ -10,21 +10,22 @@ __all__ = ["mmd_within_categories", "prototype_loss", "squared_distances"]
 
 
 def squared_distances(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Compute ||a_i - b_j||^2, `[n, m]`, of `[n, D]` and `[m, D]`."""
-    # From differences: products lose the digits that MMD weights of 1000 bring out.
+    """Compute ||a_i - b_j||^2, `[n, m]`, for rows of `a` `[n, D]` and `b` `[m, D]`."""
+    # A matrix product would be faster, but it loses digits that matter when the MMD is
+    # multiplied by 1000.
     return tf.reduce_sum(tf.math.squared_difference(a[:, tf.newaxis], b), axis=-1)
 
 
 def prototype_loss(
     codes: tf.Tensor, prototypes: tf.Tensor, weights: tf.Tensor, margin: float
 ) -> tf.Tensor:
-    """Compute attraction to the own prototype and repulsion from the others (Eq 8).
+    """Compute the attraction to one prototype and the repulsion from others (Eq 8).
 
     Args:
         codes: `[B, Z]`.
         prototypes: `[K, Z]`.
-        weights: one-hot categories `[B, K]`.
-        margin: float, squared distance.
+        weights: `[B, K]`, one-hot categories.
+        margin: squared distance up to which other prototypes repel.
 
     Returns:
         `[B]`.
@@ -41,18 +42,18 @@ def mmd_within_categories(
     bandwidth: float,
     unbiased: bool,
 ) -> tf.Tensor:
-    """Compute the squared MMD of x and y within each category, averaged by size.
+    """Compute the mean over categories of the squared MMD of x and y in a category.
 
-    The sum over categories k of n_k / n times `divergences.mmd` of their n_k rows, from
-    whole kernel matrices, so that categories may have any size; those of one row or
-    none count 0.
+    A category k of n_k rows has the weight n_k / n and the value of `divergences.mmd`
+    of its rows; a category of fewer than two rows has the value 0. All are computed
+    from the kernel matrices of all rows, because the numbers n_k are not known before.
 
     Args:
         x: `[n, D]`.
         y: `[n, D]`; row i belongs to the category of row i of x.
-        membership: one-hot categories `[n, K]`.
-        bandwidth: float, of the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
-        unbiased: bool, see `divergences.mmd`.
+        membership: `[n, K]`, one-hot categories.
+        bandwidth: width of the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
+        unbiased: whether the diagonals are left out, see `divergences.mmd`.
 
     Returns:
         Scalar.

@@ -1,4 +1,4 @@
-"""Names of the models: `@register("vae")` makes a class known to `create`."""
+"""Names of the models: with `@register("vae")`, `create("vae")` finds a class."""
 
 import inspect
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def register(name: str) -> Callable[[type], type]:
     """Return a decorator that registers a model class here and with Keras.
 
     Args:
-        name: what `create` and the command line call the model.
+        name: name of the model for `create` and the command line.
 
     Raises:
         ValueError: another class has the name.
@@ -56,9 +56,9 @@ def get(name: str) -> type:
 def arguments(cls: type) -> dict[str, Any]:
     """Return the arguments that a model can be configured by, and their defaults.
 
-    They are all named parameters of the constructors of the class and of its parents,
-    keyword-only ones too, except those that a class lists in its attribute `fixed`:
-    what it passes to its parent itself.
+    They are all named parameters, also keyword-only ones, of the constructors of the
+    class and of its parents, except those that a class lists in its attribute `fixed`,
+    because it passes them to its parent itself.
     """
     found, fixed = {}, set()
     for parent in cls.__mro__:
@@ -77,7 +77,7 @@ def arguments(cls: type) -> dict[str, Any]:
 
 
 def _signature(cls):
-    """Signature with the arguments of all parents, for `help` and for editors."""
+    """Make a signature with the arguments of all parents, for `help` and editors."""
     first, later = (
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         inspect.Parameter.KEYWORD_ONLY,
@@ -100,10 +100,10 @@ def create(
     """Create a model by name.
 
     Args:
-        model: one of `names()`; it may be given as `name=`, too.
+        model: one of `names()`; it may also be passed as `name=`.
         input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        **settings: arguments of the model's class; none is required. With the model
-            given first, `name` is the name of the `keras.Model`.
+        **settings: arguments of the model's class; none is required. If `model` is
+            there, `name` is the name of the `keras.Model`.
 
     Returns:
         A `keras.Model`, built and ready to compile.

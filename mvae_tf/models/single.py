@@ -1,4 +1,4 @@
-"""What models with one Gaussian posterior and one decoder share."""
+"""The parent of the models with one Gaussian latent and one decoder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,17 +14,16 @@ __all__ = ["SingleVAE"]
 
 
 class SingleVAE(BaseVAE):
-    """One encoder, one Gaussian latent with any prior, one decoder.
+    """VAE of one encoder, one Gaussian latent with any prior, and one decoder.
 
-    q(z | x) = N(mean(x), stddev(x)^2), p(z) = `prior`, and the objective is
-    reconstruction + kl, each with its weight, + what `regularizers` adds.
-
-    With the MVAE networks the decoder is one sub-decoder followed by the mix-decoder,
-    as in the authors' code.
+    q(z | x) = N(mean(x), stddev(x)^2) and p(z) = `prior`. The objective is
+    reconstruction + kl + the terms of `regularizers`, each with its weight. The decoder
+    is a sub-decoder followed by the mix-decoder, as in the MVAE authors' code.
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`.
-        terms: what differs from `{"reconstruction": Term(), "kl": Term(warmup=True)}`.
+        terms: dict of the terms that are new or differ from
+            `{"reconstruction": Term(), "kl": Term(warmup=True)}`.
 
     Attributes:
         prior: p(z), a `mvae_tf.priors.Prior`; N(0, I) unless a subclass sets another.
@@ -52,10 +51,6 @@ class SingleVAE(BaseVAE):
         mean, stddev, _ = self.encoder(x, y, noise=noise, training=training)
         return Posterior(mean, stddev, weights=tf.ones_like(mean[..., 0]))
 
-    def draw(self, posterior, noise):
-        z = noise.normal("z", posterior.mean, posterior.stddev)
-        return Draw(z, posterior.weights)
-
     def draw_prior(self, like, noise):
         z = self.prior.sample(like[:, 0], noise)
         return Draw(z[:, tf.newaxis], weights=tf.ones_like(like))
@@ -66,12 +61,7 @@ class SingleVAE(BaseVAE):
         return (self.prior.log_prob(z) - log_q)[:, 0]
 
     def kl_nats(self, posterior, latents):
-        kl = self.prior.kl(posterior.mean, posterior.stddev, latents.z)
-        return kl[:, 0]
+        return self.prior.kl(posterior.mean, posterior.stddev, latents.z)[:, 0]
 
     def decode_outputs(self, z, weights, y=None, noise=None, training=False, x=None):
-        features = self.sub_decoder(z, y, noise=noise, training=training)
-        features = tf.squeeze(features, axis=0)
-        pixels = {"x": x} if self.network.autoregressive else {}
-        features = self.mix_decoder(features, noise=noise, training=training, **pixels)
-        return self.likelihood.link(features)
+        return self.decode_one(z, y, noise, training, x)

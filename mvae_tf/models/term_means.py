@@ -1,4 +1,4 @@
-"""The means of the objective and of its terms that training and evaluation log."""
+"""Means of the objective and of its terms, which training and evaluation log."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,15 +11,15 @@ __all__ = ["TermMeans"]
 class TermMeans(keras.metrics.Metric):
     """Means per example of the loss and of all terms, kept in one vector.
 
-    Keras' own `Mean` takes some twenty operations for each metric and step; here, a
-    step adds one vector to another. As a Keras metric it is the mean of the loss, the
-    first of the vector; `terms` are metrics that show the others.
+    Keras' own `Mean` takes about twenty operations for each metric in each step; here,
+    a step adds one vector to another. Seen as a Keras metric, the object is the mean of
+    the loss, which is the first entry of the vector.
 
     Args:
         names: names of the terms.
 
     Attributes:
-        terms: list of metrics without variables, one for each name.
+        terms: list of metrics, one for each name, that show the other means.
     """
 
     def __init__(self, names: Sequence[str]):
@@ -34,9 +34,11 @@ class TermMeans(keras.metrics.Metric):
         """Add a batch.
 
         Args:
-            loss: `[B]`.
-            values: for each name `[B]`, or a scalar that counts for each example.
-            counted: bool scalar, whether the batch counts; its values may be NaN else.
+            loss: `[B]`, the objective of each example.
+            values: dict from each name to `[B]`, or to a scalar that is the value of
+                every example.
+            counted: bool scalar, whether the batch counts; without it the values may be
+                NaN.
         """
         ones = tf.ones_like(loss)
 
@@ -49,7 +51,7 @@ class TermMeans(keras.metrics.Metric):
         self.sums.assign_add(tf.where(counted, tf.stack(sums), 0.0))
 
     def mean(self, place: int) -> tf.Tensor:
-        """Return one mean, a scalar; 0 before the first batch."""
+        """Return the mean at a place of the vector, a scalar; 0 before any batch."""
         return tf.math.divide_no_nan(self.sums[place], self.sums[-1])
 
     def result(self):
@@ -57,7 +59,7 @@ class TermMeans(keras.metrics.Metric):
         return self.mean(0)
 
     def logs(self) -> dict[str, tf.Tensor]:
-        """Return all means by name, the loss first."""
+        """Return a dict from names to means, "loss" first."""
         sums = tf.convert_to_tensor(self.sums)
         means = tf.unstack(tf.math.divide_no_nan(sums[:-1], sums[-1]))
         names = [self.name, *(term.name for term in self.terms)]
@@ -72,7 +74,7 @@ class _TermMean(keras.metrics.Metric):
         self._show = lambda: means.mean(place)
 
     def update_state(self, *args, **kwargs):
-        """Do nothing: `TermMeans` is updated for all."""
+        """Do nothing, because `TermMeans` updates all means."""
 
     def result(self):
         """Return the mean."""

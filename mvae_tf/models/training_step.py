@@ -1,8 +1,9 @@
 """The one training step of the library: weighted sums, the guard, and replicas.
 
-`fit` gives each batch to `train_step`, which makes the stateless noise of the step,
-calls the model's `loss_terms`, weights the terms and sums them over the global batch,
-applies the gradients if they are finite, and updates the metric of each term.
+`fit` gives each batch to `train_step`. It makes the stateless noise of the step, calls
+the model's `loss_terms`, multiplies the terms by their weights and sums them over the
+global batch, applies the gradients if they are finite, and updates the metric of each
+term.
 """
 
 from collections.abc import Mapping
@@ -26,15 +27,18 @@ __all__ = ["TrainingStep"]
 class TrainingStep(Replicas, Hooks):
     """Training and evaluation of a model that has `loss_terms`.
 
-    Overriding `train_step`, rather than `compute_loss`, is what allows exact means
-    over uneven shards, several named terms, and the guard against bad gradients.
+    It overrides `train_step` rather than `compute_loss`, because means that are exact
+    over shards of unequal size, several named terms and the guard against bad gradients
+    need this.
 
     Attributes:
+        bad_steps_allowed: int, number of skipped steps in a row that end a run.
         terms: dict from the name of each term of the objective to its `Term`.
         final_weights: dict from the name of each minimised term to its weight, a float.
-        term_weights: dict of scalar variables, the same weights where training has
-            them now: a warm-up moves them. Evaluation uses `final_weights`.
-        step: int64 variable, training steps done, skipped ones included.
+            Evaluation uses these weights.
+        term_weights: dict from the same names to scalar variables, the weights that
+            training uses at the moment; a warm-up changes them.
+        step: int64 variable, number of training steps done, skipped ones included.
         guard: `StepGuard`, which skips and counts bad steps.
     """
 
@@ -50,14 +54,15 @@ class TrainingStep(Replicas, Hooks):
         """Make the variables and the metrics of training.
 
         Args:
-            terms: what `loss_terms` returns.
+            terms: dict from the name of each term that `loss_terms` returns to its
+                `Term`.
 
         Raises:
             ValueError: on a weight that is not a finite number.
         """
         self.terms = dict(terms)
         self.final_weights = checked_weights(terms)
-        # Checkpoints know variables by their order: new ones go last.
+        # Checkpoints identify variables by their order, so new ones go last.
         self.term_weights = {
             key: self._scalar(f"{key}_weight", value)
             for key, value in self.final_weights.items()
@@ -84,7 +89,7 @@ class TrainingStep(Replicas, Hooks):
 
     @property
     def metrics(self):
-        """All metrics, so that Keras resets them."""
+        """The list of all metrics, which Keras resets."""
         return [self.term_means, *self.term_means.terms]
 
     # === What users call ===
@@ -93,7 +98,7 @@ class TrainingStep(Replicas, Hooks):
         """Configure training as `keras.Model.compile` does.
 
         Raises:
-            ValueError: on a loss or metrics, which the model has of its own.
+            ValueError: on a loss or metrics, because the model has its own.
         """
         given = {"loss": loss, "metrics": metrics}
         given |= {k: kwargs.get(k) for k in ("loss_weights", "weighted_metrics")}
@@ -107,6 +112,7 @@ class TrainingStep(Replicas, Hooks):
 
     def get_compile_config(self):
         """Return what `compile_from_config` takes, as Keras does."""
+        # Keras warns of a model with its own `compile` that inherits this method.
         return super().get_compile_config()
 
     def compile_from_config(self, config):
@@ -130,12 +136,12 @@ class TrainingStep(Replicas, Hooks):
         """Train as `keras.Model.fit` does, after checking arrays.
 
         Raises:
-            ValueError: on images or labels that do not fit the model. Batches of a
-                dataset are checked as they come, before they can touch a weight.
-            FloatingPointError: when `bad_steps_allowed` steps in a row had to be
-                skipped because of non-finite pixels, loss or gradients.
+            ValueError: on images or labels that do not fit the model. Batches of a data
+                set are checked in each step, before they can change a weight.
+            FloatingPointError: `bad_steps_allowed` steps in a row were skipped because
+                pixels, loss or gradients were not finite.
         """
-        self.get_config()  # What no file could keep is refused before it is trained.
+        self.get_config()  # It refuses a model that could not be saved.
         self.input_checks.check(x, y)
         _refuse_weights(**kwargs)
         if isinstance(x, tf.data.Dataset):
@@ -255,7 +261,7 @@ class TrainingStep(Replicas, Hooks):
         return self._logs(values, objective, healthy)
 
     def test_step(self, data):
-        """Compute the terms under noise that depends on the examples alone."""
+        """Compute the terms with noise that depends only on the examples."""
         x, y = self.unpack(data)
         self.guard.inspect(x, y, self.step)
         noise = RowNoise(content_seeds(x, self.seed))
@@ -283,7 +289,7 @@ class TrainingStep(Replicas, Hooks):
             x: `[B, ...]` images.
 
         Returns:
-            `[B]`; terms per batch count in full for each example.
+            `[B]`; a term per batch is added to the sum of each example in full.
         """
         check_terms(values, self.terms)
         objective = tf.zeros(tf.shape(x)[:1])
@@ -294,7 +300,7 @@ class TrainingStep(Replicas, Hooks):
         return objective
 
     def gather_rows(self, value: tf.Tensor) -> tf.Tensor:
-        """Gather the rows `[B, ...]` of all replicas, for terms per batch."""
+        """Return the rows `[B, ...]` of all replicas, for terms per batch."""
         return distribution.gather_rows(value)
 
     def _apply(self, gradients, healthy):
@@ -303,7 +309,7 @@ class TrainingStep(Replicas, Hooks):
         def apply(gradients):
             self.optimizer.apply(gradients, variables)
 
-        # Under a strategy, even one of a single device, updates have to go through it.
+        # Under a strategy, even for a single device, it has to make the updates.
         if not tf.distribute.has_strategy():
             tf.cond(healthy, lambda: apply(gradients), lambda: None)
             return
@@ -326,7 +332,9 @@ class TrainingStep(Replicas, Hooks):
 def _refuse_weights(**kwargs):
     for key in ("class_weight", "sample_weight"):
         if kwargs.get(key) is not None:
-            raise ValueError(f"Expected no {key}: every example counts alike.")
+            raise ValueError(
+                f"Expected no {key}, because all examples have the same weight."
+            )
 
 
 def _with_guard(callbacks):

@@ -18,19 +18,20 @@ __all__ = ["VampVAE"]
 
 @register("vamp_vae")
 class VampVAE(SingleVAE):
-    """VAE with p(z) = (1/K) sum_k q(z | u_k) of K trained pseudo-inputs u_k.
+    """VAE with p(z) = (1/K) sum_k q(z | u_k) for K trained pseudo-inputs u_k.
 
     It minimises E_q[-log p(x | z)] + KL(q(z | x) || p(z)), with the KL estimated by
     log q(z | x) - log p(z) at the z that is decoded. Each step encodes all
-    pseudo-inputs: 500 of them cost what five batches of 100 images do.
+    pseudo-inputs; encoding 500 of them takes as long as encoding 500 images.
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`; `latent_dim` and `network`
-            have other defaults. Pseudo-inputs have no labels: `num_classes` stays None.
+            have other defaults. `num_classes` stays None, because pseudo-inputs have no
+            labels.
         num_pseudo_inputs: int, K in this file, where the model has one component.
-        pseudo_mean, pseudo_stddev: moments of the pixels that pseudo-inputs start from;
-            (0.05, 0.01) for binary images, in the authors' code (0.5, 0.02) for Frey
-            Faces and (0.4, 0.05) for CIFAR10.
+        pseudo_mean, pseudo_stddev: floats, mean and standard deviation of the initial
+            pixels of pseudo-inputs. The authors' code has (0.05, 0.01) for binary
+            images, (0.5, 0.02) for Frey Faces and (0.4, 0.05) for CIFAR10.
 
     Example:
         >>> import mvae_tf
@@ -51,7 +52,7 @@ class VampVAE(SingleVAE):
     ):
         if kwargs.get("num_classes") is not None:
             raise ValueError(
-                "Expected no num_classes, for pseudo-inputs have no labels, got "
+                "Expected no num_classes, because pseudo-inputs have no labels, got "
                 f"{kwargs['num_classes']!r}."
             )
         super().__init__(*args, latent_dim=latent_dim, network=network, **kwargs)
@@ -61,6 +62,6 @@ class VampVAE(SingleVAE):
         self.prior = priors.VampPrior.of(self)
 
     def encode_pseudo_inputs(self, images: tf.Tensor):
-        """Compute means and stddevs `[K, 1, Z]` and weights `[1]` of q(z | u_k)."""
+        """Compute mean and stddev `[K, 1, Z]` and weights `[1]` of q(z | u_k)."""
         posterior = self.infer(images)
         return posterior.mean, posterior.stddev, tf.ones([1])

@@ -25,17 +25,17 @@ class WWAE(SingleVAE):
 
         E ||x - x'||^2 + w2_weight W2^2(N(m, S), N(0, I)),
 
-    where m and S are the moments of the aggregated posterior of the batch: m averages
-    mean(x) and the diagonal S is the average of stddev(x)^2 plus the variance of
-    mean(x). The cross terms of S are left out: a batch of fewer images than latent
-    dimensions hardly determines them.
+    where m and S are the moments of the aggregated posterior of the batch: m is the
+    average of mean(x), and the diagonal matrix S is the average of stddev(x)^2 plus the
+    variance of mean(x). The covariances of S are left out, because a batch with fewer
+    images than latent dimensions hardly determines them.
 
-    The distance between the two Gaussians has a closed form and compares only their
-    means and covariances. The KL is logged but not minimised.
+    The distance between the two Gaussians has a closed form. The KL is logged and not
+    minimised.
 
     Args:
-        w2_weight: weight of the squared distance, beside a squared error summed over
-            pixels, a float.
+        w2_weight: float, weight of the squared distance; the squared error is summed
+            over pixels.
         likelihood: name or configuration of p(x | z) (`mvae_tf.likelihoods`); "sse"
             is the cost of the paper.
         *args, **kwargs: shared arguments, see `BaseVAE`.
@@ -68,14 +68,14 @@ class WWAE(SingleVAE):
 
 
 def aggregated_moments(mean, stddev):
-    """Compute mean and standard deviation of the equal mixture of B diagonal Gaussians.
+    """Compute the moments of a mixture of B diagonal Gaussians with equal weights.
 
     Args:
         mean: `[B, ...]`.
         stddev: `[B, ...]`.
 
     Returns:
-        two tensors `[...]`.
+        mean and standard deviation, both `[...]`.
     """
     variance = tf.reduce_mean(tf.square(stddev), 0) + tf.math.reduce_variance(mean, 0)
     return tf.reduce_mean(mean, 0), tf.sqrt(variance)

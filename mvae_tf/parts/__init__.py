@@ -1,1 +1,1 @@
-"""The parts that a model is composed from, each in a file of its own."""
+"""The parts that a model is composed from: one file for each kind of part."""

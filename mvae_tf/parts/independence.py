@@ -1,7 +1,8 @@
 """Terms that push the latents of different components apart.
 
-dHSIC (Eq 13-15 of the MVAE paper) measures joint dependence on a batch; the others
-(Eq 10-11) are distances between pairs of posteriors, one value per example.
+dHSIC (Eq 13-15 of the MVAE paper) measures the joint dependence of the components in a
+batch; the others (Eq 10-11) are distances between pairs of posteriors, which have a
+value for each example.
 
 Source: Ye and Bors, "Deep Mixture Generative Autoencoders" (TNNLS 2022), Sec III-B.
 """
@@ -33,28 +34,28 @@ _CAP = 10.0
 
 
 class Independence(Part):
-    """A term of the objective about the latents of different components."""
+    """A term of the objective that pushes components apart."""
 
     def declare(self, weight: float) -> dict[str, Term]:
-        """Declare the term, with its weight in the objective."""
+        """Declare the term, where `weight` is its weight in the objective."""
         raise NotImplementedError
 
     def terms(self, posterior, z: tf.Tensor, gather_rows: Callable) -> dict:
-        """Compute the declared term.
+        """Compute the declared term, a dict of one entry or of none.
 
         Args:
-            posterior: `mean` and `stddev` `[B, K, Z]` of q(z | x).
-            z: `[B, K, Z]`, drawn from it.
+            posterior: named tuple with `mean` and `stddev` `[B, K, Z]` of q(z | x).
+            z: `[B, K, Z]`, drawn from q(z | x).
             gather_rows: function from rows `[B, ...]` to those of all replicas.
         """
         raise NotImplementedError
 
 
 class NoIndependence(Independence):
-    """No term at all."""
+    """The part of a model without such a term."""
 
     def get_config(self) -> None:
-        """Return None, which stands for this part in a configuration."""
+        """Return None, the configuration of this part."""
 
     def declare(self, weight: float) -> dict[str, Term]:
         return {}
@@ -69,11 +70,11 @@ register, get, names = _KINDS.register, _KINDS.get, _KINDS.names
 
 @register("dhsic")
 class DHSIC(Independence):
-    """Dependence of all components at once, estimated on a batch of samples.
+    """Joint dependence of all components, estimated from the latents of a batch.
 
     Args:
-        squared: False adds the square root of the estimator, as every run of the
-            authors does; True adds the estimator of the paper's equations.
+        squared: whether the term is the estimator of the paper's equations; otherwise
+            it is its square root, as in all of the authors' scripts.
     """
 
     def __init__(self, squared: bool = False):
@@ -87,22 +88,27 @@ class DHSIC(Independence):
 
 
 class PairwiseDistance(Independence):
-    """Sum over ordered pairs of components of a distance d between their posteriors.
+    """Sum over ordered pairs of components of a distance between their posteriors.
 
-    Eq 10-11 add the distances to an objective that is minimised, which would draw the
-    components together; the default sign separates them instead. A distance counts up
-    to 10: most of them are unbounded, and one that is subtracted could outgrow the rest
-    of the objective.
+    Eq 10-11 add the distances to an objective that is minimised, which would bring the
+    components together; with the default sign they are subtracted. Distances above 10
+    count as 10, because most of them have no upper bound, and one that is subtracted
+    could become larger than all other terms of the objective.
 
     Args:
-        sign: int, -1 separates the components, +1 follows Eq 10-11 literally.
+        sign: -1 separates the components, +1 is what Eq 10-11 say.
     """
 
     def __init__(self, sign: int = -1):
         self.sign = choice(sign, (-1, 1), "sign")
 
     def distance(self, first, second) -> tf.Tensor:
-        """Compute a distance `[B]` between (mean, stddev, sample) of `[B, Z]` each."""
+        """Compute the distance of two components, `[B]`.
+
+        Args:
+            first: (mean, stddev, z) of one component, each `[B, Z]`.
+            second: (mean, stddev, z) of the other.
+        """
         raise NotImplementedError
 
     def declare(self, weight: float) -> dict[str, Term]:
@@ -127,7 +133,7 @@ class PairwiseDistance(Independence):
 
 @register("l2")
 class L2(PairwiseDistance):
-    """Squared Euclidean distance between paired samples."""
+    """Squared Euclidean distance between the drawn latents."""
 
     def distance(self, first, second) -> tf.Tensor:
         return tf.reduce_sum(tf.math.squared_difference(first[2], second[2]), axis=-1)
@@ -153,7 +159,7 @@ class SymmetricKL(PairwiseDistance):
 
 @register("js")
 class JensenShannon(PairwiseDistance):
-    """Jensen-Shannon divergence by Monte Carlo, at most log 2 nats."""
+    """Jensen-Shannon divergence in nats, estimated from the drawn latents."""
 
     def distance(self, first, second) -> tf.Tensor:
         (mean_p, stddev_p, z_p), (mean_q, stddev_q, z_q) = first, second

@@ -1,9 +1,9 @@
-"""Likelihoods p(x | z), written on the raw outputs of a decoder.
+"""Likelihoods p(x | z), computed from the outputs of a decoder.
 
-Every likelihood turns decoder features into `outputs` (`link`), gives the
-log-density of an image in nats (`log_prob`), the additive constant of it that the
-training objective leaves out (`constant`), the mean image, and the outputs of a mixture
-of decoded images (`mix`, used by M-VAE).
+A likelihood turns the features of a decoder into its parameters, the `outputs`
+(`link`). From these it computes the log-density of an image in nats (`log_prob`), the
+mean image, draws of pixels (`quantile`) and the outputs of a mixture of decoded images
+(`mix`). `constant` is the part of -log_prob that the training objective leaves out.
 """
 
 import math
@@ -36,7 +36,11 @@ _INFINITE = (-math.inf, math.inf)
 
 
 def _bounds(low, high, activation):
-    """Range of valid pixels, where None stands for no bound."""
+    """Return the range of valid pixels, where None stands for no bound.
+
+    Raises:
+        ValueError: the range is empty, or has no bound although the activation has.
+    """
     low = -math.inf if low is None else low
     high = math.inf if high is None else high
     if not low < high:
@@ -54,11 +58,12 @@ def _sum_pixels(values):
 
 
 class Likelihood(Part):
-    """A density over images `[B, ...]` with parameters made by a decoder.
+    """A density of images `[B, ...]` whose parameters a decoder makes.
 
     Attributes:
         low, high: the range of valid pixels; infinite where there is no bound.
-        channels_per_channel: decoder channels needed for each image channel.
+        channels_per_channel: number of channels of the decoder's output for each
+            channel of the image.
     """
 
     low, high = 0.0, 1.0
@@ -66,16 +71,17 @@ class Likelihood(Part):
 
     def get_config(self):
         config = super().get_config()
-        # JSON has no infinity.
+        # JSON has no infinity, so that None stands for it.
         bounds = config.keys() & {"low", "high"}
         open_ended = {key for key in bounds if config[key] in _INFINITE}
         return config | dict.fromkeys(open_ended)
 
     @property
     def shown_range(self) -> tuple[float, float]:
-        """Finite range for pictures and examples, of width 6 where there is no bound.
+        """A finite range of pixels for pictures and examples.
 
-        Without any bound it is [-3, 3]: three standard deviations of z-scores.
+        A missing bound is 6 from the other one. Without any bound the range is [-3, 3],
+        three standard deviations of standardised data.
         """
         low = self.low if math.isfinite(self.low) else min(self.high - 6.0, -3.0)
         return low, self.high if math.isfinite(self.high) else max(low + 6.0, 3.0)
@@ -89,34 +95,42 @@ class Likelihood(Part):
         raise NotImplementedError
 
     def is_mass(self, x: tf.Tensor) -> bool:
-        """Whether `log_prob` is the log of a probability of images x, not a density.
+        """Return whether `log_prob` of images x is the log of a probability.
 
-        Only then can its nats be converted to bits of the pixels.
+        If it is the log of a density, its nats cannot be converted to bits per pixel.
         """
         return False
 
     def mean(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Compute the mean image, in the pixel scale of x."""
+        """Compute the mean image `[B, ...]` in the pixel scale of x."""
         raise NotImplementedError
 
     def quantile(self, outputs: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
-        """Compute the image whose pixels are the quantiles at `probability`.
+        """Compute the image whose pixels are the quantiles at some probabilities.
 
-        At uniform numbers in (0, 1) it is a draw of the image. Draws of densities on
-        the whole line are clipped to the range of valid pixels.
+        With independent uniform probabilities it is a draw of the image. Quantiles of
+        densities on the whole line are clipped to the range of valid pixels.
+
+        Args:
+            outputs: `[B, ...]`, what `link` returned.
+            probability: numbers in (0, 1), one for each pixel.
         """
         raise NotImplementedError
 
     def constant(self, dimension: int) -> float:
-        """Return what training leaves out of -log p(x | z), in nats."""
+        """Return the part of -log p(x | z) that training leaves out, in nats.
+
+        Args:
+            dimension: number of pixel values of an image.
+        """
         return 0.0
 
     def mix(self, outputs: tf.Tensor, log_weights: tf.Tensor) -> tf.Tensor:
-        """Compute outputs of the mixture of component images.
+        """Compute the outputs of a mixture of the images of components (M-VAE).
 
         Args:
-            outputs: `[K, B, ...]`.
-            log_weights: `[B, K]`.
+            outputs: `[K, B, ...]`, those of the components.
+            log_weights: `[B, K]`, logarithms of the mixing weights.
 
         Returns:
             `[B, ...]`.
@@ -126,17 +140,17 @@ class Likelihood(Part):
 
 
 def component_axis(weights: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Reshape `[B, K]` weights to multiply `[K, B, ...]` outputs."""
+    """Reshape weights `[B, K]` so that they multiply outputs `[K, B, ...]`."""
     shape = tf.concat([tf.shape(outputs)[:2], [1] * (outputs.shape.rank - 2)], 0)
     return tf.reshape(tf.transpose(weights), shape)
 
 
 @register("bernoulli")
 class Bernoulli(Likelihood):
-    """Bernoulli pixels from logits: the binary cross-entropy, summed over pixels.
+    """Bernoulli pixels from logits: -1 times the binary cross-entropy of the pixels.
 
-    Grey pixels in [0, 1] are allowed, as in the MVAE experiments; the value is then
-    the usual cross-entropy rather than a normalised density.
+    Grey pixels in [0, 1] are allowed, as in the MVAE experiments; `log_prob` is then
+    not the log of a density.
     """
 
     def log_prob(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -145,7 +159,7 @@ class Bernoulli(Likelihood):
         )
 
     def is_mass(self, x: tf.Tensor) -> bool:
-        """Whether all pixels are 0 or 1."""
+        """Return whether all pixels are 0 or 1."""
         return bool(tf.reduce_all((x == 0.0) | (x == 1.0)))
 
     def mean(self, outputs: tf.Tensor) -> tf.Tensor:
@@ -184,20 +198,28 @@ class ContinuousBernoulli(Bernoulli):
 
 @register("sse")
 class SquaredError(Likelihood):
-    """Gaussian pixels of variance 1/2: -log p is the summed squared error + constant.
+    """Gaussian pixels of variance 1/2: -log p is the squared error plus a constant.
 
-    This is the reconstruction term of the authors' convolutional scripts. The constant
-    is D/2 log(pi) for D pixels.
+    The squared error is summed over the pixels; it is the reconstruction term of the
+    MVAE authors' convolutional scripts. The constant is D/2 log(pi) for D pixels.
 
     Args:
         activation: "sigmoid", "tanh" or "linear", the last step of the decoder.
-        low, high: range of valid pixels; None for no bound, as tables of real
-            numbers need it, with the activation "linear".
+        low, high: range of valid pixels. None is no bound, for tables of real numbers;
+            the activation is then "linear".
+
+    Raises:
+        ValueError: on an argument out of its range.
     """
 
     variance = 0.5
 
-    def __init__(self, activation="sigmoid", low=0.0, high=1.0):
+    def __init__(
+        self,
+        activation: str = "sigmoid",
+        low: float | None = 0.0,
+        high: float | None = 1.0,
+    ):
         activations = {
             "sigmoid": tf.sigmoid,
             "tanh": tf.tanh,
@@ -232,14 +254,10 @@ class SquaredError(Likelihood):
 
 @register("half_sse")
 class HalfSquaredError(SquaredError):
-    """Gaussian pixels of variance 1: half the summed squared error + constant.
+    """Gaussian pixels of variance 1: -log p is half the squared error plus a constant.
 
-    Eq 29 of the MVAE paper. The constant is D/2 log(2 pi) for D pixels.
-
-    Args:
-        activation: "sigmoid", "tanh" or "linear", the last step of the decoder.
-        low, high: range of valid pixels; None for no bound, as tables of real
-            numbers need it, with the activation "linear".
+    The squared error is summed over the pixels (MVAE Eq 29). The constant is
+    D/2 log(2 pi) for D pixels. Arguments are those of `SquaredError`.
     """
 
     variance = 1.0
@@ -247,21 +265,21 @@ class HalfSquaredError(SquaredError):
 
 @register("discretized_logistic")
 class DiscretizedLogistic(Likelihood):
-    """Logistic pixels integrated over 256 bins of [0, 1], with a learnt scale.
+    """Logistic pixels, integrated over 256 bins of [0, 1].
 
-    The pixel x falls into the bin [e, e + 1/256) with e = floor(256 x) / 256. The mean
-    and the log-scale of each pixel come from the decoder, bounded to
+    The pixel x belongs to the bin [e, e + 1/256) with e = floor(256 x) / 256. The
+    decoder makes the mean and the logarithm of the scale of each pixel, clipped to
     [1/512, 1 - 1/512] and [-4.5, 0] as in the VampPrior experiments.
 
     Args:
-        open_edges: whether the first and the last bin reach to -inf and +inf, so that
-            the probabilities of the 256 bins sum to 1. The published code leaves them
-            closed, which makes the bound slightly pessimistic.
+        open_edges: whether the first and the last bin extend to -inf and +inf, so that
+            the probabilities of the 256 bins sum to 1. In the published code they do
+            not, which makes the bound slightly lower.
     """
 
     channels_per_channel = 2
 
-    def __init__(self, open_edges=False):
+    def __init__(self, open_edges: bool = False):
         self.open_edges = open_edges
 
     def link(self, features: tf.Tensor) -> tf.Tensor:
@@ -277,7 +295,8 @@ class DiscretizedLogistic(Likelihood):
         lower = (edge - mean) * tf.exp(-log_scale)
         to_left = tf.math.log_sigmoid(lower + width)
         to_right = tf.math.log_sigmoid(-lower)
-        # sigmoid(u) - sigmoid(l) as a product, which holds where both round to 1.
+        # It is sigmoid(u) - sigmoid(l), as a product, so that it is not 0 where both
+        # round to 1.
         inside = to_left + to_right + tfm.log1mexp(width)
         if self.open_edges:
             inside = tf.where(edge <= 0.0, to_left, inside)
@@ -299,19 +318,28 @@ class DiscretizedLogistic(Likelihood):
 
 @register("gaussian")
 class Gaussian(Likelihood):
-    """Gaussian pixels of one known standard deviation, or of predicted ones.
+    """Gaussian pixels with one standard deviation, or with one for each pixel.
 
-    Training minimises the whole density; no constant is left out.
+    The training objective has the whole log-density and leaves no constant out.
 
     Args:
-        stddev: standard deviation of every pixel, in the pixel scale; None takes its
-            logarithm for each pixel from the decoder, clipped to [-4.5, 0].
+        stddev: standard deviation of every pixel, in the pixel scale; with None the
+            decoder makes its logarithm for each pixel, clipped to [-4.5, 0].
         activation: "sigmoid" or "linear", the last step of the mean.
-        low, high: range of valid pixels; None for no bound, as tables of real
-            numbers need it, with the activation "linear".
+        low, high: range of valid pixels. None is no bound, for tables of real numbers;
+            the activation is then "linear".
+
+    Raises:
+        ValueError: on an argument out of its range.
     """
 
-    def __init__(self, stddev=None, activation="sigmoid", low=0.0, high=1.0):
+    def __init__(
+        self,
+        stddev: float | None = None,
+        activation: str = "sigmoid",
+        low: float | None = 0.0,
+        high: float | None = 1.0,
+    ):
         if stddev is not None and not stddev > 0:
             raise ValueError(f"Expected stddev > 0 or None, got {stddev!r}.")
         self.stddev = stddev

@@ -1,8 +1,9 @@
 """Dropout masks on components: MVAE-GS (Gumbel-softmax) and MVAE-Gau (Gaussian).
 
-A mask is one value m in (0, 1] for every example and component. Its strength is one
-trainable scalar `theta`, which the model owns and hands to every method. Masks are
-drawn in log space, where the mixture weights b = m w / sum(m w) of Eq 16 are a softmax.
+A mask has one value m in (0, 1] for every example and component. One trainable scalar,
+`theta`, decides its distribution; the model owns the variable and passes it to every
+method. Masks are drawn as log m, so that the weights b = m w / sum(m w) of Eq 16 are a
+softmax.
 
 Source: Ye and Bors, "Deep Mixture Generative Autoencoders" (TNNLS 2022), Sec III-C, D.
 """
@@ -45,11 +46,15 @@ class Mask(Part):
     """A random mask on components.
 
     Args:
-        initial: first value of `theta`.
-        threshold: a component counts as kept when m is at least this (Sec V-G).
-        placement: "weights" masks the mixing weights (Eq 16), "concentration" masks
-            the Dirichlet parameters (the authors' convolutional scripts).
+        initial: initial value of `theta`.
+        threshold: a component counts as kept if m is at least this (Sec V-G).
+        placement: "weights" multiplies the mixing weights by m (Eq 16), "concentration"
+            the parameters of the Dirichlet distribution, as in the authors'
+            convolutional scripts.
         renormalize: whether masked weights are scaled to sum to 1 (Eq 16).
+
+    Raises:
+        ValueError: on an argument out of its range.
     """
 
     def __init__(
@@ -63,15 +68,18 @@ class Mask(Part):
     # === What a kind of mask writes ===
 
     def dropout_rate(self, theta: tf.Tensor) -> tf.Tensor | None:
-        """Compute the dropout rate p, a scalar in (0, 1)."""
+        """Compute the dropout rate p, a scalar in (0, 1); None without a mask."""
         return tf.sigmoid(theta)
 
     def log_sample(self, theta: tf.Tensor, like: tf.Tensor, noise: Noise) -> tf.Tensor:
-        """Draw log m, shaped like the `[B, K]` tensor `like`."""
+        """Draw log m, `[B, K]`, shaped like `like`."""
         raise NotImplementedError
 
     def regularizer(self, theta: tf.Tensor) -> tf.Tensor:
-        """Compute the term of the objective in `theta` alone, a scalar in nats."""
+        """Compute the term of the objective that depends on `theta` alone, in nats.
+
+        It is a scalar.
+        """
         raise NotImplementedError
 
     def keep_probability(self, theta: tf.Tensor, threshold: float | None = None):
@@ -79,17 +87,17 @@ class Mask(Part):
 
         Args:
             theta: scalar.
-            threshold: in (0, 1); None is the mask's own.
+            threshold: a number in (0, 1); None for the threshold of the mask.
 
         Raises:
-            ValueError: on another threshold.
+            ValueError: the threshold is out of range.
         """
         raise NotImplementedError
 
     # === What a model does with it ===
 
     def make_strength(self, model: keras.Model) -> Any:
-        """Make the variable of `theta`, which the model owns."""
+        """Make the variable of `theta` as a weight of a model."""
         return model.add_weight(
             name="mask_strength",
             shape=(),
@@ -98,13 +106,13 @@ class Mask(Part):
         )
 
     def copy_strength(self, source: Any, target: Any) -> None:
-        """Copy the value of `theta` from the variable of one model to another's."""
+        """Copy the value of `theta` from one variable to that of another model."""
         target.assign(source)
 
     def concentration(
         self, mixing: DirichletWeights, posterior, log_mask: tf.Tensor
     ) -> tf.Tensor:
-        """Return the concentration `[B, K]` that w is drawn from."""
+        """Return the concentration `[B, K]` that w is drawn with."""
         if self.placement == "concentration":
             return mixing.parameters(posterior.scores, log_mask)
         return posterior.alpha
@@ -117,14 +125,14 @@ class Mask(Part):
         return tf.nn.softmax(log_product) if self.renormalize else tf.exp(log_product)
 
     def mask_prior(self, theta: Any, weights: tf.Tensor, noise: Noise) -> tf.Tensor:
-        """Mask weights `[B, K]` drawn from the prior as those of q are masked."""
+        """Mask weights `[B, K]` that were drawn from the prior."""
         if self.placement == "concentration":
             return weights
         log_mask = self.log_sample(tf.convert_to_tensor(theta), weights, noise)
         return self.weigh(safe_log(weights), log_mask)
 
     def declare(self) -> dict[str, Term]:
-        """Declare the term of the mask and its diagnostics."""
+        """Declare the term of the objective, and the diagnostics of the mask."""
         return {
             "mask": Term(per="batch"),
             "dropout_rate": Term(weight=None),
@@ -141,10 +149,14 @@ class Mask(Part):
         }
 
     def num_kept(self, log_mask: tf.Tensor, threshold: float | None = None):
-        """Count the components with m >= threshold, `[B]`; None is the mask's own.
+        """Count the components with m >= threshold, float32 `[B]`.
+
+        Args:
+            log_mask: `[B, K]`, log m.
+            threshold: a number in (0, 1); None for the threshold of the mask.
 
         Raises:
-            ValueError: on a threshold that is not in (0, 1).
+            ValueError: the threshold is out of range.
         """
         threshold = self.threshold if threshold is None else _checked(threshold)
         kept = tf.cast(log_mask >= tf.math.log(threshold), tf.float32)
@@ -152,13 +164,13 @@ class Mask(Part):
 
 
 class NoMask(Mask):
-    """No mask: m = 1 for every component, and no term."""
+    """The part of a model without a mask: m = 1 for every component, and no term."""
 
     def __init__(self):
         super().__init__(0.0, 0.5, "weights", True)
 
     def get_config(self) -> None:
-        """Return None, which stands for this part in a configuration."""
+        """Return None, the configuration of this part."""
 
     def dropout_rate(self, theta: Any) -> None:
         return None
@@ -196,18 +208,21 @@ register, get, names = _KINDS.register, _KINDS.get, _KINDS.names
 class GumbelSoftmaxMask(Mask):
     """Relaxed Bernoulli mask of MVAE-GS (Eq 22), p = sigmoid(theta) the dropout rate.
 
-    The two-category Gumbel-softmax is written in its logistic form,
-    m = sigmoid((logit(1 - p) + L) / T) with L standard logistic. Eq 22 prints
-    log(1 - p) in both logits, which would make m independent of p; the authors' code
-    and this class take log(1 - p) for "keep" and log p for "drop".
+    The Gumbel-softmax of two categories is written in its logistic form,
+    m = sigmoid((logit(1 - p) + L) / T) with L from the standard logistic distribution.
+    Eq 22 has log(1 - p) in both logits, which would make m independent of p; the
+    authors' code and this class have log(1 - p) for "keep" and log p for "drop".
 
     Args:
         temperature: T > 0; 0.1 in the paper.
-        regularizer_form: what is added to the objective: "entropy" is -H(p) (Eq 24),
-            "squared_entropy" is -10 H(p)^2 (the authors' MNIST, CelebA and ImageNet
-            scripts), "dropout_kl" is the variational-dropout KL at log_alpha = theta
-            (their CIFAR scripts).
+        regularizer_form: the term that is added to the objective: "entropy" is -H(p)
+            (Eq 24), "squared_entropy" is -10 H(p)^2 (the authors' MNIST, CelebA and
+            ImageNet scripts), "dropout_kl" is the KL of variational dropout at
+            log_alpha = theta (their CIFAR scripts).
         initial, threshold, placement, renormalize: see `Mask`.
+
+    Raises:
+        ValueError: on an argument out of its range.
     """
 
     def __init__(
@@ -230,7 +245,7 @@ class GumbelSoftmaxMask(Mask):
         )
 
     def log_sample(self, theta: tf.Tensor, like: tf.Tensor, noise: Noise) -> tf.Tensor:
-        # logit(1 - p) = -theta.
+        # logit(1 - p) is -theta.
         scaled = noise.logistic("mask", like) * (1.0 / self.temperature)
         return tf.math.log_sigmoid(scaled - theta / self.temperature)
 
@@ -255,13 +270,16 @@ class GaussianMask(Mask):
     As in the authors' code, m is clipped to [1e-8, 1].
 
     Args:
-        parameterization: "tau" takes theta = logit p = log tau, so the standard
-            deviation is exp(theta / 2); "raw_std" takes theta as the standard deviation
-            itself (of either sign) *and* as the log-variance of the KL, the
-            inconsistent reading of the authors' code.
-        kl_form: "molchanov" (sigmoid fit, any tau; the authors' code) or "kingma"
-            (cubic polynomial of Eq 19, for tau <= 1).
+        parameterization: "tau" is theta = logit p = log tau, so that the standard
+            deviation of m is exp(theta / 2). With "raw_std" theta is the standard
+            deviation, up to its sign, and also the log-variance in the KL, which is
+            inconsistent but what the authors' code has.
+        kl_form: "molchanov" (a fit by a sigmoid for any tau, in the authors' code) or
+            "kingma" (the cubic polynomial of Eq 19, for tau <= 1).
         initial, threshold, placement, renormalize: see `Mask`.
+
+    Raises:
+        ValueError: on an argument out of its range.
     """
 
     def __init__(

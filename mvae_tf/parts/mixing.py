@@ -1,9 +1,8 @@
 """Mixing weights of the components: w ~ Dirichlet(alpha(x)).
 
 Weights are drawn and kept as log w. A Gamma(alpha) variable is drawn as
-Gamma(alpha + 1) U^(1 / alpha), whose logarithm neither underflows nor loses its
-implicit reparameterisation gradient at the small concentrations that these models
-have (alpha well under 1).
+Gamma(alpha + 1) U^(1 / alpha). Its logarithm neither underflows nor loses its implicit
+reparameterisation gradient where alpha is far below 1, as it is in these models.
 
 Source: Ye and Bors, "Deep Mixture Generative Autoencoders" (TNNLS 2022), Sec IV-A.
 """
@@ -17,17 +16,18 @@ from mvae_tf.parts.part import Kinds, Part, choice
 __all__ = ["DirichletWeights", "get", "names", "register", "safe_log"]
 
 _PROPOSALS = 8
-# The least concentration: the KL grows like 1 / alpha below it.
+# The least concentration, because the KL grows like 1 / alpha.
 _FLOOR = 1e-3
 
 
 def _gamma_sample(seed, alpha):
     """Draw from Gamma(alpha, 1) for alpha >= 1, shaped like `alpha`.
 
-    The rejection method of Marsaglia and Tsang (2000) with a fixed number of proposals,
-    each accepted with probability 0.95 or more. A draw is the same eagerly and in any
-    graph; TFP chooses between two samplers while TensorFlow optimises the graph. The
-    gradient is that of implicit reparameterisation (Figurnov et al., 2018).
+    It is the rejection method of Marsaglia and Tsang (2000) with a fixed number of
+    proposals, each of which is accepted with probability 0.95 or more. A draw is the
+    same eagerly and in any graph, unlike that of TFP, which has two samplers and
+    chooses one while TensorFlow optimises the graph. The gradient is that of implicit
+    reparameterisation (Figurnov et al., 2018).
     """
     normal_seed, uniform_seed = tf.unstack(
         tf.random.experimental.stateless_split(seed, 2)
@@ -61,22 +61,26 @@ register, get, names = _KINDS.register, _KINDS.get, _KINDS.names
 
 
 def safe_log(weights: tf.Tensor) -> tf.Tensor:
-    """Compute log w, finite where a weight is 0."""
+    """Compute log w, which is finite also where a weight is 0."""
     return tf.math.log(tf.maximum(weights, 1e-30))
 
 
 @register("dirichlet")
 class DirichletWeights(Part):
-    """Dirichlet mixing weights with an encoder-made concentration.
+    """Dirichlet mixing weights whose concentration is made by the encoder.
 
     Args:
-        concentration: "normalized" divides the encoder's K positive outputs by their
-            sum (the authors' code: sparse weights), "raw" uses them as they are (Eq 3).
-        prior: concentration of the symmetric Dirichlet prior; None means 1/K.
-        kl_form: "exact" (Eq 28), or "clipped": the authors' code, which clips alpha to
-            [0.1, 0.8] and has digamma(1) where digamma(sum alpha) belongs.
-        reparameterized: whether gradients flow through w. The authors' TF 1.6 graphs
-            have no such gradient, so there alpha learns from the KL alone.
+        concentration: "normalized" divides the K positive outputs of the encoder by
+            their sum, as in the authors' code, which makes the weights sparse; "raw"
+            takes the outputs as they are (Eq 3).
+        prior: concentration of the symmetric Dirichlet prior; None for 1/K.
+        kl_form: "exact" (Eq 28), or "clipped" as in the authors' code, which clips
+            alpha to [0.1, 0.8] and has digamma(1) in place of digamma(sum alpha).
+        reparameterized: whether gradients flow through w. In the authors' TF 1.6 graphs
+            they do not, so that only the KL trains alpha.
+
+    Raises:
+        ValueError: on an argument out of its range.
     """
 
     def __init__(
@@ -98,7 +102,12 @@ class DirichletWeights(Part):
     def parameters(
         self, scores: tf.Tensor, log_mask: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Compute the concentration `[B, K]` from the encoder's positive scores."""
+        """Compute the concentration alpha, `[B, K]`.
+
+        Args:
+            scores: `[B, K]`, positive outputs of the encoder.
+            log_mask: `[B, K]`, log of a mask that multiplies the scores, or None.
+        """
         if log_mask is not None:
             scores = scores * tf.exp(log_mask)
         if self.concentration == "normalized":
@@ -107,12 +116,12 @@ class DirichletWeights(Part):
         return tf.maximum(scores, _FLOOR)
 
     def prior_parameters(self, like: tf.Tensor) -> tf.Tensor:
-        """Return the concentration of the prior, shaped like `like [B, K]`."""
+        """Return the concentration of the prior, shaped like `like` `[B, K]`."""
         prior = 1.0 / like.shape[-1] if self.prior is None else self.prior
         return tf.fill(tf.shape(like), tf.cast(prior, tf.float32))
 
     def log_sample(self, alpha: tf.Tensor, noise: Noise) -> tf.Tensor:
-        """Draw log w, `[B, K]`, with w ~ Dirichlet(alpha) (Eq 26)."""
+        """Draw log w, `[B, K]`, where w ~ Dirichlet(alpha) (Eq 26)."""
         log_gamma = noise.sample("weights", _log_gamma_sample, alpha)
         log_weights = tf.nn.log_softmax(log_gamma)
         return log_weights if self.reparameterized else tf.stop_gradient(log_weights)
@@ -122,9 +131,9 @@ class DirichletWeights(Part):
 
         Args:
             alpha: `[B, K]`, the concentration of q(w | x) (Eq 28).
-            drawn_from: `[B, K]`, the concentration that w was drawn from, which a mask
-                may have changed; the authors' clipped form is that of this one. None
-                is `alpha`.
+            drawn_from: `[B, K]`, the concentration that w was drawn with, which a mask
+                may have changed and which the "clipped" form takes in place of `alpha`.
+                None is `alpha`.
         """
         prior = self.prior_parameters(alpha)
         if self.kl_form == "exact":

@@ -1,8 +1,8 @@
 """Parts: the small named objects that a model is composed from.
 
-A part is named by a string ("bernoulli"), by a dict that adds its arguments
-(`{"name": "gumbel", "temperature": 0.2}`), or given as an object. Models keep the
-dict form in their configuration, which stays plain JSON.
+A model takes a part as its name ("bernoulli"), as a dict of its name and its arguments
+(`{"name": "gumbel", "temperature": 0.2}`), or as an object. The configuration of a
+model holds the dict, so that it stays plain JSON.
 """
 
 import difflib
@@ -19,7 +19,7 @@ class Part:
     """A named object whose constructor arguments are attributes of the same names.
 
     Attributes:
-        name: what the class is registered under.
+        name: the name that the class is registered under.
     """
 
     name: str | None = None
@@ -43,16 +43,18 @@ class Part:
 
 
 def choice(value: Any, options: Collection, what: str, listed: str | None = None):
-    """Return the value itself, when it is one of the options.
+    """Return a value after checking that it is one of some options.
 
     Args:
-        value: what was given.
-        options: what is known.
-        what: what it is, for the error.
-        listed: where the options are listed, where they are too many for a line.
+        value: the value.
+        options: what is allowed.
+        what: what the value is, for the message of the error.
+        listed: text for the message in place of the options, where these are too many
+            for one line: where a user finds them.
 
     Raises:
-        ValueError: naming the options, and the nearest one.
+        ValueError: the value is none of the options; the message names them, and the
+            nearest one.
     """
     if value in options:
         return value
@@ -64,20 +66,21 @@ def choice(value: Any, options: Collection, what: str, listed: str | None = None
     raise ValueError(f"Unknown {what} {value!r}: expected one of {names}.{hint}")
 
 
-def check_count(name: str, value: Any, least: int = 1) -> None:
-    """Check a number of things.
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Return an argument as an int after checking that it is a whole number.
 
     Args:
-        name: of the argument, for the error.
-        value: what was given.
-        least: the least number that will do.
+        name: name of the argument, for the message of the error.
+        value: the argument.
+        least: the least value that is allowed.
 
     Raises:
-        ValueError: it is no integer, or less.
+        ValueError: the value is no integer, or less than `least`.
     """
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < least:
-        raise ValueError(f"Expected {name} >= {least}, got {value!r}.")
+        raise ValueError(f"Expected {name} to be an integer >= {least}, got {value!r}.")
+    return int(value)
 
 
 def _plain(name: Any) -> str:
@@ -88,8 +91,8 @@ class Kinds:
     """The classes of one kind of part, each under its registered name.
 
     Args:
-        what: word for messages, such as "likelihood".
-        absent: class of the part that stands for None, if there is one.
+        what: the kind in one word, for messages, such as "likelihood".
+        absent: class of the part that None stands for, if a model can do without.
     """
 
     def __init__(self, what: str, absent: type[Part] | None = None):
@@ -101,7 +104,7 @@ class Kinds:
         """Return a decorator that registers a class of parts.
 
         Args:
-            name: what configurations call the class.
+            name: the name of the class in configurations.
 
         Raises:
             ValueError: another class has the name.
@@ -126,15 +129,15 @@ class Kinds:
         return list(self.classes)
 
     def get(self, specification: str | dict | Part | None) -> Any:
-        """Return a part from its name, from a dict with its arguments, or from itself.
+        """Make a part from its name or its configuration, or check an object.
 
         Args:
-            specification: string, dict with the key "name", or a part; None where a
-                part may be absent.
+            specification: name of the part, dict with the key "name" and its arguments,
+                or the part itself; None where a model can do without.
 
         Raises:
-            ValueError: on an unknown name or argument, and on an object that could not
-                be made again from a file.
+            ValueError: on an unknown name or argument, and on an object that its own
+                configuration would not make again.
         """
         if specification is None and self.absent:
             return self.absent()
@@ -158,22 +161,22 @@ class Kinds:
         try:
             return kind(**arguments)
         except (TypeError, IndexError) as error:
-            # Such as a text or a list in the place of a number.
+            # A text or a list in the place of a number, for example.
             raise ValueError(
                 f"Expected {self.what} {kind.name!r} with arguments of the right "
                 f"types, got {arguments}: {error}."
             ) from error
 
     def _checked(self, part):
-        """Return the part, if its configuration makes an equal one."""
+        """Return the part after checking that its configuration makes an equal one."""
         kind = type(part)
         if kind is self.absent:
             return part
         if self.classes.get(part.name) is not kind:
             raise ValueError(
                 f"Expected a registered {self.what}, got an object of "
-                f"{kind.__name__}: decorate its class with register(name), or no file "
-                "of the model could be loaded."
+                f"{kind.__name__}: decorate its class with register(name), so that "
+                "files of the model can be loaded."
             )
         config = part.get_config()
         try:
@@ -182,7 +185,7 @@ class Kinds:
             same = False
         if not same:
             raise ValueError(
-                f"Expected a {self.what} that its configuration makes again, got "
-                f"{kind.__name__} with {config!r}."
+                f"Expected a {self.what} that can be made again from its "
+                f"configuration, got {kind.__name__} with {config!r}."
             )
         return part

@@ -1,6 +1,4 @@
-"""Priors p(z) over one latent, as objects that know their density and draw from it.
-
-A model with more than a standard normal prior is composed with one of these:
+"""Priors p(z) of one latent: objects with a log-density and draws.
 
 | class                 | p(z)                                                       |
 |-----------------------|------------------------------------------------------------|
@@ -18,7 +16,7 @@ Densities are in nats, stddevs are standard deviations, and noise is stateless
 import contextlib
 import contextvars
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -42,26 +40,26 @@ __all__ = [
 
 _LOG_VARIANCES = (-6.0, 2.0)
 
-# Posteriors of pseudo-inputs by the `id` of their prior, within `encoded_once`. Threads
-# have contexts of their own, so that none sees the tensors of another's graph.
+# Within `encoded_once`, the posteriors of pseudo-inputs by the `id` of their prior. A
+# thread has a context of its own, and so does not get tensors of another graph.
 _ENCODED: contextvars.ContextVar[dict] = contextvars.ContextVar("encoded")
 
 
 class Prior:
-    """A density over latents `[..., Z]`."""
+    """A density of latents `[..., Z]`."""
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Compute log p(z) in nats, `[...]`."""
         raise NotImplementedError
 
     def sample(self, like: tf.Tensor, noise: Noise) -> tf.Tensor:
-        """Draw z, `[B, Z]`, one for each element of any `[B]` tensor `like`."""
+        """Draw z, `[B, Z]`, one for each element of the tensor `like` `[B]`."""
         raise NotImplementedError
 
     def kl(self, mean: tf.Tensor, stddev: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         """Compute KL(N(mean, stddev^2) || p) in nats, `[...]`.
 
-        Where no closed form exists, its unbiased estimate log q(z) - log p(z).
+        Without a closed form it is the unbiased estimate log q(z) - log p(z).
 
         Args:
             mean: `[..., Z]`.
@@ -71,7 +69,7 @@ class Prior:
         return gaussian.log_prob(mean, stddev, z) - self.log_prob(z)
 
     def encoded_once(self) -> contextlib.AbstractContextManager:
-        """Make all uses of the prior in a context share what it has to encode."""
+        """Return a context in which the prior encodes its pseudo-inputs only once."""
         return contextlib.nullcontext()
 
 
@@ -100,7 +98,7 @@ class MixturePrior(Prior):
     """A mixture of N diagonal Gaussians."""
 
     def components(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return means `[N, Z]`, stddevs `[N, Z]` and weights `[N]`, which sum to 1."""
+        """Return means and stddevs, `[N, Z]` each, and weights `[N]` that sum to 1."""
         raise NotImplementedError
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
@@ -117,20 +115,21 @@ class MixturePrior(Prior):
 
 
 class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
-    """K trained diagonal Gaussians of equal weight; log-variances stay in [-6, 2].
+    """K trained diagonal Gaussians of equal weight.
 
-    Means start at different places, because equal ones would get equal gradients.
+    Log-variances are clipped to [-6, 2]. The initial means differ, because equal ones
+    would always get equal gradients.
 
     Args:
-        num_components: int, K.
-        latent_dim: int, Z.
+        num_components: K.
+        latent_dim: Z.
         seed: int that decides the initial values.
-        spread: stddev of the initial means of "normal".
-        init: "normal" starts the means from N(0, spread^2) and the variances from 1.
-            "uniform" follows the authors' code of CP-VAE, with means from U(0, 1) and
-            log-variances 2 log(1 + exp(u / 2)) with u from U(0, 1), which gives
-            variances between 4 and 7.
-        trainable: bool, whether the Gaussians are trained.
+        spread: standard deviation of the initial means, for `init="normal"`.
+        init: "normal" draws the initial means from N(0, spread^2) and sets the
+            variances to 1. "uniform" is as in the authors' code of CP-VAE: means from
+            U(0, 1), and log-variances 2 log(1 + exp(u / 2)) with u from U(0, 1), which
+            are variances between 4 and 7.
+        trainable: whether the Gaussians are trained.
     """
 
     def __init__(
@@ -182,17 +181,17 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
         """Compute the mean over k of log N(z; mean_k, stddev_k^2) in nats, `[...]`.
 
         By Jensen's inequality it is at most `log_prob`, the log of the mean. It is
-        itself the log of one Gaussian, less a constant, so that a prior that is trained
-        on it has one mode, whatever K is.
+        itself the log of one Gaussian minus a constant, so that a prior that is trained
+        with it has one mode, whatever K is.
         """
         means, stddevs, _ = self.components()
         return tf.reduce_mean(component_log_probs(z, means, stddevs), axis=-1)
 
 
 class ConditionalGaussian(MixtureOfGaussians):
-    """p(z | c) of K categories c; p(z) is their uniform mixture.
+    """The Gaussians p(z | c) of K categories c, whose uniform mixture is p(z).
 
-    Files of models call the layer by the name of this class.
+    The layer has a class of its own because files of models contain its name.
     """
 
 
@@ -200,10 +199,10 @@ class Prototypes(keras.layers.Layer, MixturePrior):
     """K trained points, each the mean of a Gaussian of one fixed variance.
 
     Args:
-        num_components: int, K.
-        latent_dim: int, Z.
-        variance: float, of every dimension.
-        seed: int that decides the initial points, N(0, I).
+        num_components: K.
+        latent_dim: Z.
+        variance: the variance of every dimension.
+        seed: int that decides the initial points, which are draws from N(0, I).
     """
 
     def __init__(
@@ -230,21 +229,29 @@ class VampPrior(keras.layers.Layer, MixturePrior):
     Tomczak and Welling, "VAE with a VampPrior" (AISTATS 2018),
     https://arxiv.org/abs/1705.07120; with posteriors that are mixtures of M Gaussians,
     Guo et al. (IEEE Access 2020). The pseudo-inputs are encoded anew at each use, so
-    that gradients reach both them and the encoder; they are clipped to the range of
-    valid pixels, outside of which their gradient is zero.
+    that both they and the encoder get gradients. They are clipped to the range of valid
+    pixels; beyond it their gradient is 0.
 
     Args:
-        num_pseudo_inputs: int, K.
+        num_pseudo_inputs: K.
         input_shape: shape of an image.
-        encode: function from images `[K, ...]` to means `[K, M, Z]`, stddevs
-            `[K, M, Z]` and weights `[M]`.
+        encode: function from images `[K, ...]` to mean and stddev `[K, M, Z]` and
+            weights `[M]`.
         pixel_range: `(low, high)` of valid pixels.
-        mean, stddev: moments of the initial pixels.
-        seed: int that decides them.
+        mean: mean of the initial pixels.
+        stddev: standard deviation of the initial pixels.
+        seed: int that decides the initial pixels.
     """
 
     def __init__(
-        self, num_pseudo_inputs, input_shape, encode, pixel_range, mean, stddev, seed
+        self,
+        num_pseudo_inputs: int,
+        input_shape: tuple[int, ...],
+        encode: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]],
+        pixel_range: tuple[float, float],
+        mean: float,
+        stddev: float,
+        seed: int,
     ):
         super().__init__(name="prior", dtype="float32")
         self.encode = encode
@@ -261,7 +268,7 @@ class VampPrior(keras.layers.Layer, MixturePrior):
         """Make the prior of a model that can encode pseudo-inputs.
 
         Args:
-            model: has the arguments `num_pseudo_inputs`, `pseudo_mean` and
+            model: model with the arguments `num_pseudo_inputs`, `pseudo_mean` and
                 `pseudo_stddev`, and the method `encode_pseudo_inputs`.
         """
         return cls(
@@ -275,19 +282,19 @@ class VampPrior(keras.layers.Layer, MixturePrior):
         )
 
     def pseudo_inputs(self) -> tf.Tensor:
-        """Return the pseudo-inputs, images `[K, ...]` in the range of valid pixels."""
+        """Return the pseudo-inputs `[K, ...]`, clipped to the range of valid pixels."""
         return tf.clip_by_value(tf.convert_to_tensor(self.pixels), *self.pixel_range)
 
     def mixtures(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return means, stddevs `[K, M, Z]` and weights `[M]` of the posteriors."""
+        """Return mean and stddev `[K, M, Z]` and weights `[M]` of the posteriors."""
         held = _ENCODED.get({}).get(id(self))
         return self.encode(self.pseudo_inputs()) if held is None else held
 
     @contextlib.contextmanager
     def encoded_once(self) -> Iterator[None]:
-        """Make all uses of the prior in this context share one encoding.
+        """Return a context in which the prior encodes its pseudo-inputs only once.
 
-        A loop of a graph would encode the pseudo-inputs in each of its steps.
+        Without it, a loop of a graph would encode them in each of its steps.
         """
         token = _ENCODED.set(_ENCODED.get({}) | {id(self): self.mixtures()})
         try:
@@ -305,7 +312,7 @@ class VampPrior(keras.layers.Layer, MixturePrior):
         )
 
     def sample_mixture(self, like: tf.Tensor, noise: Noise) -> tf.Tensor:
-        """Draw z, `[B, M, Z]`, from each Gaussian of a random pseudo-input per row."""
+        """Draw z `[B, M, Z]` from the Gaussians of one random pseudo-input per row."""
         means, stddevs, _ = self.mixtures()
         weights = _equal_weights(self.pixels.shape[0])
         index = draw_index("pseudo_input", weights, like, noise)
@@ -318,8 +325,9 @@ def component_log_probs(
 ) -> tf.Tensor:
     """Compute log N(z; mean_n, stddev_n^2) of N diagonal Gaussians in nats, `[..., N]`.
 
-    It is one matrix product, so that no array `[..., N, Z]` is made. The product is in
-    float64, because its terms cancel and rounding to TF32 would leave no correct digit.
+    It is computed as one matrix product, so that there is no array `[..., N, Z]`. The
+    product is in float64, because its terms cancel, and rounding to TF32 would leave no
+    correct digit.
 
     Args:
         z: `[..., Z]`.
@@ -336,7 +344,7 @@ def component_log_probs(
         - 0.5 * math.log(2.0 * math.pi),
         axis=-1,
     )
-    # Unlike `tf.matmul`, its gradient holds nothing of `[..., N, Z]` either.
+    # Unlike that of `tf.matmul`, the gradient has no array `[..., N, Z]` either.
     products = tf.tensordot(powers, factors, [[-1], [-1]])
     return tf.cast(products + constants, z.dtype)
 
@@ -347,14 +355,14 @@ def draw_index(
     """Draw indices with probabilities `weights [N]`, int32 `[B]`.
 
     Args:
-        name: of the noise.
-        weights: `[N]`, sum to 1.
-        like: any `[B]` tensor.
-        noise: see `mvae_tf.noise`.
+        name: name of the draw.
+        weights: `[N]`, which sum to 1.
+        like: any tensor `[B]`.
+        noise: noise of the step or of the rows.
     """
     uniform = noise.uniform(name, like)
     index = tf.searchsorted(tf.cumsum(weights), uniform, side="right")
-    # The sum of the weights may round to less than the uniform number.
+    # Rounding may make the sum of the weights less than the uniform number.
     return tf.minimum(index, tf.shape(weights)[0] - 1)
 
 

@@ -11,16 +11,16 @@ __all__ = ["Term", "check_terms", "checked_weights", "kl_names"]
 
 
 class Term(NamedTuple):
-    """What one term of an objective is.
+    """The declaration of one term of an objective.
 
     Attributes:
         weight: weight of the term in the objective that is minimised; None for a
             diagnostic, which is logged and not minimised.
-        warmup: whether a KL warm-up lets the weight grow from 0.
-        per: "example" for a term `[B]`, a value for each example; "batch" for a scalar
-            that belongs to the global batch as a whole. A scalar that depends on
-            latents is computed from those of all replicas (`gather_rows`), so that it
-            is the same on each.
+        warmup: whether the weight grows from 0 during a KL warm-up.
+        per: "example" for a term `[B]`, which has a value for each example; "batch" for
+            a scalar of the global batch as a whole. A scalar that depends on latents
+            has to be computed from those of all replicas (`gather_rows`), so that all
+            replicas have the same value.
     """
 
     weight: float | None = 1.0
@@ -29,7 +29,7 @@ class Term(NamedTuple):
 
 
 def checked_weights(terms: Mapping[str, Term]) -> dict[str, float]:
-    """Return the weights of the terms that are minimised.
+    """Return a dict of the weights of the terms that are minimised.
 
     Raises:
         ValueError: on a weight that is not a finite number.
@@ -42,15 +42,19 @@ def checked_weights(terms: Mapping[str, Term]) -> dict[str, float]:
 
 
 def kl_names(terms: Mapping[str, Term]) -> list[str]:
-    """Return the names of the KL terms: "kl", and others that a warm-up moves."""
+    """Return the names of the KL terms: "kl", and the others that have a warm-up."""
     return [key for key, term in terms.items() if key == "kl" or term.warmup]
 
 
 def check_terms(values: Mapping[str, tf.Tensor], terms: Mapping[str, Term]) -> None:
-    """Check what `loss_terms` returned against what the model declares.
+    """Check that `loss_terms` returned the terms that the model declares.
+
+    Args:
+        values: what `loss_terms` returned.
+        terms: what the model declares.
 
     Raises:
-        ValueError: on a term too many, one too few, or one of the wrong rank.
+        ValueError: a term is missing, not declared, or of another rank.
     """
     if set(values) != set(terms):
         raise ValueError(

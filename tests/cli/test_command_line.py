@@ -233,7 +233,7 @@ def test_help_names_every_option(command, options, capsys):
         (["train", "--model=vae", "--data=npz:no", "--output=RUN"], "Expected a file"),
         (
             ["train", "--model=mvae", "--set=num_components=0", "--output=RUN"],
-            "Expected num_components an integer >= 1, got 0",
+            "Expected num_components to be an integer >= 1, got 0",
         ),
         (["train", "--resume", "--output=RUN"], "expected a run in RUN"),
         (["evaluate", "RUN"], "expected a run in RUN"),

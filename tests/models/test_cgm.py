@@ -237,7 +237,7 @@ def test_likelihood_is_found_far_from_the_code(data):
 
 
 def test_sample_size_wants_draws(data):
-    with pytest.raises(ValueError, match="Expected num_samples >= 1, got 0"):
+    with pytest.raises(ValueError, match="num_samples to be an integer >= 1, got 0"):
         create().effective_sample_size(data[0], 0)
 
 
@@ -346,7 +346,7 @@ def test_k_means_finds_the_codes_of_separated_images(data):
     x, y = data
     model = create()
     harness.perturb(model)
-    model.initialize_prototypes(x, seed=0)
+    model.initialize_prototypes(x)
     categories = model.predict_category(x).numpy()
     codes = model.codes(x).numpy()
     for k in range(3):

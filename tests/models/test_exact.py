@@ -17,40 +17,13 @@ class Linear(MLP):
     """Networks of one linear layer each; features are pixels."""
 
     def encoder(self, spec):
-        return MLPEncoder(
-            spec.latent_dim,
-            num_components=spec.sets,
-            units=[PIXELS, spec.head_units],
-            activations=[None],
-            dropout=0.0,
-            plain=1,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        return MLPEncoder(spec, [PIXELS, spec.head_units], [None], dropout=0.0)
 
     def sub_decoder(self, spec):
-        return MLPSubDecoder(
-            num_components=spec.sets,
-            units=[spec.latent_dim, PIXELS],
-            activations=[None],
-            dropout=0.0,
-            plain=1,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        return MLPSubDecoder(spec, [spec.latent_dim, PIXELS], [None], dropout=0.0)
 
     def mix_decoder(self, spec):
-        decoder = MLPMixDecoder(
-            spec.output_shape,
-            shared=spec.shared,
-            num_components=spec.sets,
-            units=[PIXELS, PIXELS],
-            activations=[None],
-            dropout=0.0,
-            plain=1,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        decoder = MLPMixDecoder(spec, [PIXELS, PIXELS], [None], dropout=0.0)
         kernel = decoder.layers_in_order[0].kernel
         kernel.assign(np.broadcast_to(np.eye(PIXELS), kernel.shape))
         return decoder

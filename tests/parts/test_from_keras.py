@@ -160,7 +160,10 @@ def no_model(spec):
         (BARE | {"encoder": unregistered}, "^Expected a function that is registered"),
         (BARE | {"encoder": "test>gone"}, "^Expected a registered function as encoder"),
         (BARE | {"encoder": "test>random_layer"}, "^Expected encoder without layers"),
-        (BARE | {"mix_decoder": "test>wrong_image"}, "^Expected a mix_decoder that"),
+        (
+            BARE | {"mix_decoder": "test>wrong_image"},
+            "^Expected a mix_decoder whose output",
+        ),
         (
             BARE | {"encoder": "test>no_model"},
             "^Expected encoder to return a keras.Mod",

@@ -1,21 +1,21 @@
 """Encoders, sub-decoders and mix-decoders with the component axis inside.
 
-A network is a part (`MLP`, `GatedMLP`, `Conv`, `GatedConv`, `Pixel`, `DCGAN`), or made
-of your own Keras models (`FromKeras`). Once told the shape of the images by
-`for_images`, it makes three kinds of Keras layer from a `NetworkSpec`:
+A network is one of `MLP`, `GatedMLP`, `Conv`, `GatedConv`, `Pixel` and `DCGAN`, or is
+made of your own Keras models (`FromKeras`). `for_images` fits it to the shape of the
+images. It then makes three kinds of Keras layers, each from a `NetworkSpec`:
 
 - `encoder(spec)`: x `[B, ...]` -> mean `[B, K, Z]`, stddev `[B, K, Z]` and, for
   mixtures, positive scores `[B, K]`;
-- `sub_decoder(spec)`: z `[B, K, Z]` -> features `[K, B, ...]`, one set per component;
-- `mix_decoder(spec)`: features `[B, ...]` -> likelihood features `[B, H, W, C]`, shared
-  by the components, or `[K, B, ...]` -> `[K, B, H, W, C]` with K sets of weights; that
-  of an `autoregressive` network takes the image, too.
+- `sub_decoder(spec)`: z `[B, K, Z]` -> features `[K, B, ...]`;
+- `mix_decoder(spec)`: features `[B, ...]` -> parameters of the likelihood `[B, H, W,
+  C]` if all components share it, or `[K, B, ...]` -> `[K, B, H, W, C]` with K sets of
+  weights; that of an `autoregressive` network also takes the image.
 
-The fully connected ones have a fourth, `trunk(spec)`: x -> features `[B, hidden]`, the
-encoder without its heads, for models that put heads of their own on it.
+Fully connected networks make a fourth layer, `trunk(spec)`: x -> features `[B,
+hidden]`, an encoder without heads, for models that add heads of their own.
 
 Layers are called as `layer(inputs, labels=None, noise=None, training=False)`; labels
-are one-hot rows. Dropout draws from the `noise` of the step, never from a state.
+are one-hot rows. Dropout draws from the `noise` of the step, never from a random state.
 """
 
 from mvae_tf.parts.networks.base import Network, NetworkSpec, get, names, register

@@ -1,6 +1,7 @@
-"""What every network layer shares: heads, seeds, and copies of single components."""
+"""The interface of a network, and what its layers share: heads, seeds and dropout."""
 
 import copy
+import math
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ __all__ = [
     "ComponentNetwork",
     "Network",
     "NetworkSpec",
+    "append_labels",
+    "flat",
     "gaussian_head",
     "get",
     "layer_seed",
@@ -28,19 +31,51 @@ _KINDS = Kinds("network")
 register, get, names = _KINDS.register, _KINDS.get, _KINDS.names
 
 
-def layer_seed(seed, *names):
-    """Make the seed of one initializer, from the model's and from its place."""
+def layer_seed(seed: int, *names: Any) -> int:
+    """Compute the seed of one initializer.
+
+    Args:
+        seed: seed of the model.
+        *names: what tells the initializer from all others, such as the name of the
+            layer and the index of the component.
+    """
     return (zlib.crc32("/".join(map(str, names)).encode()) ^ seed) & 0x7FFFFFFF
 
 
-def gaussian_head(features, latent_dim, deviations=True):
-    """Split `[..., 2 Z]` or `[..., 2 Z + 1]` into mean, stddev and scores.
+def flat(x):
+    """Return the rows `[B, ...]` of a tensor as vectors `[B, P]`."""
+    return tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
 
-    Without `deviations` the features hold Z fewer, and stddev is None.
+
+def append_labels(x, labels):
+    """Append one-hot labels to the last axis of a tensor.
+
+    Args:
+        x: `[B, D]`, or `[K, B, D]` with the same labels for all K components.
+        labels: `[B, L]`, or None for a model without labels.
 
     Returns:
-        mean `[..., Z]`, stddev `[..., Z]` > 0 and scores `[...]` > 0, all float32;
-        scores are None when the features hold none.
+        `[..., D + L]`, or `x` itself without labels.
+    """
+    if labels is None:
+        return x
+    labels = tf.cast(labels, x.dtype)
+    shape = tf.concat([tf.shape(x)[:-1], tf.shape(labels)[-1:]], 0)
+    return tf.concat([x, tf.broadcast_to(labels, shape)], axis=-1)
+
+
+def gaussian_head(features, latent_dim, deviations=True):
+    """Split the outputs of an encoder's last layer into mean, stddev and scores.
+
+    Args:
+        features: `[..., H]` with H = Z for the mean, + Z for the standard deviation if
+            `deviations`, + 1 for the score if the encoder makes one.
+        latent_dim: int, Z.
+        deviations: bool, whether there are standard deviations.
+
+    Returns:
+        mean `[..., Z]`, stddev `[..., Z]` > 0 (None without `deviations`) and scores
+        `[...]` > 0 (None if `features` has none), all float32.
     """
     features = tf.cast(features, tf.float32)
     sizes = [latent_dim, latent_dim * deviations]
@@ -54,7 +89,15 @@ def gaussian_head(features, latent_dim, deviations=True):
 
 
 def stateless_dropout(x, rate, name, noise, training):
-    """Apply dropout to `x [K, B, ...]` by the stateless `noise` of the step."""
+    """Apply dropout whose draws come from the stateless noise of the step.
+
+    Args:
+        x: `[K, B, D]` features.
+        rate: float, probability that a feature becomes 0; the others are scaled up.
+        name: str, name of the draw.
+        noise: `mvae_tf.noise.Noise` of the step.
+        training: bool; without it `x` is returned as it is.
+    """
     if not (training and rate):
         return x
 
@@ -65,20 +108,21 @@ def stateless_dropout(x, rate, name, noise, training):
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What a network is asked to make a layer for.
+    """The sizes of a model that a network needs to make one layer of it.
 
     Attributes:
         image_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        output_shape: shape of what the mix-decoder makes of one image: `image_shape`
+        output_shape: shape of the mix-decoder's output for one image: `image_shape`
             with as many channels as the likelihood needs.
-        latent_dim: Z, size of one component's latent.
-        num_components: K, sets of weights in the layer; None for a mix-decoder that all
-            components share.
+        latent_dim: Z, size of the latent of one component.
+        num_components: K, number of sets of weights in the layer; None for a
+            mix-decoder that all components share.
         num_classes: length of the one-hot labels that the layer takes, 0 for none.
-        scores: whether an encoder makes a positive score per component, too.
+        scores: whether an encoder also makes a positive score for each component, from
+            which mixing weights are computed.
         deviations: whether an encoder makes standard deviations.
-        seed: int that decides the initial weights.
-        name: of the layer; it is part of what seeds the weights.
+        seed: the seed of the model, from which the initial weights are drawn.
+        name: name of the layer, which the initial weights depend on, too.
         dtype: Keras dtype policy of the layer.
     """
 
@@ -95,17 +139,17 @@ class NetworkSpec:
 
     @property
     def head_units(self) -> int:
-        """Outputs per component of an encoder's last layer."""
+        """Number of outputs of an encoder's last layer for one component."""
         return self.latent_dim * (1 + self.deviations) + int(self.scores)
 
     @property
     def code_size(self) -> int:
-        """Size of the latent and the labels that a component decodes."""
+        """Size of the latent and the one-hot labels that a sub-decoder takes."""
         return self.latent_dim + self.num_classes
 
     @property
     def sets(self) -> int:
-        """Sets of weights in the layer, 1 for a shared one."""
+        """Number of sets of weights in the layer, 1 for a shared layer."""
         return self.num_components or 1
 
     @property
@@ -115,7 +159,7 @@ class NetworkSpec:
 
     @property
     def layer(self) -> dict[str, Any]:
-        """Arguments of `keras.layers.Layer`."""
+        """Arguments of the constructor of `keras.layers.Layer`."""
         return {"name": self.name, "dtype": self.dtype}
 
 
@@ -123,14 +167,16 @@ class Network(Part):
     """A part that makes the layers of a model.
 
     Layers are called as `layer(inputs, labels=None, noise=None, training=False)`;
-    labels are one-hot rows, which the mix-decoder does without. Dropout draws from the
-    `noise` of the step, never from a state.
+    labels are one-hot rows, and the mix-decoder takes none. Dropout draws from the
+    `noise` of the step, never from a random state.
 
     Attributes:
         autoregressive: whether the mix-decoder predicts each pixel from those before
             it; it is then called as `layer(features, x=x, ...)`.
-        initializer: how its layers start, a name in `gated.INITIALIZERS`.
-        image_shape: shape of the images it was fitted to by `for_images`, or None.
+        initializer: how the layers that a model adds to a `trunk` start, a name in
+            `gated.INITIALIZERS`.
+        image_shape: shape of the images that `for_images` fitted the network to, or
+            None.
     """
 
     autoregressive = False
@@ -138,13 +184,13 @@ class Network(Part):
     image_shape: Any = None
 
     def for_images(self, image_shape):
-        """Return the same network, fitted to images of one shape.
+        """Return a copy of the network that is fitted to images of one shape.
 
         Args:
             image_shape: `(H, W, C)` of images, or `(P,)` of vectors.
 
         Raises:
-            ValueError: the network has no such form.
+            ValueError: the network cannot take images of this shape.
         """
         self.check_images(image_shape)
         fitted = copy.copy(self)
@@ -152,10 +198,20 @@ class Network(Part):
         return fitted
 
     def check_images(self, image_shape):
-        """Raise ValueError on images that the network is not for."""
+        """Check that the network can take images of a shape.
+
+        Args:
+            image_shape: `(H, W, C)` of images, or `(P,)` of vectors.
+
+        Raises:
+            ValueError: it cannot.
+        """
 
     def encoder(self, spec: NetworkSpec) -> keras.layers.Layer:
         """Make the encoders of K components.
+
+        Args:
+            spec: sizes of the layer.
 
         Returns:
             Layer from x `[B, ...]` to mean `[B, K, Z]`, stddev `[B, K, Z]` > 0 (None
@@ -167,13 +223,19 @@ class Network(Part):
     def sub_decoder(self, spec: NetworkSpec) -> keras.layers.Layer:
         """Make the sub-decoders of K components.
 
+        Args:
+            spec: sizes of the layer.
+
         Returns:
             Layer from z `[B, K, Z]` to features `[K, B, ...]`.
         """
         raise NotImplementedError
 
     def mix_decoder(self, spec: NetworkSpec) -> keras.layers.Layer:
-        """Make the mix-decoder, from the features to parameters of the likelihood.
+        """Make the mix-decoder, from features to the parameters of the likelihood.
+
+        Args:
+            spec: sizes of the layer.
 
         Returns:
             Layer from features `[B, ...]` to `[B, *output_shape]` where `spec.shared`,
@@ -182,7 +244,10 @@ class Network(Part):
         raise NotImplementedError
 
     def trunk(self, spec: NetworkSpec) -> keras.layers.Layer:
-        """Make an encoder without heads, for models that put their own on it.
+        """Make an encoder without heads, for models that add heads of their own.
+
+        Args:
+            spec: sizes of the layer.
 
         Returns:
             Layer from x `[B, ...]` to features `[B, hidden]`.
@@ -196,13 +261,14 @@ class Network(Part):
 
 
 class ComponentNetwork(keras.layers.Layer):
-    """A layer that holds one set of weights per component."""
+    """A layer with one set of weights for each component."""
 
     def copy_components(self, source, kept):
-        """Copy the weights of the components `kept` of `source` into this layer.
+        """Copy the weights of some components of another layer into this layer.
 
         Args:
             source: layer of the same class with more components.
-            kept: list of component indices, one for each component of this layer.
+            kept: list of K indices; component i of this layer becomes a copy of
+                component `kept[i]` of `source`.
         """
         raise NotImplementedError

@@ -1,13 +1,18 @@
-"""What the convolutional networks share: K branches of layers run in turn.
+"""What the convolutional networks share: one branch of layers for each component.
 
-On CPU a list of convolutions is faster than one grouped convolution
-(`scripts/benchmark.py` measures it).
+The K branches run one after the other, which is faster on a CPU than one grouped
+convolution (`scripts/benchmark.py` measures it).
 """
 
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import ComponentNetwork, Network, gaussian_head
+from mvae_tf.parts.networks.base import (
+    ComponentNetwork,
+    Network,
+    append_labels,
+    gaussian_head,
+)
 
 __all__ = [
     "BatchNormalization",
@@ -22,14 +27,15 @@ __all__ = [
 
 @keras.saving.register_keras_serializable(package="mvae_tf")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation through TF's fused kernel where one device trains.
+    """Batch normalisation through TensorFlow's fused kernel where one device trains.
 
-    Under several replicas the statistics are those of the global batch (Keras'
-    synchronised form), so that N devices train as one.
+    Under several replicas the statistics are those of the global batch, so that N
+    devices train like one.
 
     Args:
-        batch_statistics: whether inference, too, normalises by the statistics of its
-            batch, as the authors' code does; answers then depend on the batch.
+        batch_statistics: bool, whether inference, too, normalises by the statistics of
+            its batch, as the MVAE authors' code does; an answer then depends on the
+            batch that the image is in.
         **kwargs: arguments of the Keras layer.
     """
 
@@ -40,7 +46,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.batch_statistics = batch_statistics
 
     def call(self, x, training=False):
-        """`[B, H, W, C]` or `[B, C]` normalised by channel, in the dtype of `x`."""
+        """Normalise `x`, `[B, H, W, C]` or `[B, C]`, by channel, in its own dtype."""
         if not training and self.batch_statistics:
             mean, variance = tf.nn.moments(x, list(range(x.shape.rank - 1)))
             return self._normalize(x, mean, variance)
@@ -49,7 +55,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             mean, variance, count = _global_moments(x)
             y = self._normalize(x, mean, variance)
-            # The fused kernel, too, reports the unbiased estimate.
+            # The fused kernel below also reports the unbiased estimate.
             variance *= count / (count - 1.0)
         else:
             y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
@@ -78,7 +84,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 def _global_moments(x):
-    """Mean, variance and number of the values of each channel over all replicas."""
+    """Compute mean, variance and number of values per channel over all replicas."""
     context = tf.distribute.get_replica_context()
 
     def total(value):
@@ -92,16 +98,16 @@ def _global_moments(x):
 
 
 def leaky_relu(slope):
-    """Function max(x, slope x), for a step of a `Branch`."""
+    """Return the function max(x, slope x), for a step of a `Branch`."""
 
     @tf.custom_gradient
     def activate(x):
         y = tf.nn.leaky_relu(x, slope)
 
         def gradient(upstream):
-            # Of y rather than x, whose sign is the same: TF's graph optimiser fuses
-            # the layer before with this one only where nothing else reads x, and
-            # fails aloud where its gradient does.
+            # The gradient reads y rather than x, which has the same sign: TensorFlow's
+            # graph optimiser fuses this function with the layer before it only where
+            # nothing else reads x, and logs an error where a gradient does.
             return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=slope)
 
         return y, gradient
@@ -110,11 +116,11 @@ def leaky_relu(slope):
 
 
 class Branch(keras.layers.Layer):
-    """Layers and functions in a row.
+    """Layers and functions, each applied to the output of the last.
 
     Args:
         steps: the layers and functions; a branch may be a step of another.
-        input_shape: of one row.
+        input_shape: shape of one row of the input.
         **kwargs: `name` and `dtype` of the layer.
     """
 
@@ -130,14 +136,14 @@ class Branch(keras.layers.Layer):
         self.built = True
 
     def build(self, input_shape):
-        """Nothing to do: every variable is made by the constructor."""
+        """Do nothing, because the constructor makes every variable."""
 
     def compute_output_shape(self, input_shape):
-        """Shape `(B, ...)` of what the steps make."""
+        """Return the shape `(B, ...)` of the output."""
         return (input_shape[0], *self.reached_shape)
 
     def call(self, x, training=False):
-        """The steps in turn; batch normalisation alone is told whether it trains."""
+        """Apply the steps; only batch normalisation is told whether it trains."""
         for step in self.steps:
             if isinstance(step, BatchNormalization | Branch):
                 x = step(x, training=training)
@@ -148,7 +154,7 @@ class Branch(keras.layers.Layer):
         return x
 
     def _convolve(self, layer, x, training):
-        """A convolution that takes empty batches, to which oneDNN gives a bad shape."""
+        """Apply a convolution, also to no rows, for which oneDNN makes a bad shape."""
         if training and tf.distribute.get_strategy().num_replicas_in_sync == 1:
             return layer(x)
         rows = tf.shape(x)[0]
@@ -157,10 +163,18 @@ class Branch(keras.layers.Layer):
 
 
 class Branches(ComponentNetwork):
-    """K branches of the same shape; `shared` networks have one."""
+    """K branches of the same shape.
 
-    def __init__(self, make_steps, input_shape, num_components, **kwargs):
-        super().__init__(**kwargs)
+    Args:
+        spec: sizes of the layer.
+        make_steps: function from the index of a component and a dtype policy to the
+            steps of its branch.
+        input_shape: shape of one row of the input.
+    """
+
+    def __init__(self, spec, make_steps, input_shape):
+        super().__init__(**spec.layer)
+        self.spec = spec
         self.branches = [
             Branch(
                 make_steps(i, self.dtype_policy),
@@ -168,7 +182,7 @@ class Branches(ComponentNetwork):
                 dtype=self.dtype_policy,
                 name=f"component_{i}",
             )
-            for i in range(num_components)
+            for i in range(spec.sets)
         ]
         self.built = True
 
@@ -178,32 +192,33 @@ class Branches(ComponentNetwork):
 
 
 class ConvEncoder(Branches):
-    """K convolutional encoders; labels are appended to the flattened features."""
+    """K convolutional encoders; labels are appended to the flattened features.
 
-    def __init__(self, latent_dim, make_head, head_units, deviations=True, **kwargs):
-        super().__init__(**kwargs)
-        self.latent_dim = latent_dim
-        self.deviations = deviations
-        self.heads = [
-            make_head(i, self.dtype_policy) for i in range(len(self.branches))
-        ]
-        for head in self.heads:
-            head.build((None, head_units))
+    Args:
+        spec: sizes of the layer.
+        make_steps: see `Branches`.
+        make_head: function from the index of a component and a dtype policy to its last
+            layer, which has `spec.head_units` outputs.
+    """
+
+    def __init__(self, spec, make_steps, make_head):
+        super().__init__(spec, make_steps, spec.image_shape)
+        self.heads = [make_head(i, self.dtype_policy) for i in range(spec.sets)]
+        for branch, head in zip(self.branches, self.heads, strict=True):
+            head.build((None, branch.reached_shape[0] + spec.num_classes))
 
     def call(self, x, labels=None, noise=None, training=False):
-        """Mean and stddev `[B, K, Z]`, and scores `[B, K]` or None, of `x`."""
+        """Compute mean and stddev `[B, K, Z]` and scores `[B, K]` of images `x`."""
         del noise
-        features = []
-        for branch, head in zip(self.branches, self.heads, strict=True):
-            hidden = branch(x, training=training)
-            if labels is not None:
-                hidden = tf.concat([hidden, tf.cast(labels, hidden.dtype)], axis=-1)
-            features.append(head(hidden))
+        features = [
+            head(append_labels(branch(x, training=training), labels))
+            for branch, head in zip(self.branches, self.heads, strict=True)
+        ]
         return self.split_head(tf.stack(features, axis=1))
 
     def split_head(self, features):
-        """Mean, standard deviation and scores from the heads' `[B, K, ...]`."""
-        return gaussian_head(features, self.latent_dim, self.deviations)
+        """Split the outputs `[B, K, ...]` of the heads into mean, stddev and scores."""
+        return gaussian_head(features, self.spec.latent_dim, self.spec.deviations)
 
     def copy_components(self, source, kept):
         super().copy_components(source, kept)
@@ -212,40 +227,53 @@ class ConvEncoder(Branches):
 
 
 class ConvSubDecoder(Branches):
-    """K sub-decoders: one dense layer to a feature map each."""
+    """K sub-decoders; labels are appended to the latent of each component.
+
+    Args:
+        spec: sizes of the layer.
+        make_steps: see `Branches`.
+    """
+
+    def __init__(self, spec, make_steps):
+        super().__init__(spec, make_steps, (spec.code_size,))
 
     def call(self, z, labels=None, noise=None, training=False):
-        """Features `[K, B, ...]` from z `[B, K, Z]`."""
+        """Compute features `[K, B, ...]` from latents `z` `[B, K, Z]`."""
         del noise
-        outputs = []
-        for latent, branch in zip(tf.unstack(z, axis=1), self.branches, strict=True):
-            if labels is not None:
-                latent = tf.concat([latent, tf.cast(labels, latent.dtype)], axis=-1)
-            outputs.append(branch(latent, training=training))
-        return tf.stack(outputs)
+        latents = zip(tf.unstack(z, axis=1), self.branches, strict=True)
+        return tf.stack(
+            [
+                branch(append_labels(z, labels), training=training)
+                for z, branch in latents
+            ]
+        )
 
 
 class ConvMixDecoder(Branches):
-    """Convolutions to the image, shared or one stack per component."""
+    """Convolutions to the parameters of the likelihood.
 
-    def __init__(self, shared, **kwargs):
-        super().__init__(**kwargs)
-        self.shared = shared
+    If all components share the layer, it takes features `[B, ...]`, and otherwise
+    `[K, B, ...]`.
+    """
 
     def call(self, features, noise=None, training=False):
-        """`[B, ...]` -> `[B, H, W, C]` if shared, else `[K, B, ...]` alike."""
+        """Compute `[B, H, W, C]` if shared, otherwise `[K, B, H, W, C]`."""
         del noise
-        if self.shared:
+        if self.spec.shared:
             return self.branches[0](features, training=training)
         parts = zip(tf.unstack(features), self.branches, strict=True)
         return tf.stack([branch(part, training=training) for part, branch in parts])
 
 
 class ConvNetwork(Network):
-    """A network of convolutions, which takes images alone."""
+    """A network of convolutions, which takes images and no vectors."""
 
     def check_images(self, image_shape):
-        """Raises ValueError on vectors."""
+        """Check that the model has images.
+
+        Raises:
+            ValueError: on vectors.
+        """
         if len(image_shape) != 3:
             raise ValueError(
                 f"Expected images [H, W, C] for network {self.name!r}, "

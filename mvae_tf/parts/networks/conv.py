@@ -28,24 +28,28 @@ _LARGEST_MAP = 8
 class Conv(ConvNetwork):
     """Convolutional networks of the MVAE paper's colour experiments.
 
-    By default the network fits itself to the images: at 32 x 32 and 64 x 64 it is that
-    of the authors; every further doubling of the longer side adds one layer to the
-    encoder and one to the mix-decoder. Where a side is no multiple of the strides, what
-    the mix-decoder makes beyond the image is cut off at the right and at the bottom.
+    By default the network fits itself to the images. For 32 x 32 and 64 x 64 pixels it
+    is that of the authors, and every further doubling of the longer side adds one layer
+    to the encoder and one to the mix-decoder. Where a side is no multiple of the
+    strides, the mix-decoder makes a larger image, which is cut off at the right and at
+    the bottom.
 
     Args:
-        filters: Channels of the encoder's convolutions of stride 2; None for 64, 128,
-            256, 512, and 512 again for each doubling beyond 64 pixels.
-        kernel_size: Side in pixels of every convolution.
-        units: Width of the encoder's dense layer; 0 for none.
-        feature_map: Shape of a sub-decoder's output, `(H, W, C)`: the image's sides
-            over the product of the decoder's strides, rounded up. None for these and
-            256 channels.
-        decoder: Pairs (channels, stride) of the transposed convolutions of the
-            mix-decoder before the last, which makes the image; None for as many as
-            lead from a map of at most 8 x 8 to the image.
-        output_stride: Stride of the last transposed convolution.
-        batch_statistics: See `BatchNormalization`.
+        filters: channels of the encoder's convolutions, all of stride 2; None for 64,
+            128, 256, 512, and 512 again for each doubling beyond 64 pixels.
+        kernel_size: side of every kernel, in pixels.
+        units: number of units of the encoder's dense layer; 0 for no such layer.
+        feature_map: shape `(H, W, C)` of a sub-decoder's output. H and W are the sides
+            of the image over the product of the decoder's strides, rounded up. None for
+            these and 256 channels.
+        decoder: pairs (channels, stride) of the transposed convolutions of the
+            mix-decoder, except for the last one, which makes the image; None for as
+            many as lead from a map of at most 8 x 8 to the image.
+        output_stride: stride of the last transposed convolution.
+        batch_statistics: see `BatchNormalization`.
+
+    Raises:
+        ValueError: on an argument of another form.
     """
 
     def __init__(
@@ -131,18 +135,7 @@ class Conv(ConvNetwork):
             units = spec.head_units
             return _dense(units, layer_seed(spec.seed, "head", component), dtype)
 
-        side = [math.ceil(n / 2 ** len(self.filters)) for n in spec.image_shape[:2]]
-        flat = self.units or math.prod(side) * self.filters[-1]
-        return ConvEncoder(
-            spec.latent_dim,
-            make_head=head,
-            head_units=flat + spec.num_classes,
-            deviations=spec.deviations,
-            make_steps=lambda *args: list(steps(*args)),
-            input_shape=spec.image_shape,
-            num_components=spec.sets,
-            **spec.layer,
-        )
+        return ConvEncoder(spec, steps, head)
 
     def sub_decoder(self, spec: NetworkSpec):
 
@@ -158,16 +151,11 @@ class Conv(ConvNetwork):
                 tf.nn.relu,
             ]
 
-        return ConvSubDecoder(
-            make_steps=steps,
-            input_shape=(spec.latent_dim + spec.num_classes,),
-            num_components=spec.sets,
-            **spec.layer,
-        )
+        return ConvSubDecoder(spec, steps)
 
     def mix_decoder(self, spec: NetworkSpec):
         scale = math.prod(stride for _, stride in self.decoder) * self.output_stride
-        # Beyond the image, at the bottom and at the right.
+        # Pixels beyond the image, at the top and bottom, and at the left and right.
         excess = [
             (0, side * scale - wanted)
             for side, wanted in zip(
@@ -200,17 +188,11 @@ class Conv(ConvNetwork):
             if excess != [(0, 0), (0, 0)]:
                 yield keras.layers.Cropping2D(excess, dtype=dtype)
 
-        return ConvMixDecoder(
-            shared=spec.shared,
-            make_steps=lambda *args: list(steps(*args)),
-            input_shape=self.feature_map,
-            num_components=spec.sets,
-            **spec.layer,
-        )
+        return ConvMixDecoder(spec, steps, self.feature_map)
 
 
 def _decoder(doublings: int) -> tuple[tuple[int, int], ...]:
-    """(channels, stride) of the steps that double the sides of a map so often."""
+    """Return the `Conv.decoder` that doubles the sides of a map a number of times."""
     if doublings <= 0:
         return ((256, 1),)
     authors = ((256, 2), (256, 1)) * min(2, doublings)
@@ -218,7 +200,16 @@ def _decoder(doublings: int) -> tuple[tuple[int, int], ...]:
 
 
 def _integers(name: str, values: Any, length: int | None = None) -> Any:
-    """The values as a tuple of positive ints, or None."""
+    """Return values as a tuple of ints after checking them; None stays None.
+
+    Args:
+        name: name of the argument, for the message of the error.
+        values: the argument.
+        length: number of values that are expected; None for any number.
+
+    Raises:
+        ValueError: the values are no list of `length` positive integers.
+    """
     if values is None:
         return None
     if (

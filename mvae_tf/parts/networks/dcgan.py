@@ -1,10 +1,11 @@
-"""Strided convolutional networks in the manner of DCGAN, of InfoVAE and CGM.
+"""Strided convolutional networks like those of DCGAN, which InfoVAE and CGM have.
 
 Radford et al., "Unsupervised Representation Learning with Deep Convolutional
 Generative Adversarial Networks" (ICLR 2016), https://arxiv.org/abs/1511.06434.
 """
 
 import math
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -24,7 +25,7 @@ __all__ = ["DCGAN"]
 
 
 class Residual(Branch):
-    """Steps whose output is added to their input."""
+    """A branch whose output is added to its input."""
 
     def call(self, x, training=False):
         return x + super().call(x, training=training)
@@ -32,40 +33,41 @@ class Residual(Branch):
 
 @register("dcgan")
 class DCGAN(ConvNetwork):
-    """Strided convolutions, each halving the image, and their mirror image.
+    """Convolutions that each halve the image, and transposed ones that undo this.
 
-    The defaults are the MNIST networks of the InfoVAE authors' code. Fully
-    convolutional ones (`units=0`) are what CGM says of its own: the heads are then
-    convolutions of the size of the last map, and the first transposed convolution of
-    the decoder makes that map from the latent; for 32 x 32 colour images with
-    `filters=(64, 128, 256, 512), batch_norm=True, slope=0.2`. CGM's residual network
-    for 64 x 64 ImageNet is described by no more than "comparable to PixelRNN";
-    `residual_blocks` gives a plain one, an assumption of ours.
+    The encoder has a convolution of stride 2 with a leaky ReLU for each of `filters`, a
+    dense layer of `units` with a leaky ReLU, and linear heads. The sub-decoder is a
+    dense layer of `units` with a ReLU. The mix-decoder is a dense layer to the last
+    map with a ReLU, and transposed convolutions of stride 2 with ReLUs between them.
+    Weights start from Glorot's uniform distribution, biases at 0.
 
-    Encoder: a convolution of stride 2 for each of `filters`, leaky ReLU; dense `units`,
-    leaky ReLU; linear heads. Sub-decoder: dense `units`, ReLU. Mix-decoder: dense to
-    the last map, ReLU; transposed convolutions of stride 2, ReLU between them.
-    Weights start from Glorot's uniform numbers, biases at 0.
+    The defaults are the MNIST networks of the InfoVAE authors' code. CGM describes its
+    networks as fully convolutional, which is `units=0`: the heads are then convolutions
+    of the size of the last map, and the first transposed convolution of the decoder
+    makes that map from the latent. For 32 x 32 colour images it has `filters=(64, 128,
+    256, 512), batch_norm=True, slope=0.2`. About its residual network for 64 x 64
+    ImageNet the paper says only that it is "comparable to PixelRNN"; a plain one, made
+    by `residual_blocks`, stands in for it.
 
     Args:
         filters: channels of the encoder's convolutions; the sides of the image must be
             multiples of 2^len(filters).
-        kernel_size: of the strided convolutions.
-        units: width of the dense layers; 0 for none.
+        kernel_size: side of the kernels of the strided convolutions, in pixels.
+        units: number of units of the dense layers; 0 for no such layers.
         batch_norm: whether to normalise all but the encoder's first convolution and
             the decoder's last, as DCGAN does.
-        slope: of the leaky ReLU.
+        slope: slope of the leaky ReLU for negative inputs.
         residual_blocks: number of blocks of two 3 x 3 convolutions on each map.
     """
 
     def __init__(
         self,
-        filters=(64, 128),
-        kernel_size=4,
-        units=1024,
-        batch_norm=False,
-        slope=0.1,
-        residual_blocks=0,
+        filters: Sequence[int] = (64, 128),
+        kernel_size: int = 4,
+        units: int = 1024,
+        batch_norm: bool = False,
+        slope: float = 0.1,
+        residual_blocks: int = 0,
     ):
         self.filters = tuple(filters)
         self.kernel_size = kernel_size
@@ -75,7 +77,11 @@ class DCGAN(ConvNetwork):
         self.residual_blocks = residual_blocks
 
     def check_images(self, image_shape):
-        """Raises ValueError on vectors and on sides that cannot be halved so often."""
+        """Check that images have sides that can be halved once for each filter.
+
+        Raises:
+            ValueError: on vectors and on other sides.
+        """
         super().check_images(image_shape)
         factor = 2 ** len(self.filters)
         if any(side % factor for side in image_shape[:2]):
@@ -109,40 +115,23 @@ class DCGAN(ConvNetwork):
             units = spec.head_units
             return _dense(units, dtype, spec.seed, "head", component)
 
-        return ConvEncoder(
-            spec.latent_dim,
-            make_head=head,
-            head_units=(self.units or math.prod(self._map_shape(-1)))
-            + spec.num_classes,
-            deviations=spec.deviations,
-            make_steps=steps,
-            input_shape=spec.image_shape,
-            num_components=spec.sets,
-            **spec.layer,
-        )
+        return ConvEncoder(spec, steps, head)
 
     def sub_decoder(self, spec: NetworkSpec):
-        inputs = spec.latent_dim + spec.num_classes
-
         def steps(component, dtype):
             place = (spec.seed, "sub_decoder", component)
             if self.units:
                 yield _dense(self.units, dtype, *place)
             else:
                 *sides, channels = self._map_shape(-1)
-                yield keras.layers.Reshape((1, 1, inputs), dtype=dtype)
+                yield keras.layers.Reshape((1, 1, spec.code_size), dtype=dtype)
                 deconvolution = keras.layers.Conv2DTranspose(
                     channels, sides, **self._options(dtype, *place, "map", norm=True)
                 )
                 yield from self._normed(deconvolution, norm=True)
             yield tf.nn.relu
 
-        return ConvSubDecoder(
-            make_steps=steps,
-            input_shape=(inputs,),
-            num_components=spec.sets,
-            **spec.layer,
-        )
+        return ConvSubDecoder(spec, steps)
 
     def mix_decoder(self, spec: NetworkSpec):
         first_map = self._map_shape(-1)
@@ -167,22 +156,17 @@ class DCGAN(ConvNetwork):
                 if i:
                     yield tf.nn.relu
 
-        return ConvMixDecoder(
-            shared=spec.shared,
-            make_steps=steps,
-            input_shape=(self.units,) if self.units else first_map,
-            num_components=spec.sets,
-            **spec.layer,
-        )
+        inputs = (self.units,) if self.units else first_map
+        return ConvMixDecoder(spec, steps, inputs)
 
     def _map_shape(self, index):
-        """Shape of the encoder's map after convolution `index`."""
+        """Return the shape of the encoder's map after convolution `index`."""
         steps = range(len(self.filters))[index] + 1
         sides = (side // 2**steps for side in self.image_shape[:2])
         return (*sides, self.filters[index])
 
     def _options(self, dtype, *place, norm):
-        """Arguments of a convolution; normalisation makes up for its bias."""
+        """Return arguments of a convolution, without a bias where it is normalised."""
         return {
             "use_bias": not (self.batch_norm and norm),
             "kernel_initializer": _glorot(*place),
@@ -198,7 +182,7 @@ class DCGAN(ConvNetwork):
             )
 
     def _residuals(self, index, activation, dtype, *place):
-        """Residual blocks on the map after convolution `index`, and their ReLUs."""
+        """Make the residual blocks, and activations, after convolution `index`."""
         shape = self._map_shape(index)
         for block in range(self.residual_blocks):
             inner = []

@@ -1,19 +1,87 @@
-"""Encoders, sub-decoders and mix-decoders of fully connected networks."""
+"""Fully connected layers with a component axis, and the networks made of them.
 
-import math
+The layers of K components are one batched matrix product over stacked weights.
+"""
 
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import ComponentNetwork
+from mvae_tf.parts.networks.base import (
+    ComponentNetwork,
+    NetworkSpec,
+    append_labels,
+    flat,
+)
 
-__all__ = ["DenseStack", "Encoder", "MixDecoder", "SubDecoder", "Trunk"]
+__all__ = [
+    "ComponentAffine",
+    "DenseStack",
+    "Encoder",
+    "MixDecoder",
+    "SubDecoder",
+    "Trunk",
+]
+
+
+class ComponentAffine(ComponentNetwork):
+    """K affine maps as one batched matrix product; biases start at 0.
+
+    Args:
+        num_components: int, K.
+        input_units: int, I, size of the input.
+        units: int, O, size of the output.
+        initializer: function from the shape `[K, I, O]` and a dtype to the kernels.
+        **kwargs: `name` and `dtype` of the layer.
+    """
+
+    def __init__(self, num_components, input_units, units, initializer, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(num_components, input_units, units),
+            initializer=initializer,
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(num_components, 1, units), initializer="zeros"
+        )
+        self.built = True
+
+    def affine(self, x):
+        """Compute `[K, B, O]` from inputs `[B, I]` or `[K, B, I]`."""
+        kernel = tf.cast(self.kernel, self.compute_dtype)
+        bias = tf.cast(self.bias, self.compute_dtype)
+        return tf.matmul(tf.cast(x, self.compute_dtype), kernel) + bias
+
+    def copy_components(self, source, kept):
+        self.kernel.assign(tf.gather(source.kernel, kept))
+        self.bias.assign(tf.gather(source.bias, kept))
 
 
 class DenseStack(ComponentNetwork):
-    """Layers in a row, `layers_in_order`, each with a component axis."""
+    """Layers with a component axis, each applied to the output of the last.
+
+    `Trunk`, `Encoder`, `SubDecoder` and `MixDecoder` say what goes into such a stack
+    and what comes out of it; a network combines each of them with its own stack.
+
+    Args:
+        spec: sizes of the layer.
+
+    Attributes:
+        spec: sizes of the layer.
+        layers_in_order: the layers, made by the subclass.
+    """
+
+    def __init__(self, spec: NetworkSpec):
+        super().__init__(**spec.layer)
+        self.spec = spec
 
     def run(self, x, noise=None, training=False):
-        """`[B, I]` or `[K, B, I]` -> `[K, B, O]`."""
+        """Compute `[K, B, O]` from inputs `[B, I]` or `[K, B, I]`.
+
+        Args:
+            x: the inputs.
+            noise: `mvae_tf.noise.Noise` of the step, for dropout.
+            training: bool, whether dropout is applied.
+        """
         del noise, training
         for layer in self.layers_in_order:
             x = layer(x)
@@ -27,63 +95,48 @@ class DenseStack(ComponentNetwork):
 
 
 class Trunk:
-    """Features `[B, hidden]` of images, before any head."""
+    """Layer from images to features, the input of the heads that a model adds."""
 
     def call(self, x, noise=None, training=False):
-        """Compute the features `[B, hidden]` of images `x`."""
-        return tf.squeeze(self.run(_flat(x), noise, training), axis=0)
+        """Compute features `[B, hidden]` of images `x` `[B, ...]`."""
+        return tf.squeeze(self.run(flat(x), noise, training), axis=0)
 
 
 class Encoder:
-    """K encoders on flattened images; labels are appended to the pixels."""
+    """K encoders of flattened images; labels are appended to the pixels."""
 
     def head(self, features):
         """Split the last layer's `[B, K, O]` into mean, stddev and scores."""
         raise NotImplementedError
 
     def call(self, x, labels=None, noise=None, training=False):
-        """Compute mean, stddev `[B, K, Z]` and scores `[B, K]` of images `x`."""
-        x = _flat(x)
-        if labels is not None:
-            x = tf.concat([x, tf.cast(labels, x.dtype)], axis=-1)
+        """Compute mean and stddev `[B, K, Z]` and scores `[B, K]` of images `x`."""
+        x = append_labels(flat(x), labels)
         return self.head(tf.transpose(self.run(x, noise, training), [1, 0, 2]))
 
 
 class SubDecoder:
-    """K sub-decoders; labels are appended to each component's latents."""
+    """K sub-decoders; labels are appended to the latent of each component."""
 
     def call(self, z, labels=None, noise=None, training=False):
-        """Compute features `[K, B, ...]` from latents `z [B, K, Z]`."""
-        z = tf.transpose(z, [1, 0, 2])
-        if labels is not None:
-            labels = tf.cast(labels, z.dtype)[tf.newaxis]
-            labels = tf.repeat(labels, tf.shape(z)[0], axis=0)
-            z = tf.concat([z, labels], axis=-1)
-        return self.run(z, noise, training)
+        """Compute features `[K, B, ...]` from latents `z` `[B, K, Z]`."""
+        codes = append_labels(tf.transpose(z, [1, 0, 2]), labels)
+        return self.run(codes, noise, training)
 
 
 class MixDecoder:
-    """Decoder from features to the image, shared (K = 1 inside) or one per component.
-
-    Args:
-        output_shape: shape of what it makes of one image.
-        shared: whether its input has no component axis.
-        **kwargs: arguments of the stack.
-    """
-
-    def __init__(self, output_shape, shared, **kwargs):
-        super().__init__(**kwargs)
-        self.target_shape = tuple(output_shape)
-        self.shared = shared
+    """Decoder from features to the parameters of the likelihood."""
 
     def call(self, features, noise=None, training=False):
-        """Compute outputs of the likelihood from features."""
-        if self.shared:
+        """Compute the parameters from features.
+
+        A layer that all components share takes features `[B, ...]` and returns `[B,
+        *output_shape]`; otherwise it takes `[K, B, ...]` and returns `[K, B,
+        *output_shape]`.
+        """
+        shared = self.spec.shared
+        if shared:
             features = tf.expand_dims(features, 0)
         outputs = self.run(features, noise, training)
-        leading = tf.shape(outputs)[1:2] if self.shared else tf.shape(outputs)[:2]
-        return tf.reshape(outputs, tf.concat([leading, self.target_shape], 0))
-
-
-def _flat(x):
-    return tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
+        leading = tf.shape(outputs)[1:2] if shared else tf.shape(outputs)[:2]
+        return tf.reshape(outputs, tf.concat([leading, self.spec.output_shape], 0))

@@ -14,6 +14,8 @@ from mvae_tf.parts.networks.base import (
     ComponentNetwork,
     Network,
     NetworkSpec,
+    append_labels,
+    flat,
     gaussian_head,
     layer_seed,
     register,
@@ -39,18 +41,18 @@ class FromKeras(Network):
     function of its seed and of the step.
 
     Args:
-        encoder: Function whose model maps images `[B, *image_shape]` to features of any
+        encoder: function whose model maps images `[B, *image_shape]` to features of any
             shape. Linear layers make mean, standard deviation and mixing weight from
             the flattened features.
-        mix_decoder: Function whose model maps the features of the sub-decoder to
+        mix_decoder: function whose model maps the features of the sub-decoder to
             parameters of the likelihood, `[B, *output_shape]`.
-        sub_decoder: Function whose model maps latents and labels `[B, code_size]` to
-            features; None hands them to the mix-decoder as they are.
-        shared: Whether one encoder and one sub-decoder are called for all components,
-            which then differ by their linear layers alone, in place of one copy each.
+        sub_decoder: function whose model maps latents and labels `[B, code_size]` to
+            features; None hands latents and labels to the mix-decoder as they are.
+        shared: whether one encoder and one sub-decoder serve all components, which then
+            differ only by their linear layers; otherwise each has a copy of its own.
 
     Raises:
-        ValueError: A function is not registered.
+        ValueError: a function is not registered.
 
     Example:
         >>> import keras, mvae_tf
@@ -105,20 +107,28 @@ class FromKeras(Network):
     def mix_decoder(self, spec: NetworkSpec) -> keras.layers.Layer:
         features = (spec.code_size,)
         if "sub_decoder" in self.functions:
-            # Its model is made once more, to learn what it makes.
+            # Its model is made once more, for the shape of its output.
             (model,) = self._models("sub_decoder", spec, features, copies=1)
             features = model.output_shape[1:]
         models = self._models("mix_decoder", spec, features)
         made = models[0].output_shape[1:]
         if made != spec.output_shape:
             raise ValueError(
-                f"Expected a mix_decoder that makes {list(spec.output_shape)} of each "
-                f"image, got one that makes {list(made)}."
+                f"Expected a mix_decoder whose output for an image has the shape "
+                f"{list(spec.output_shape)}, got {list(made)}."
             )
         return _MixDecoder(spec, models)
 
     def _models(self, key, spec, input_shape, copies=None):
-        """The models of the components, built; one where it is called for all."""
+        """Make and build the models of the components, or the one that serves all.
+
+        Args:
+            key: which of the functions makes them.
+            spec: sizes of the layer.
+            input_shape: shape of one row of the input.
+            copies: number of models; None is one for each component, or one if
+                `shared`.
+        """
         copies = copies or (1 if self.shared else spec.sets)
         models = []
         for component in range(copies):
@@ -131,7 +141,7 @@ class FromKeras(Network):
 
 
 def _registered(key, function):
-    """The function itself, or that of a name, if a file can name it."""
+    """Return a function, or the one of a registered name, if files can name it."""
     if isinstance(function, str):
         found = keras.saving.get_registered_object(function)
         if found is None:
@@ -151,9 +161,9 @@ def _registered(key, function):
 
 @contextlib.contextmanager
 def _construction(seed, dtype) -> Iterator[None]:
-    """Makes layers follow a seed and a dtype policy where they have none of their own.
+    """Give a seed and a dtype policy to layers that are made without them.
 
-    Keras takes the seeds of initializers without one from Python's `random`.
+    Keras takes the seeds of initializers without a seed from Python's `random`.
     """
     state, policy = random.getstate(), keras.config.dtype_policy()
     random.seed(seed)
@@ -166,7 +176,7 @@ def _construction(seed, dtype) -> Iterator[None]:
 
 
 def _check(key, model, input_shape):
-    """Builds a model, and refuses one that cannot stand in a VAE."""
+    """Build a model after checking that it can be part of a VAE."""
     if not isinstance(model, keras.Sequential | keras.Model):
         raise ValueError(f"Expected {key} to return a keras.Model, got {model!r}.")
     if not model.built:
@@ -187,19 +197,19 @@ def _check(key, model, input_shape):
 class _OfModels(ComponentNetwork):
     """A layer that calls one Keras model per component, or one for all of them."""
 
-    def __init__(self, spec, models, **kwargs):
-        super().__init__(**spec.layer, **kwargs)
-        self.num_components = spec.sets
+    def __init__(self, spec, models):
+        super().__init__(**spec.layer)
+        self.spec = spec
         self.models = models
         self.built = True
 
     def run(self, inputs, training):
-        """`[K, B, ...]` -> `[K, B, ...]`, component by component."""
+        """Apply the model of each component to its inputs, `[K, B, ...]`."""
         if len(self.models) == 1:
-            flat = tf.concat(tf.unstack(inputs, self.num_components), 0)
-            outputs = _on_rows(self.models[0], flat, training)
-            return tf.stack(tf.split(outputs, self.num_components))
-        rows = tf.unstack(inputs, self.num_components)
+            joined = tf.concat(tf.unstack(inputs, self.spec.sets), 0)
+            outputs = _on_rows(self.models[0], joined, training)
+            return tf.stack(tf.split(outputs, self.spec.sets))
+        rows = tf.unstack(inputs, self.spec.sets)
         pairs = zip(self.models, rows, strict=True)
         return tf.stack([_on_rows(model, x, training) for model, x in pairs])
 
@@ -211,11 +221,10 @@ class _OfModels(ComponentNetwork):
 
 
 class _Encoder(_OfModels):
-    """Models from images to features, and a linear head per component."""
+    """Models from images to features, and one linear head for each component."""
 
     def __init__(self, spec, models):
         super().__init__(spec, models)
-        self.latent_dim, self.deviations = spec.latent_dim, spec.deviations
         units = math.prod(models[0].output_shape[1:]) + spec.num_classes
         self.heads = []
         for i in range(spec.sets):
@@ -230,15 +239,16 @@ class _Encoder(_OfModels):
             self.heads.append(head)
 
     def call(self, x, labels=None, noise=None, training=False):
-        """Mean and stddev `[B, K, Z]`, and scores `[B, K]` or None, of `x`."""
-        features = [_flat(_on_rows(model, x, training)) for model in self.models]
-        if labels is not None:
-            features = [tf.concat([f, tf.cast(labels, f.dtype)], -1) for f in features]
+        """Compute mean and stddev `[B, K, Z]` and scores `[B, K]` of images `x`."""
+        features = [
+            append_labels(flat(_on_rows(model, x, training)), labels)
+            for model in self.models
+        ]
         if len(features) == 1:
             features *= len(self.heads)
         pairs = zip(self.heads, features, strict=True)
         outputs = tf.stack([head(f) for head, f in pairs], axis=1)
-        return gaussian_head(outputs, self.latent_dim, self.deviations)
+        return gaussian_head(outputs, self.spec.latent_dim, self.spec.deviations)
 
     def copy_components(self, source, kept):
         super().copy_components(source, kept)
@@ -247,41 +257,29 @@ class _Encoder(_OfModels):
 
 
 class _Decoder(_OfModels):
-    """Sub-decoders; without models, the latents and labels themselves."""
+    """Sub-decoders; without models the features are the latents and labels."""
 
     def call(self, z, labels=None, noise=None, training=False):
-        """Features `[K, B, ...]` from z `[B, K, Z]`."""
-        codes = tf.transpose(z, [1, 0, 2])
-        if labels is not None:
-            labels = tf.cast(labels, codes.dtype)[tf.newaxis]
-            labels = tf.repeat(labels, self.num_components, axis=0)
-            codes = tf.concat([codes, labels], axis=-1)
+        """Compute features `[K, B, ...]` from latents `z` `[B, K, Z]`."""
+        codes = append_labels(tf.transpose(z, [1, 0, 2]), labels)
         return self.run(codes, training) if self.models else codes
 
 
 class _MixDecoder(_OfModels):
-    """The mix-decoder, shared or one per component."""
-
-    def __init__(self, spec, models):
-        super().__init__(spec, models)
-        self.shared = spec.shared
+    """The mix-decoder, one for all components or one for each."""
 
     def call(self, features, noise=None, training=False):
-        """`[B, ...]` -> `[B, H, W, C]` if shared, else `[K, B, ...]` alike."""
-        if self.shared:
+        """Compute `[B, H, W, C]` if shared, otherwise `[K, B, H, W, C]`."""
+        if self.spec.shared:
             return _on_rows(self.models[0], features, training)
         return self.run(features, training)
 
 
 def _on_rows(model, x, training):
-    """What a model makes of any number of rows; some layers refuse an empty batch."""
+    """Apply a model to any number of rows, also to none, which some layers refuse."""
     run = functools.partial(model, training=training)
     if training and tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return run(x)
     rows = tf.shape(x)[0]
     paddings = [[0, tf.maximum(1 - rows, 0)]] + [[0, 0]] * (x.shape.rank - 1)
     return run(tf.pad(x, paddings))[:rows]
-
-
-def _flat(x):
-    return tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])

@@ -1,9 +1,10 @@
 """Gated fully connected networks of the VampPrior, GMMpVAE and CP-VAE experiments.
 
 A gated layer is a product of two affine maps, h(x) * sigmoid(g(x)), without any other
-nonlinearity. Encoder: gated 300, gated 300, linear heads. Sub-decoder: gated 300.
-Mix-decoder: gated 300, linear to the pixels. Tomczak and Welling, "VAE with a
-VampPrior" (AISTATS 2018), https://arxiv.org/abs/1705.07120.
+nonlinearity. The encoder has two gated layers of 300 units and linear heads, the
+sub-decoder one gated layer, and the mix-decoder one gated layer and a linear one to the
+pixels. Tomczak and Welling, "VAE with a VampPrior" (AISTATS 2018),
+https://arxiv.org/abs/1705.07120.
 """
 
 import math
@@ -12,20 +13,20 @@ import keras
 import tensorflow as tf
 
 from mvae_tf.parts.networks.base import (
-    ComponentNetwork,
     Network,
     NetworkSpec,
     layer_seed,
     register,
 )
 from mvae_tf.parts.networks.dense import (
+    ComponentAffine,
     DenseStack,
     Encoder,
     MixDecoder,
     SubDecoder,
     Trunk,
 )
-from mvae_tf.parts.part import choice
+from mvae_tf.parts.part import check_count, choice
 
 __all__ = [
     "INITIALIZERS",
@@ -38,7 +39,8 @@ __all__ = [
 
 _LOG_VARIANCES = (-6.0, 2.0)
 
-# CP-VAE and CGM start from Glorot's uniform numbers, GMMpVAE from He's normal ones.
+# CP-VAE and CGM draw initial weights from Glorot's uniform distribution, GMMpVAE from
+# He's normal one.
 INITIALIZERS = {
     "glorot": keras.initializers.GlorotUniform,
     "he": lambda seed: keras.initializers.VarianceScaling(
@@ -48,14 +50,21 @@ INITIALIZERS = {
 
 
 def clipped_head(features, latent_dim, scores=False, deviations=True):
-    """Mean, standard deviation and scores from `[..., 2 Z]` or `[..., 2 Z + 1]`.
+    """Split the outputs of an encoder's last layer into mean, stddev and scores.
 
-    The second half is the log-variance, which is clipped to [-6, 2]. Without
-    `deviations` the features hold none, and stddev is None.
+    Unlike in `gaussian_head`, what follows the mean are log-variances, which are
+    clipped to [-6, 2], as in the code of the VampPrior.
+
+    Args:
+        features: `[..., H]` with H = Z for the mean, + Z for the log-variance if
+            `deviations`, + 1 for the score if `scores`.
+        latent_dim: int, Z.
+        scores: bool, whether there is a score.
+        deviations: bool, whether there are log-variances.
 
     Returns:
-        mean `[..., Z]`, stddev `[..., Z]` and scores `[...]` > 0, all float32; scores
-        are None when the features hold none.
+        mean `[..., Z]`, stddev `[..., Z]` > 0 (None without `deviations`) and scores
+        `[...]` > 0 (None without `scores`), all float32.
     """
     features = tf.cast(features, tf.float32)
     sizes = [latent_dim, latent_dim * deviations, int(scores)]
@@ -68,13 +77,14 @@ def clipped_head(features, latent_dim, scores=False, deviations=True):
     return mean, stddev, 1e-6 + tf.nn.softplus(tf.squeeze(score, -1))
 
 
-class ComponentLinear(ComponentNetwork):
-    """K linear layers, gated or not, as one batched matrix product.
+class ComponentLinear(ComponentAffine):
+    """K linear layers, gated or not.
 
     Args:
         num_components: int, K.
-        input_units, units: sizes of the input and of the output.
-        gated: whether the output is h(x) * sigmoid(g(x)).
+        input_units: int, size of the input.
+        units: int, size of the output.
+        gated: bool, whether the output is h(x) * sigmoid(g(x)).
         initializer: "glorot" or "he".
         seed: int; component i starts from the same weights whatever K is.
         **kwargs: `name` and `dtype` of the layer.
@@ -83,8 +93,6 @@ class ComponentLinear(ComponentNetwork):
     def __init__(
         self, num_components, input_units, units, gated, initializer, seed, **kwargs
     ):
-        super().__init__(**kwargs)
-        self.gated = gated
         make = INITIALIZERS[choice(initializer, INITIALIZERS, "initializer")]
         maps = ("h", "g") if gated else ("h",)
 
@@ -100,50 +108,41 @@ class ComponentLinear(ComponentNetwork):
                 ]
             )
 
-        outputs = len(maps) * units
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(num_components, input_units, outputs),
-            initializer=draw,
-        )
-        self.bias = self.add_weight(
-            name="bias", shape=(num_components, 1, outputs), initializer="zeros"
-        )
-        self.built = True
+        super().__init__(num_components, input_units, len(maps) * units, draw, **kwargs)
+        self.gated = gated
 
     def call(self, x):
-        """`[B, I]` or `[K, B, I]` -> `[K, B, O]`."""
-        kernel = tf.cast(self.kernel, self.compute_dtype)
-        bias = tf.cast(self.bias, self.compute_dtype)
-        return self.activate(tf.matmul(tf.cast(x, self.compute_dtype), kernel) + bias)
+        """Compute `[K, B, O]` from inputs `[B, I]` or `[K, B, I]`."""
+        return self.combine(*self.split(self.affine(x)))
 
-    def activate(self, outputs):
-        """The layer's output from those of its affine maps, side by side."""
-        return self.combine(*self.maps_of(outputs))
-
-    def maps_of(self, outputs):
-        """The affine maps in outputs that hold them side by side."""
+    def split(self, outputs):
+        """Split `[..., 2 O]` into the outputs of h and g; without a gate h is all."""
         return tf.split(outputs, 2 if self.gated else 1, axis=-1)
 
     @staticmethod
     def combine(values, gates=None):
-        """The layer's output from those of its affine maps."""
+        """Compute h(x) * sigmoid(g(x)), or h(x) without a gate, from both maps."""
         return values if gates is None else values * tf.sigmoid(gates)
-
-    def copy_components(self, source, kept):
-        self.kernel.assign(tf.gather(source.kernel, kept))
-        self.bias.assign(tf.gather(source.bias, kept))
 
 
 class CategoryLinear(ComponentLinear):
-    """Linear layer, gated or not, on [h, c] for features h `[B, H]` and categories c.
+    """Linear layer, gated or not, of features `[B, H]` and a category c `[B, K]`.
 
-    The layer is linear before its gate, so c adds one row of the kernel to what h
-    gives: no copy of h is made for each of K categories.
+    The category is appended to the features. Because the maps are linear, a one-hot c
+    adds one row of the kernel to what the features give, so that no copy of the
+    features is made for each of the K categories.
     """
 
     def call(self, features, c=None):
-        """Compute `[B, 1, O]` at c `[B, K]`, or `[B, K, O]` at every one-hot c."""
+        """Compute the output for one category, or for every category.
+
+        Args:
+            features: `[B, H]`.
+            c: `[B, K]`, a one-hot or relaxed category; None for each one-hot c in turn.
+
+        Returns:
+            `[B, 1, O]`, or `[B, K, O]` for every category.
+        """
         kernel = tf.cast(self.kernel, self.compute_dtype)[0]
         bias = tf.cast(self.bias, self.compute_dtype)[0]
         of_features, of_categories = tf.split(
@@ -154,35 +153,33 @@ class CategoryLinear(ComponentLinear):
         if c is not None:
             own = tf.matmul(tf.cast(c, self.compute_dtype), of_categories)
             own = own[:, tf.newaxis]
-        # Split before the sum, for splitting `[B, K, O]` would copy it.
-        maps = zip(self.maps_of(shared[:, tf.newaxis]), self.maps_of(own), strict=True)
+        # The split comes before the sum, because splitting `[B, K, O]` would copy it.
+        maps = zip(self.split(shared[:, tf.newaxis]), self.split(own), strict=True)
         return self.combine(*(of_image + of_category for of_image, of_category in maps))
 
 
 class GatedStack(DenseStack):
-    """Gated layers in a row, and a linear one at the end if `linear`.
+    """Gated layers, each applied to the output of the last.
 
     Args:
-        num_components: int, K.
-        units: sizes of the input and of each layer's output.
-        linear: whether the last layer has no gate.
+        spec: sizes of the layer.
+        units: list of ints, sizes of the input and of the output of each layer.
         initializer: "glorot" or "he".
-        seed: int.
-        **kwargs: `name` and `dtype` of the layer.
+        linear: bool, whether the last layer has no gate.
     """
 
-    def __init__(self, num_components, units, linear, initializer, seed, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, spec, units, initializer, linear=False):
+        super().__init__(spec)
         last = len(units) - 2
         self.layers_in_order = [
             ComponentLinear(
-                num_components,
+                spec.sets,
                 units[i],
                 units[i + 1],
                 gated=not (linear and i == last),
                 initializer=initializer,
-                seed=layer_seed(seed, self.name, i),
-                dtype=self.dtype_policy,
+                seed=layer_seed(spec.seed, spec.name, i),
+                dtype=spec.dtype,
                 name=f"gated_{i}",
             )
             for i in range(last + 1)
@@ -191,40 +188,23 @@ class GatedStack(DenseStack):
 
 
 class GatedTrunk(Trunk, GatedStack):
-    """Features `[B, hidden]` of images, before any head."""
+    """Layer from images to features, the input of the heads that a model adds."""
 
 
 class GatedEncoder(Encoder, GatedStack):
-    """K encoders on flattened images; labels are appended to the pixels."""
-
-    def __init__(self, latent_dim, scores, deviations=True, **kwargs):
-        super().__init__(linear=True, **kwargs)
-        self.latent_dim = latent_dim
-        self.scores = scores
-        self.deviations = deviations
+    """K encoders of flattened images; labels are appended to the pixels."""
 
     def head(self, features):
-        return clipped_head(features, self.latent_dim, self.scores, self.deviations)
+        spec = self.spec
+        return clipped_head(features, spec.latent_dim, spec.scores, spec.deviations)
 
 
 class GatedSubDecoder(SubDecoder, GatedStack):
-    """K sub-decoders; labels are appended to each component's latents."""
-
-    @classmethod
-    def of(cls, spec: NetworkSpec, units: int, initializer: str) -> "GatedSubDecoder":
-        """Make sub-decoders of one gated layer with `units` outputs."""
-        return cls(
-            num_components=spec.sets,
-            units=[spec.code_size, units],
-            linear=False,
-            initializer=initializer,
-            seed=spec.seed,
-            **spec.layer,
-        )
+    """K sub-decoders; labels are appended to the latent of each component."""
 
 
 class GatedMixDecoder(MixDecoder, GatedStack):
-    """Decoder from features to the image, shared or one per component."""
+    """Decoder from features to the parameters of the likelihood."""
 
 
 @register("gated_mlp")
@@ -232,52 +212,29 @@ class GatedMLP(Network):
     """Gated fully connected networks.
 
     Args:
-        hidden: units of every hidden layer (300).
+        hidden: number of units of every hidden layer.
         initializer: "glorot" (CP-VAE) or "he" (GMMpVAE); biases start at 0.
+
+    Raises:
+        ValueError: on an argument out of its range.
     """
 
-    def __init__(self, hidden=300, initializer="glorot"):
-        if not isinstance(hidden, int) or hidden < 1:
-            raise ValueError(f"Expected hidden an integer >= 1, got {hidden!r}.")
-        self.hidden = hidden
+    def __init__(self, hidden: int = 300, initializer: str = "glorot"):
+        self.hidden = check_count("hidden", hidden)
         self.initializer = choice(initializer, INITIALIZERS, "initializer")
 
     def trunk(self, spec: NetworkSpec):
-        """Make the layer from images to features `[B, hidden]`."""
-        return GatedTrunk(
-            num_components=1,
-            units=[math.prod(spec.image_shape), self.hidden, self.hidden],
-            linear=False,
-            initializer=self.initializer,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        units = [math.prod(spec.image_shape), self.hidden, self.hidden]
+        return GatedTrunk(spec, units, self.initializer)
 
     def encoder(self, spec: NetworkSpec):
         pixels = math.prod(spec.image_shape) + spec.num_classes
-        head = spec.head_units
-        return GatedEncoder(
-            spec.latent_dim,
-            spec.scores,
-            spec.deviations,
-            num_components=spec.sets,
-            units=[pixels, self.hidden, self.hidden, head],
-            initializer=self.initializer,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        units = [pixels, self.hidden, self.hidden, spec.head_units]
+        return GatedEncoder(spec, units, self.initializer, linear=True)
 
     def sub_decoder(self, spec: NetworkSpec):
-        return GatedSubDecoder.of(spec, self.hidden, self.initializer)
+        return GatedSubDecoder(spec, [spec.code_size, self.hidden], self.initializer)
 
     def mix_decoder(self, spec: NetworkSpec):
-        return GatedMixDecoder(
-            spec.output_shape,
-            shared=spec.shared,
-            num_components=spec.sets,
-            units=[self.hidden, self.hidden, math.prod(spec.output_shape)],
-            linear=True,
-            initializer=self.initializer,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        units = [self.hidden, self.hidden, math.prod(spec.output_shape)]
+        return GatedMixDecoder(spec, units, self.initializer, linear=True)

@@ -1,11 +1,13 @@
-"""Gated convolutional networks of the VampPrior code, taken up by GMMpVAE.
+"""Gated convolutional networks of the VampPrior code, which GMMpVAE also has.
 
 A gated convolution is a product of two, h(x) * sigmoid(g(x)), without any other
 nonlinearity. Tomczak and Welling, "VAE with a VampPrior" (AISTATS 2018),
 https://arxiv.org/abs/1705.07120.
 """
 
+import dataclasses
 import math
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -26,17 +28,17 @@ ENCODER_LAYERS = ((32, 7, 1), (32, 3, 2), (64, 5, 1), (64, 3, 2), (6, 3, 1))
 
 
 class GatedConv2D(keras.layers.Conv2D):
-    """Convolution h(x) * sigmoid(g(x)) with the same zeros on opposite sides.
+    """Convolution h(x) * sigmoid(g(x)) that pads all sides of the image alike.
 
-    The authors' PyTorch layers pad by (kernel - 1) / 2 on every side; TensorFlow's
-    "same" would shift the strided ones by a pixel.
+    The authors' PyTorch layers pad by (kernel_size - 1) / 2 zeros on every side;
+    TensorFlow's "same" would shift the strided convolutions by a pixel.
 
     Args:
-        filters: channels of the output.
-        kernel_size: odd.
-        strides: int.
+        filters: int, channels of the output.
+        kernel_size: odd int, side of the kernel in pixels.
+        strides: int, stride in pixels.
         initializer: "glorot" or "he".
-        seed: int.
+        seed: int, seed of the initial weights.
         **kwargs: `name` and `dtype` of the layer.
     """
 
@@ -58,41 +60,49 @@ class GatedConv2D(keras.layers.Conv2D):
         )
 
     def call(self, x):
-        """`[B, H, W, I]` -> `[B, H / strides, W / strides, filters]`."""
+        """Compute `[B, H / strides, W / strides, filters]` from `[B, H, W, I]`."""
         values, gates = tf.split(super().call(x), 2, axis=-1)
         return values * tf.sigmoid(gates)
 
     def convolution_op(self, inputs, kernel):
-        """The convolution without bias and gate."""
+        """Compute the convolution without bias and gate."""
         sides = [[(size - 1) // 2] * 2 for size in self.kernel_size]
         padding = [[0, 0], *sides, [0, 0]]
         return tf.nn.conv2d(inputs, kernel, list(self.strides), padding)
 
     def compute_output_shape(self, input_shape):
-        """Shape `(B, H, W, filters)` after the gate."""
+        """Return the shape `(B, H, W, filters)` after the gate."""
         *leading, maps = super().compute_output_shape(input_shape)
         return (*leading, maps // 2)
 
 
 class GatedConvEncoder(ConvEncoder):
-    """K gated encoders; the log-variance is clipped to [-6, 2]."""
+    """K gated encoders, whose log-variances are clipped to [-6, 2]."""
 
     def split_head(self, features):
-        scores = features.shape[-1] > self.latent_dim * (1 + self.deviations)
-        return clipped_head(features, self.latent_dim, scores, self.deviations)
+        spec = self.spec
+        return clipped_head(features, spec.latent_dim, spec.scores, spec.deviations)
 
 
 class GatedConvMixDecoder(ConvMixDecoder):
-    """Gated dense layer to one map of the image's size, then convolutions."""
+    """Gated dense layer to one map of the size of the image, then convolutions.
 
-    def __init__(self, make_maps, map_shape, **kwargs):
-        super().__init__(input_shape=map_shape, **kwargs)
-        self.map_shape = tuple(map_shape)
-        self.maps = make_maps(self.dtype_policy)
+    Args:
+        spec: sizes of the layer.
+        make_steps: see `Branches`.
+        maps: the gated dense layer.
+    """
+
+    def __init__(self, spec, make_steps, maps):
+        map_shape = (*spec.output_shape[:2], 1)
+        super().__init__(spec, make_steps, map_shape)
+        self.map_shape = map_shape
+        self.maps = maps
 
     def call(self, features, noise=None, training=False):
-        maps = self.maps.run(features[tf.newaxis] if self.shared else features)
-        leading = tf.shape(maps)[1:2] if self.shared else tf.shape(maps)[:2]
+        shared = self.spec.shared
+        maps = self.maps.run(features[tf.newaxis] if shared else features)
+        leading = tf.shape(maps)[1:2] if shared else tf.shape(maps)[:2]
         maps = tf.reshape(maps, tf.concat([leading, self.map_shape], 0))
         return super().call(maps, training=training)
 
@@ -102,9 +112,17 @@ class GatedConvMixDecoder(ConvMixDecoder):
 
 
 class GatedEncoderNetwork(ConvNetwork):
-    """The gated convolutional encoder, which `GatedConv` and `Pixel` share."""
+    """The gated convolutional encoder, which `GatedConv` and `Pixel` share.
 
-    def __init__(self, encoder_layers, initializer):
+    Args:
+        encoder_layers: (channels, kernel size, stride) of each gated convolution.
+        initializer: "glorot" or "he".
+
+    Raises:
+        ValueError: on layers of another form.
+    """
+
+    def __init__(self, encoder_layers: Sequence[Sequence[int]], initializer: str):
         self.encoder_layers = tuple(tuple(layer) for layer in encoder_layers)
         for layer in self.encoder_layers:
             if len(layer) != 3 or min(layer) < 1 or layer[1] % 2 == 0:
@@ -143,65 +161,45 @@ class GatedEncoderNetwork(ConvNetwork):
                 dtype=dtype,
             )
 
-        sides = list(spec.image_shape[:2])
-        for _, _, stride in self.encoder_layers:
-            sides = [math.ceil(side / stride) for side in sides]
-        return GatedConvEncoder(
-            spec.latent_dim,
-            make_head=head,
-            head_units=math.prod(sides) * self.encoder_layers[-1][0] + spec.num_classes,
-            deviations=spec.deviations,
-            make_steps=steps,
-            input_shape=spec.image_shape,
-            num_components=spec.sets,
-            **spec.layer,
-        )
+        return GatedConvEncoder(spec, steps, head)
 
 
 @register("gated_conv")
 class GatedConv(GatedEncoderNetwork):
     """Gated convolutional encoder and decoder for images of any size.
 
-    GMMpVAE says no more of its CNN than that both are convolutional and gated; the
-    layers are those of the VampPrior code. Sub-decoder: gated dense `hidden`.
-    Mix-decoder: gated dense to one map of the image's size, gated 3 x 3 convolutions,
-    linear 1 x 1 convolution.
+    GMMpVAE says of its CNN only that encoder and decoder are convolutional and gated;
+    the layers are those of the VampPrior code. The sub-decoder is a gated dense layer
+    of `hidden` units. The mix-decoder is a gated dense layer to one map of the size of
+    the image, gated 3 x 3 convolutions and a linear 1 x 1 convolution.
 
     Args:
         encoder_layers: (channels, kernel size, stride) of each gated convolution.
-        hidden: units of the decoder's first layer.
+        hidden: number of units of the decoder's first layer.
         decoder_filters: channels of each gated convolution of the decoder.
         initializer: "glorot" (CP-VAE) or "he" (GMMpVAE); biases start at 0.
     """
 
     def __init__(
         self,
-        encoder_layers=ENCODER_LAYERS,
-        hidden=300,
-        decoder_filters=(64, 64, 64, 64),
-        initializer="glorot",
+        encoder_layers: Sequence[Sequence[int]] = ENCODER_LAYERS,
+        hidden: int = 300,
+        decoder_filters: Sequence[int] = (64, 64, 64, 64),
+        initializer: str = "glorot",
     ):
         super().__init__(encoder_layers, initializer)
         self.hidden = hidden
         self.decoder_filters = tuple(decoder_filters)
 
     def sub_decoder(self, spec: NetworkSpec):
-        return GatedSubDecoder.of(spec, self.hidden, self.initializer)
+        return GatedSubDecoder(spec, [spec.code_size, self.hidden], self.initializer)
 
     def mix_decoder(self, spec: NetworkSpec):
         *sides, channels = spec.output_shape
         make = INITIALIZERS[self.initializer]
-
-        def maps(dtype):
-            return GatedStack(
-                spec.sets,
-                [self.hidden, math.prod(sides)],
-                linear=False,
-                initializer=self.initializer,
-                seed=spec.seed,
-                dtype=dtype,
-                name="maps",
-            )
+        units = [self.hidden, math.prod(sides)]
+        of_maps = dataclasses.replace(spec, name="maps")
+        maps = GatedStack(of_maps, units, self.initializer)
 
         def steps(component, dtype):
             seeds = [
@@ -225,11 +223,4 @@ class GatedConv(GatedEncoderNetwork):
             )
             return [*gated, last]
 
-        return GatedConvMixDecoder(
-            maps,
-            map_shape=(*sides, 1),
-            shared=spec.shared,
-            make_steps=steps,
-            num_components=spec.sets,
-            **spec.layer,
-        )
+        return GatedConvMixDecoder(spec, steps, maps)

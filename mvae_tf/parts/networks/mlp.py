@@ -1,8 +1,8 @@
-"""Fully connected networks: K of them are one batched product over stacked weights.
+"""Fully connected networks of the MVAE paper's code for MNIST and Fashion-MNIST.
 
-Architecture of the authors' MNIST and Fashion-MNIST code. Encoder: Dense 500 ELU,
-Dense 500 tanh, linear heads. Sub-decoder: Dense 500 tanh. Mix-decoder: Dense 500 ELU,
-Dense to the pixels.
+The encoder is a dense layer of 500 ELU, one of 500 tanh, and linear heads; the
+sub-decoder is a dense layer of 500 tanh; the mix-decoder is a dense layer of 500 ELU
+and a linear one to the pixels.
 """
 
 import math
@@ -11,7 +11,6 @@ import keras
 import tensorflow as tf
 
 from mvae_tf.parts.networks.base import (
-    ComponentNetwork,
     Network,
     NetworkSpec,
     gaussian_head,
@@ -20,31 +19,31 @@ from mvae_tf.parts.networks.base import (
     stateless_dropout,
 )
 from mvae_tf.parts.networks.dense import (
+    ComponentAffine,
     DenseStack,
     Encoder,
     MixDecoder,
     SubDecoder,
     Trunk,
 )
+from mvae_tf.parts.part import check_count
 
 __all__ = ["MLP", "ComponentDense"]
 
 
-class ComponentDense(ComponentNetwork):
-    """K dense layers as one batched matrix product.
+class ComponentDense(ComponentAffine):
+    """K dense layers, whose weights start from He's normal distribution.
 
     Args:
         num_components: int, K.
-        input_units, units: sizes of the input and of the output.
+        input_units: int, size of the input.
+        units: int, size of the output.
         activation: name of a Keras activation, or None.
         seed: int; component i starts from the same weights whatever K is.
-        dtype: Keras dtype policy.
+        **kwargs: `name` and `dtype` of the layer.
     """
 
     def __init__(self, num_components, input_units, units, activation, seed, **kwargs):
-        super().__init__(**kwargs)
-        self.activation = keras.activations.get(activation)
-
         def he_normal(shape, dtype=None):
             slices = [
                 keras.initializers.HeNormal(layer_seed(seed, i))(shape[1:], dtype)
@@ -52,44 +51,37 @@ class ComponentDense(ComponentNetwork):
             ]
             return tf.stack(slices)
 
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(num_components, input_units, units),
-            initializer=he_normal,
-        )
-        self.bias = self.add_weight(
-            name="bias", shape=(num_components, 1, units), initializer="zeros"
-        )
-        self.built = True
+        super().__init__(num_components, input_units, units, he_normal, **kwargs)
+        self.activation = keras.activations.get(activation)
 
     def call(self, x):
-        """`[B, I]` or `[K, B, I]` -> `[K, B, O]`."""
-        kernel = tf.cast(self.kernel, self.compute_dtype)
-        bias = tf.cast(self.bias, self.compute_dtype)
-        return self.activation(tf.matmul(x, kernel) + bias)
-
-    def copy_components(self, source, kept):
-        self.kernel.assign(tf.gather(source.kernel, kept))
-        self.bias.assign(tf.gather(source.bias, kept))
+        """Compute `[K, B, O]` from inputs `[B, I]` or `[K, B, I]`."""
+        return self.activation(self.affine(x))
 
 
 class _Stack(DenseStack):
-    """Dense layers in a row, with dropout after each but the last `plain` ones."""
+    """Dense layers with dropout.
 
-    def __init__(
-        self, num_components, units, activations, dropout, plain, seed, **kwargs
-    ):
-        super().__init__(**kwargs)
+    Args:
+        spec: sizes of the layer.
+        units: list of ints, sizes of the input and of the output of each layer.
+        activations: name of the activation of each layer, None for a linear one, which
+            no dropout follows.
+        dropout: float, rate of dropout.
+    """
+
+    def __init__(self, spec, units, activations, dropout):
+        super().__init__(spec)
         self.dropout = dropout
-        self.num_dropped = len(activations) - plain
+        self.num_dropped = sum(activation is not None for activation in activations)
         self.layers_in_order = [
             ComponentDense(
-                num_components,
+                spec.sets,
                 units[i],
                 units[i + 1],
                 activation,
-                layer_seed(seed, self.name, i),
-                dtype=self.dtype_policy,
+                layer_seed(spec.seed, spec.name, i),
+                dtype=spec.dtype,
                 name=f"dense_{i}",
             )
             for i, activation in enumerate(activations)
@@ -106,27 +98,22 @@ class _Stack(DenseStack):
 
 
 class MLPTrunk(Trunk, _Stack):
-    """Features `[B, hidden]` of images, before any head."""
+    """Layer from images to features, the input of the heads that a model adds."""
 
 
 class MLPEncoder(Encoder, _Stack):
-    """K encoders on flattened images; labels are appended to the pixels."""
-
-    def __init__(self, latent_dim, deviations=True, **kwargs):
-        super().__init__(**kwargs)
-        self.latent_dim = latent_dim
-        self.deviations = deviations
+    """K encoders of flattened images; labels are appended to the pixels."""
 
     def head(self, features):
-        return gaussian_head(features, self.latent_dim, self.deviations)
+        return gaussian_head(features, self.spec.latent_dim, self.spec.deviations)
 
 
 class MLPSubDecoder(SubDecoder, _Stack):
-    """K sub-decoders; labels are appended to each component's latents."""
+    """K sub-decoders; labels are appended to the latent of each component."""
 
 
 class MLPMixDecoder(MixDecoder, _Stack):
-    """Decoder from features to the image, shared or one per component."""
+    """Decoder from features to the parameters of the likelihood."""
 
 
 @register("mlp")
@@ -134,67 +121,34 @@ class MLP(Network):
     """Fully connected networks of the MVAE paper's MNIST experiments.
 
     Args:
-        hidden: units of every hidden layer (500).
-        dropout: rate of dropout on hidden units during training (0; the M-VAE code
-            trains with 0.1).
+        hidden: number of units of every hidden layer.
+        dropout: rate of dropout on hidden units in training, in [0, 1). The code of
+            M-VAE has 0.1, that of MVAE none.
+
+    Raises:
+        ValueError: on an argument out of its range.
     """
 
-    def __init__(self, hidden=500, dropout=0.0):
-        if not isinstance(hidden, int) or hidden < 1:
-            raise ValueError(f"Expected hidden an integer >= 1, got {hidden!r}.")
+    def __init__(self, hidden: int = 500, dropout: float = 0.0):
         if not 0 <= dropout < 1:
             raise ValueError(f"Expected 0 <= dropout < 1, got {dropout}.")
-        self.hidden = hidden
+        self.hidden = check_count("hidden", hidden)
         self.dropout = dropout
 
     def trunk(self, spec: NetworkSpec):
-        """Make the layer from images to features `[B, hidden]`."""
-        return MLPTrunk(
-            num_components=1,
-            units=[math.prod(spec.image_shape), self.hidden, self.hidden],
-            activations=["elu", "tanh"],
-            dropout=self.dropout,
-            plain=0,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        units = [math.prod(spec.image_shape), self.hidden, self.hidden]
+        return MLPTrunk(spec, units, ["elu", "tanh"], self.dropout)
 
     def encoder(self, spec: NetworkSpec):
-        pixels = math.prod(spec.image_shape) + spec.num_classes
-        head = spec.head_units
-        return MLPEncoder(
-            spec.latent_dim,
-            spec.deviations,
-            num_components=spec.sets,
-            # The authors' conditional encoder widens its first layer by the labels.
-            units=[pixels, self.hidden + spec.num_classes, self.hidden, head],
-            activations=["elu", "tanh", None],
-            dropout=self.dropout,
-            plain=1,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        # The authors' conditional encoder widens its first layer by the labels.
+        pixels, labels = math.prod(spec.image_shape), spec.num_classes
+        units = [pixels + labels, self.hidden + labels, self.hidden, spec.head_units]
+        return MLPEncoder(spec, units, ["elu", "tanh", None], self.dropout)
 
     def sub_decoder(self, spec: NetworkSpec):
-        return MLPSubDecoder(
-            num_components=spec.sets,
-            units=[spec.latent_dim + spec.num_classes, self.hidden],
-            activations=["tanh"],
-            dropout=self.dropout,
-            plain=0,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        units = [spec.code_size, self.hidden]
+        return MLPSubDecoder(spec, units, ["tanh"], self.dropout)
 
     def mix_decoder(self, spec: NetworkSpec):
-        return MLPMixDecoder(
-            spec.output_shape,
-            shared=spec.shared,
-            num_components=spec.sets,
-            units=[self.hidden, self.hidden, math.prod(spec.output_shape)],
-            activations=["elu", None],
-            dropout=self.dropout,
-            plain=1,
-            seed=spec.seed,
-            **spec.layer,
-        )
+        units = [self.hidden, self.hidden, math.prod(spec.output_shape)]
+        return MLPMixDecoder(spec, units, ["elu", None], self.dropout)

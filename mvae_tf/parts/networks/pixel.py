@@ -1,12 +1,13 @@
-"""Gated convolutional encoder and PixelCNN decoder, which reads the image it makes.
+"""Gated convolutional encoder and PixelCNN decoder, which predicts pixel after pixel.
 
 Each pixel is predicted from the latent and from the pixels before it in raster order:
-p(x | z) = prod_t p(x_t | x_<t, z). Van den Oord et al., "Conditional Image
-Generation with PixelCNN Decoders" (NeurIPS 2016), https://arxiv.org/abs/1606.05328;
-layers of the VampPrior code (https://arxiv.org/abs/1705.07120), which GMMpVAE takes up.
+p(x | z) = prod_t p(x_t | x_<t, z). Van den Oord et al., "Conditional Image Generation
+with PixelCNN Decoders" (NeurIPS 2016), https://arxiv.org/abs/1606.05328. The layers are
+those of the VampPrior code (https://arxiv.org/abs/1705.07120), which GMMpVAE also has.
 """
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -21,17 +22,18 @@ __all__ = ["MaskedConv2D", "PartialImages", "Pixel", "in_raster_order"]
 
 
 class PartialImages:
-    """Images whose pixels are known up to one, and what the layers made of these.
+    """Images that are made up to one pixel, and the inputs of the layers so far.
 
     A masked convolution at one pixel needs its inputs in the row above and to the left
     in its own row. Both rows are kept for every layer, so that the next pixel costs
     one application of each kernel, not a pass over the image.
 
     Attributes:
-        row, column: int32 scalars, the place of the first pixel that is not known.
-        rows: for each masked convolution the inputs `[B, 2, W + 2, C]` in the row above
-            and in the row of the pixel, with a zero at each end; those of the first are
-            the images themselves. Empty before the first pixel.
+        row, column: int32 scalars, the place of the next pixel.
+        rows: for each masked convolution its inputs `[B, 2, W + 2, C]` in the row above
+            the next pixel and in the row of this pixel, with a zero at each end; the
+            inputs of the first convolution are the images themselves. The list is empty
+            before the first pixel.
     """
 
     def __init__(self, row, column, rows=()):
@@ -40,13 +42,17 @@ class PartialImages:
         self.rows = list(rows)
 
     def patch(self, layer, value, width, centre):
-        """What a masked convolution sees at the pixel, `[B, 3 + 1 + centre, C]`.
+        """Return the inputs that a masked convolution sees at the next pixel.
 
         Args:
-            layer: index of the convolution, in the order of the network.
-            value: `[B, 1, 1, C]`, its input at the pixel.
-            width: W, of the images.
-            centre: whether it sees `value` too.
+            layer: int, index of the convolution, in the order of the network.
+            value: `[B, 1, 1, C]`, its input at the next pixel, which is kept.
+            width: int, W of the images.
+            centre: bool, whether the convolution sees `value` too.
+
+        Returns:
+            `[B, 3 + 1 + centre, C]`: three inputs of the row above, the input to the
+            left, and `value` if it is seen.
         """
         if layer == len(self.rows):
             shape = [tf.shape(value)[0], 2, width + 2, value.shape[-1]]
@@ -58,7 +64,7 @@ class PartialImages:
         return tf.concat([above, own], axis=1)
 
     def advanced(self, pixels, width):
-        """The state after `pixels [B, 1, 1, 1]` became known."""
+        """Return the state after the next pixel was made as `pixels [B, 1, 1, 1]`."""
         # The network may have more rows than there are images: one for each component.
         first = self.rows[0]
         copies = tf.shape(first)[0] // tf.shape(pixels)[0]
@@ -75,27 +81,28 @@ class PartialImages:
 
 
 def _put(rows, place, value):
-    """Rows `[B, 2, W + 2, C]` with `value [B, 1, 1, C]` at a place of the second."""
+    """Write `value [B, 1, 1, C]` into the second of the rows `[B, 2, W + 2, C]`."""
     here = tf.range(tf.shape(rows)[2])[:, tf.newaxis] == place
     here = tf.stack([tf.zeros_like(here), here])
     return tf.where(here, value, rows)
 
 
 def _next_row(rows):
-    """The rows one line further down: the second becomes the first."""
+    """Make the second of the rows `[B, 2, W + 2, C]` the first, above one of zeros."""
     return tf.concat([rows[:, 1:], tf.zeros_like(rows[:, 1:])], axis=1)
 
 
 def in_raster_order(predict, choose, shape, uniform=None):
-    """Images made pixel by pixel, each from the latent and from those before it.
+    """Make images pixel by pixel, each from the latent and from the pixels before it.
 
     Args:
         predict: function from `PartialImages` to the outputs of the likelihood at the
             next pixel, `[B, 1, 1, C]`.
-        choose: function from these outputs, and from `uniform` where it is given, to
-            the pixel, `[B, 1, 1, 1]`.
+        choose: function from these outputs, and the pixel's number of `uniform` if
+            there is one, to the pixel, `[B, 1, 1, 1]`.
         shape: (B, H, W) of the images; B may be a tensor.
-        uniform: `[B, H, W, 1]` numbers in (0, 1), from which pixels are drawn, or None.
+        uniform: `[B, H, W, 1]` numbers in (0, 1), from which pixels are drawn; None
+            where `choose` takes none.
 
     Returns:
         Images `[B, H, W, 1]`.
@@ -111,7 +118,8 @@ def in_raster_order(predict, choose, shape, uniform=None):
             pixel = choose(outputs, row[:, tf.newaxis, tf.newaxis])
         return pixel, known.advanced(pixel, width)
 
-    # The first pixel, outside of the loop, finds out what there is to keep.
+    # The first pixel is made outside of the loop, because it shows what there is to
+    # keep of each layer.
     pixel, known = next_pixel(PartialImages(tf.constant(0), tf.constant(0)))
     pixels = tf.TensorArray(
         tf.float32,
@@ -138,8 +146,8 @@ class MaskedConv2D(keras.layers.Conv2D):
     """3 x 3 convolution without bias that sees the pixels before its own.
 
     Args:
-        filters: channels of the output.
-        centre: whether it sees its own pixel, too (mask B), or not (mask A).
+        filters: int, channels of the output.
+        centre: bool, whether it sees its own pixel, too (mask B), or not (mask A).
         **kwargs: arguments of the Keras layer.
     """
 
@@ -148,11 +156,11 @@ class MaskedConv2D(keras.layers.Conv2D):
         self.centre = centre
 
     def convolution_op(self, inputs, kernel):
-        """The convolution with the masked kernel."""
+        """Compute the convolution with the masked kernel."""
         return super().convolution_op(inputs, self.masked(kernel))
 
     def masked(self, kernel):
-        """The kernel `[3, 3, C, filters]` with zeros where a pixel is not seen."""
+        """Return the kernel `[3, 3, C, filters]`, 0 where a pixel is not seen."""
         rows, columns, channels = kernel.shape[:3]
         before = np.arange(rows * columns) < rows * columns // 2 + int(self.centre)
         mask = np.tile(before.reshape(rows, columns, 1, 1), [1, 1, channels, 1])
@@ -161,41 +169,33 @@ class MaskedConv2D(keras.layers.Conv2D):
 
 
 class PixelMixDecoder(ConvMixDecoder):
-    """PixelCNN over the image and a map of the same size made from the latent.
-
-    Args:
-        image_size: (H, W).
-        **kwargs: arguments of `ConvMixDecoder`.
-    """
-
-    def __init__(self, image_size, **kwargs):
-        super().__init__(**kwargs)
-        self.image_size = tuple(image_size)
+    """PixelCNN on the image and a map of the same size, made from the latent."""
 
     def call(self, features, x, noise=None, training=False):
-        """Likelihood features of pixel t from the map and from the pixels before t.
+        """Compute the outputs at pixel t from the map and from the pixels before t.
 
         Args:
-            features: `[B, H W]` if shared, else `[K, B, H W]`.
-            x: images `[B, H, W, 1]`, or `PartialImages` in the place of all of them.
+            features: `[B, H W]` if the decoder is shared, otherwise `[K, B, H W]`.
+            x: images `[B, H, W, 1]`, or, for a shared decoder, `PartialImages`.
             noise: unused.
-            training: whether batch normalisation takes the statistics of the batch.
+            training: bool, whether batch normalisation takes the statistics of the
+                batch.
 
         Returns:
-            `[B, H, W, C]` or `[K, B, H, W, C]`; `[B, 1, 1, C]` of the next pixel for
-            `PartialImages`, which a shared decoder alone takes.
+            `[B, H, W, C]` if shared, otherwise `[K, B, H, W, C]`; for `PartialImages`
+            those of the next pixel, `[B, 1, 1, C]`.
         """
         if isinstance(x, PartialImages):
             return self._next_pixel(features, x)
         x = tf.cast(x, features.dtype)
-        if not self.shared:
+        if not self.spec.shared:
             x = tf.repeat(x[tf.newaxis], len(self.branches), axis=0)
         maps = tf.reshape(features, tf.shape(x))
         return super().call(tf.concat([x, maps], axis=-1), training=training)
 
     def _next_pixel(self, features, known):
-        """Likelihood features `[B, 1, 1, C]` of the first pixel that is not known."""
-        height, width = self.image_size
+        """Compute the outputs `[B, 1, 1, C]` at the next pixel of `PartialImages`."""
+        height, width, _ = self.spec.image_shape
         maps = tf.reshape(features, [-1, height, width])
         maps = tf.pad(maps, [[0, 0], [1, 1], [1, 1]])
         x = tf.zeros([tf.shape(maps)[0], 1, 1, 1], maps.dtype)
@@ -206,7 +206,8 @@ class PixelMixDecoder(ConvMixDecoder):
                 continue
             kernel = tf.cast(step.masked(step.kernel), step.compute_dtype)
             patch = known.patch(layer, x, width, step.centre)
-            # The places before the pixel, then its own; of the image's channel alone.
+            # The places before the pixel and then its own, of the image's channel: the
+            # first convolution has a second channel, the map.
             seen = tf.reshape(kernel, [9, *kernel.shape[2:]])[: 4 + step.centre]
             seen = seen[:, : x.shape[-1]]
             value = tf.tensordot(patch, seen, [[1, 2], [0, 1]])
@@ -223,16 +224,17 @@ class PixelMixDecoder(ConvMixDecoder):
 class Pixel(GatedEncoderNetwork):
     """Gated convolutional encoder and PixelCNN decoder for images of one channel.
 
-    Sub-decoder: gated dense layer to one map of the image's size. Mix-decoder: the map
-    beside the image, a masked 3 x 3 convolution that does not see its own pixel and
-    `depth` - 1 that do, each without bias and followed by batch normalisation and ReLU,
-    and a 1 x 1 convolution, which has a bias for likelihoods of one parameter per
-    pixel. The first convolution masks the map as it does the image, as in the VampPrior
-    code: pixel t sees the map before t alone, and the first pixel none of it.
+    The sub-decoder is a gated dense layer to one map of the size of the image. The
+    mix-decoder takes the image and this map as two channels. Its first masked 3 x 3
+    convolution does not see its own pixel, and `depth` - 1 further ones do; each has no
+    bias and is followed by batch normalisation and a ReLU. A 1 x 1 convolution makes
+    the outputs, with a bias for likelihoods of one parameter per pixel. The first
+    convolution masks the map as it masks the image, as in the VampPrior code: pixel t
+    sees only the part of the map before t, and the first pixel sees none of it.
 
     The likelihood of an image takes one pass. `decode`, `reconstruct`, `interpolate`
-    and `generate` go from pixel to pixel: the first three feed back the mean of each
-    pixel, `generate` a draw of it.
+    and `generate` go from pixel to pixel: the first three continue from the mean of
+    each pixel, `generate` from a draw.
 
     Args:
         encoder_layers: (channels, kernel size, stride) of each gated convolution.
@@ -245,17 +247,21 @@ class Pixel(GatedEncoderNetwork):
 
     def __init__(
         self,
-        encoder_layers=ENCODER_LAYERS,
-        filters=64,
-        depth=8,
-        initializer="glorot",
+        encoder_layers: Sequence[Sequence[int]] = ENCODER_LAYERS,
+        filters: int = 64,
+        depth: int = 8,
+        initializer: str = "glorot",
     ):
         super().__init__(encoder_layers, initializer)
         self.filters = filters
         self.depth = depth
 
     def check_images(self, image_shape):
-        """Raises ValueError on vectors and on images of several channels."""
+        """Check that images have one channel.
+
+        Raises:
+            ValueError: on vectors and on images of several channels.
+        """
         super().check_images(image_shape)
         if image_shape[2] != 1:
             raise ValueError(
@@ -264,7 +270,8 @@ class Pixel(GatedEncoderNetwork):
             )
 
     def sub_decoder(self, spec: NetworkSpec):
-        return GatedSubDecoder.of(spec, math.prod(self.image_shape), self.initializer)
+        units = [spec.code_size, math.prod(spec.image_shape)]
+        return GatedSubDecoder(spec, units, self.initializer)
 
     def mix_decoder(self, spec: NetworkSpec):
         *sides, channels = spec.output_shape
@@ -292,11 +299,4 @@ class Pixel(GatedEncoderNetwork):
                 name="outputs",
             )
 
-        return PixelMixDecoder(
-            image_size=sides,
-            shared=spec.shared,
-            make_steps=steps,
-            input_shape=(*sides, 2),
-            num_components=spec.sets,
-            **spec.layer,
-        )
+        return PixelMixDecoder(spec, steps, (*sides, 2))
