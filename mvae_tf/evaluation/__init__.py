@@ -1,11 +1,11 @@
 """Evaluation of a trained model, in groups of numbers that `UNITS` documents.
 
-`evaluate` measures the groups that it is asked for, on a data set; most numbers are
-means over its images. `model.log_likelihood(x, num_samples)` gives the values of single
-images that lie behind the mean `log_likelihood`, for a histogram (GMMpVAE Fig 10).
+`evaluate` measures groups of numbers on a data set; most numbers are means over its
+images. `model.log_likelihood(x, num_samples)` returns the values of single images, of
+which the number "log_likelihood" is the mean, for a histogram (GMMpVAE Fig 10).
 
-`mvae_tf.evaluation.audit` checks that numbers keep the order that valid bounds have;
-`mvae_tf.evaluation.samplers` fits distributions to the latents of a model.
+`mvae_tf.evaluation.audit` checks that numbers have the order that valid bounds have,
+and `mvae_tf.evaluation.samplers` fits distributions to the latents of a model.
 """
 
 from mvae_tf.evaluation.classifiers import Classifier, inception, train_classifier

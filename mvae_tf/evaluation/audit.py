@@ -1,17 +1,17 @@
-"""Audit of a trained model: do its numbers keep the order that mathematics demands?
+"""Audit of a trained model: checks of inequalities that its numbers must fulfil.
 
-A bound that is reported above the likelihood that it bounds, or a KL divergence below
-its own Monte Carlo estimate, is a mistake of code or of method, however good the number
-looks. The checks compare means over the same images, in nats per image, and allow for
-four standard errors of the draws:
+If a bound is reported above the likelihood that it bounds, or a KL divergence below its
+own Monte Carlo estimate, the code or the method has a mistake. The checks compare means
+over the same images, in nats per image, and allow for four standard errors of the
+draws:
 
 - `elbo`: the mean ELBO is at most the importance-sampled log-likelihood;
 - `kl_monte_carlo`: the KL divergence of each image, estimated without bias from draws,
   is at most the reported one;
 - `mixture_gain`: the ELBO of a mixture of M posteriors exceeds that of the best of them
-  by log M at most, because mixing adds no more entropy than that.
+  by at most log M, the entropy that mixing can add.
 
-A check with a number that is not finite fails: such a model has diverged.
+A check also fails if one of its numbers is not finite, because the model has diverged.
 """
 
 import math
@@ -25,12 +25,11 @@ from numpy.typing import ArrayLike
 
 from mvae_tf.models.gmmp_vae import GMMpVAE
 from mvae_tf.models.hooks import Draw
-from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts.part import check_count
 
 __all__ = ["Check", "audit", "averaged_sample_bound", "suspects"]
 
-# Numbers of `mvae_tf.evaluation.UNITS` that a failed check makes doubtful.
+# The numbers of `mvae_tf.evaluation.UNITS` that are doubtful if a check fails.
 _SUSPECTS = {
     "elbo": ("elbo", "log_likelihood"),
     "kl_monte_carlo": ("elbo", "elbo_kl"),
@@ -42,16 +41,17 @@ _ROUNDING = 1e-4
 
 
 class Check(NamedTuple):
-    """One inequality that the numbers of a valid model fulfil.
+    """One inequality, value <= limit, that the numbers of a valid model fulfil.
 
     Attributes:
-        name: Which check it is; see the top of this module.
-        value: What must be at most `limit`, in nats, mean over the images.
-        limit: The upper limit of `value` in nats, mean over the images.
-        slack: Nats by which `value` may exceed `limit`, for the error of the draws.
-        failures: Number of images (1 for a check of means) for which the inequality
+        name: name of the check; see the top of this module.
+        value: the value in nats, mean over the images.
+        limit: the upper limit of the value in nats, mean over the images.
+        slack: nats by which the value may exceed the limit because of the error of the
+            draws.
+        failures: number of images (1 for a check of means) for which the inequality
             does not hold.
-        num_images: Number of images that the check looked at.
+        num_images: number of images that were checked.
     """
 
     name: str
@@ -68,13 +68,13 @@ class Check(NamedTuple):
         return self.failures == 0 and all(map(math.isfinite, sides))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the attributes, except for the name, and `holds` as a dict."""
+        """Return a dict of the attributes, except for the name, and of `holds`."""
         values = self._asdict() | {"holds": self.holds}
         del values["name"]
         return values
 
 
-# The numbers of a diverged model overflow, which its checks then say.
+# The numbers of a diverged model overflow, and its checks then fail.
 @np.errstate(over="ignore", invalid="ignore")
 def audit(
     model: keras.Model,
@@ -83,14 +83,14 @@ def audit(
     num_samples: int = 500,
     seed: int = 0,
 ) -> list[Check]:
-    """Checks the numbers of a model on images.
+    """Check the numbers of a model on images.
 
     Args:
-        model: Model of this library.
+        model: model of this library.
         x: `[B, ...]` images in the pixel scale of the likelihood.
-        y: Labels `[B]` of the images, for a conditional model.
-        num_samples: Number of draws of the latents of each image, at least 2.
-        seed: Integer that decides all noise.
+        y: `[B]` labels of the images, for a conditional model.
+        num_samples: number of draws of the latents of each image, at least 2.
+        seed: int that decides all noise.
 
     Returns:
         The checks; an empty list for a model without an evidence lower bound.
@@ -113,17 +113,17 @@ def audit(
 
 
 def suspects(results: Mapping[str, Any]) -> set[str]:
-    """Returns the names of the numbers that a failed check makes doubtful.
+    """Return the names of the numbers that are doubtful because a check failed.
 
     Args:
-        results: What `mvae_tf.evaluation.evaluate` returned.
+        results: what `mvae_tf.evaluation.evaluate` returned.
     """
     failed = [n for n, check in results.get("audit", {}).items() if not check["holds"]]
     return {suspect for name in failed for suspect in _SUSPECTS[name]}
 
 
 def _kl_check(model, x, y, num_samples, seed):
-    """Checks the reported KL of each image against an unbiased estimate of it."""
+    """Check the reported KL of each image against an unbiased estimate of it."""
     estimate, error = model.kl_monte_carlo(x, num_samples, y=y, seed=seed)
     if isinstance(model, GMMpVAE):
         reported = model.kl_bound(x)
@@ -147,7 +147,7 @@ def _kl_check(model, x, y, num_samples, seed):
 
 
 def _gain_check(model, x, bounds, num_samples, seed):
-    """Checks how much the mixture's `bounds [S, B]` exceed its best component's."""
+    """Check how much the `bounds [S, B]` of a mixture exceed those of a component."""
     best = np.max(
         [
             np.mean(
@@ -166,7 +166,7 @@ def _gain_check(model, x, bounds, num_samples, seed):
 
 
 def _check_means(name, draws, limit):
-    """Checks that the mean of `draws [S, B]` is at most `limit`, both in nats."""
+    """Check that the mean of `draws [S, B]` is at most `limit`, both in nats."""
     by_draw = np.mean(draws, axis=1)
     error = float(np.std(by_draw, ddof=1)) / math.sqrt(len(by_draw))
     value, slack = float(np.mean(by_draw)), _ERRORS_ALLOWED * error + _ROUNDING
@@ -175,32 +175,29 @@ def _check_means(name, draws, limit):
 
 
 def _repeated(function, num_samples, seed):
-    """Stacks `function(seed + i)` for i of a tenth of `num_samples`, `[S, B]`."""
+    """Stack `function(seed + i)` for i < S, `[S, B]`; S is a tenth of `num_samples`."""
     repetitions = max(2, num_samples // 10)
     return np.stack([np.asarray(function(seed + i)) for i in range(repetitions)])
 
 
 def averaged_sample_bound(model: keras.Model, x: ArrayLike, seed: int = 0) -> tf.Tensor:
-    """Computes what GMMpVAE would wrongly report with z = sum_m pi_m z_m.
+    """Compute an invalid bound of GMMpVAE, in which z is sum_m pi_m z_m.
 
-    The average of one draw from each component is no draw from their mixture: its
-    variance is smaller by sum_m pi_m^2, while the KL divergence is still that of whole
-    components. The value can exceed log p(x), by log(M) / 2 per latent dimension in the
-    worst case. No model of this library trains on it; it shows how far an invalid
-    number may go.
+    The average of one draw from each component is not a draw from their mixture: its
+    variance is smaller, sum_m pi_m^2 times that of equal components, while the KL
+    divergence is that of the components. The value can exceed log p(x), in the worst
+    case by log(M) / 2 per latent dimension. No model of this library trains with it; it
+    shows how far an invalid number may be from a bound.
 
     Args:
         model: `mvae_tf.models.GMMpVAE`.
         x: `[B, ...]` images in the pixel scale of the likelihood.
-        seed: Integer that decides the draws.
+        seed: int that decides the draws.
 
     Returns:
         `[B]` nats. The value is not a bound.
     """
-    posterior = model.encode(x)
-    noise = RowNoise(content_seeds(x, seed))
-    z = noise.normal("z", posterior["mean"], posterior["stddev"])
-    weights = posterior["weights"]
+    z, weights = model.sample_posterior(x, seed=seed)
     average = tf.reduce_sum(weights[..., tf.newaxis] * z, axis=1, keepdims=True)
     latents = Draw(tf.broadcast_to(average, tf.shape(z)), weights)
     log_prob = model.log_prob_given(tf.convert_to_tensor(x, tf.float32), latents)

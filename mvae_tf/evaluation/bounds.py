@@ -1,4 +1,4 @@
-"""The evidence: its lower bound, its estimate, and the order that the two must keep."""
+"""Evidence lower bound, estimated likelihood, and the audit of both."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ _AUDITED = 100
 
 
 def lacks_bound(task: Task) -> str | None:
-    """Says why the model has no bound to measure; None if it has one."""
+    """Return why the model has no bound to measure, or None if it has one."""
     model = task.model
     if not model.no_bound:
         return None
@@ -23,7 +23,7 @@ def lacks_bound(task: Task) -> str | None:
 
 
 def elbo(task: Task) -> dict[str, float]:
-    """Measures the bound and its two parts, and `elbo_relaxed`, on all images."""
+    """Measure the bound and its two parts, and `elbo_relaxed`, on all images."""
     return task.mean_over_images(_bound, "bound")
 
 
@@ -38,7 +38,7 @@ def _bound(model, x, y, seed):
 
 
 def likelihood(task: Task) -> dict[str, Any]:
-    """Estimates log p(x) of the leading images by importance sampling."""
+    """Estimate log p(x) of the leading images by importance sampling."""
     model, (x, y) = task.model, task.leading
     starts = range(0, len(x), _ROWS)
     bar = task.bar("likelihood", len(starts))
@@ -66,7 +66,7 @@ def likelihood(task: Task) -> dict[str, Any]:
 
 
 def audit(task: Task) -> dict[str, Any]:
-    """Audits the model on the leading images, at most 100."""
+    """Audit the model on the leading images, at most 100."""
     x, y = task.leading
     labels = None if y is None else y[:_AUDITED]
     # One draw has no standard error.

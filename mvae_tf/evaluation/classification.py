@@ -1,4 +1,4 @@
-"""Labels from latents: how well simple classifiers read them (MVAE Tables IV, V)."""
+"""Classification of latents: how well they tell the labels (MVAE Tables IV, V)."""
 
 import math
 import warnings
@@ -21,9 +21,9 @@ _NEIGHBOURS = 5
 
 
 def lacks_labels(task: Task) -> str | None:
-    """Says why latents cannot be classified; None if they can."""
+    """Return why latents cannot be classified, or None if they can."""
     if task.model.conditional:
-        return "Expected a model whose encoder sees no labels to classify latents of."
+        return "Expected a model whose encoder gets no labels to classify latents of."
     if task.train is None:
         return "Expected train, images and labels to learn classification from."
     if task.leading[1] is None:
@@ -32,9 +32,9 @@ def lacks_labels(task: Task) -> str | None:
 
 
 def classification(task: Task) -> dict[str, float]:
-    """Measures classifiers trained on the latents of all components together.
+    """Measure classifiers that are trained on the latents of all components together.
 
-    The features are the posterior means, not standardised.
+    The features are the posterior means, without standardisation.
     """
     (train_x, train, train_y), (x, test, y) = _latents(task)
     results = accuracies(_joined(train), train_y, _joined(test), y, task.seed)
@@ -45,7 +45,7 @@ def classification(task: Task) -> dict[str, float]:
 
 
 def component_classification(task: Task) -> dict[str, float]:
-    """Measures classifiers of each component alone; none where there is only one."""
+    """Measure classifiers of each component alone, if there are several components."""
     results: dict[str, float] = {}
     if task.model.num_components == 1 or task.model.has_categories:
         return results
@@ -57,7 +57,7 @@ def component_classification(task: Task) -> dict[str, float]:
 
 
 def _latents(task):
-    """Returns images, posterior means `[B, K, Z]` and labels, of training and test."""
+    """Return images, posterior means `[B, K, Z]` and labels, of training and test."""
     x, y = leading(task.train, task.num_train)
     if y is None:
         raise ValueError("Expected train with labels for classification, got none.")
@@ -91,27 +91,28 @@ def accuracies(
     test_labels: np.ndarray,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Measures how many test labels three classifiers of features get right.
+    """Measure how many test labels three classifiers of features predict correctly.
 
     - "accuracy_mlp": one hidden layer of 100 ReLU and a softmax, trained by Adam in
-      batches of 128 for the 10 epochs of 60,000 images of the authors' code, or for as
-      many steps on fewer images while the loss falls. Unlike theirs it has no dropout,
+      batches of 128, for as many steps as the 10 epochs of 60,000 images in the
+      authors' code, or until the loss stops falling. Unlike theirs it has no dropout,
       and it is also trained on the tenth of the images that they hold out;
-    - "accuracy_svm": a linear support vector machine, C = 1, one against the rest;
+    - "accuracy_svm": a linear support vector machine, C = 1, one class against the
+      others;
     - "accuracy_knn": 5 nearest neighbours.
 
     Args:
-        train: Features `[B, F]`.
-        train_labels: Integers `[B]`.
-        test: Features `[N, F]` of other images.
-        test_labels: Integers `[N]`.
-        seed: Integer that decides the initial weights of the classifiers.
+        train: `[B, F]` features.
+        train_labels: `[B]` integers.
+        test: `[N, F]` features of other images.
+        test_labels: `[N]` integers.
+        seed: int that decides the initial weights of the classifiers.
 
     Returns:
-        Dict from these names to percentages of right labels.
+        Dict from these names to percentages of correct labels.
 
     Raises:
-        ValueError: Features are not finite, as those of a diverged model.
+        ValueError: features are not finite, because the model has diverged.
     """
     if not (np.isfinite(train).all() and np.isfinite(test).all()):
         raise ValueError(
@@ -135,7 +136,7 @@ def accuracies(
     results = {}
     for name, classifier in classifiers.items():
         with warnings.catch_warnings():
-            # The numbers of steps are fixed, whether or not they suffice.
+            # The number of steps is fixed, also where a fit has not converged.
             warnings.simplefilter("ignore", ConvergenceWarning)
             classifier.fit(train, train_labels)
         results[name] = 100.0 * float(classifier.score(test, test_labels))

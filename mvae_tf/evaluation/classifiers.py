@@ -1,4 +1,4 @@
-"""Classifiers of images, whose features inception scores and Frechet distances use."""
+"""Classifiers of images, for inception scores and Frechet distances."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,13 @@ _ROWS = 64
 
 
 class Classifier:
-    """Class probabilities and features of images.
+    """A network that computes class probabilities and features of images.
 
     Args:
-        name: What to call it beside a score.
+        name: name that is reported together with a score.
         network: `keras.Model` from images `[B, H, W, C]` to a pair, probabilities
             `[B, L]` and features `[B, F]`.
-        value_range: `(low, high)` of the pixels that it knows; others are clipped.
+        value_range: `(low, high)` of its pixels; other pixels are clipped.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Classifier:
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
-        """Shape `(H, W, C)` of its images, with None where any size will do."""
+        """The shape `(H, W, C)` of its images, with None for a side of any size."""
         return tuple(self.network.input_shape[1:])
 
     def misfit(self, input_shape: Sequence[int]) -> str | None:
-        """Says why images of a shape do not suit it; None if they do."""
+        """Return why it cannot take images of a shape, or None if it can."""
         sides = tuple(input_shape)
         if len(sides) == len(self.input_shape) and all(
             known in (None, side)
@@ -56,7 +56,7 @@ class Classifier:
     def probabilities_and_features(
         self, images: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Computes class probabilities and features of images.
+        """Compute class probabilities and features of images.
 
         Args:
             images: `[B, H, W, C]` in the pixel scale of `value_range`.
@@ -66,7 +66,7 @@ class Classifier:
             `[B, F]`.
 
         Raises:
-            ValueError: The images have another shape.
+            ValueError: the images have another shape.
         """
         images = np.asarray(images)
         misfit = self.misfit(images.shape[1:])
@@ -80,19 +80,19 @@ class Classifier:
 
 
 def inception(value_range: tuple[float, float] | None = (0.0, 1.0)) -> Classifier:
-    """Loads Keras' InceptionV3, trained on ImageNet, for colour images of any size.
+    """Load Keras' InceptionV3, trained on ImageNet, for colour images of any size.
 
     Images are resized to 299 x 299 (bilinear) and scaled to [-1, 1]. Published scores
-    come from the Inception graph of 2015, of 1,008 classes, whose last bias many
-    programs leave out: they are near, not equal. Features are the 2,048 averages of the
-    last convolution.
+    are those of the Inception graph of 2015, which has 1,008 classes and a last bias
+    that many programs leave out, and so are near but not equal. Features are the 2,048
+    averages of the last convolution.
 
     Args:
-        value_range: Pixel values `(low, high)` of black and white.
+        value_range: pixel values `(low, high)` of black and white.
 
     Raises:
-        OSError: The weights are not at hand and cannot be downloaded.
-        ValueError: The values are unbounded, and so no pixels.
+        OSError: the weights are not on this machine and cannot be downloaded.
+        ValueError: the pixel values have no bounds.
     """
     if value_range is None:
         raise ValueError(
@@ -101,7 +101,7 @@ def inception(value_range: tuple[float, float] | None = (0.0, 1.0)) -> Classifie
     try:
         trunk = keras.applications.InceptionV3(weights="imagenet")
     except Exception as error:
-        # What Keras raises where a download fails is a plain Exception.
+        # Keras raises a plain Exception if a download fails.
         raise OSError(
             "Expected the ImageNet weights of InceptionV3, to be downloaded or in "
             f"~/.keras/models, got: {' '.join(str(error).split())}"
@@ -124,23 +124,25 @@ def train_classifier(
     seed: int = 0,
     epochs: int = 5,
 ) -> Classifier:
-    """Trains a small convolutional network on labelled images.
+    """Train a small convolutional network on labelled images.
 
-    It stands in for `inception` where there is no network to download from, and for
-    images that are not like those of ImageNet. Two convolutions of 3 x 3 (32 and 64
-    maps, each followed by max-pooling), 128 ReLU, the features, with a dropout of one
-    half, and a softmax, trained by Adam. Its scores compare with no published ones.
+    It replaces `inception` where the weights cannot be downloaded, and for images that
+    are not like those of ImageNet. The network has two 3 x 3 convolutions (32 and 64
+    maps, each followed by max-pooling), a layer of 128 ReLU, which are the features,
+    with a dropout of one half, and a softmax, and is trained by Adam. Its scores cannot
+    be compared with published ones.
 
     Args:
         train: `tf.data.Dataset` of batches `(x, y)`, images `[B, H, W, C]` and
             integer labels `[B]`, with an end; read `epochs` + 1 times.
-        test: Such batches of other images; its name tells the accuracy on them.
-        data: Name of the data, for the name of the classifier.
-        seed: Integer that decides initial weights and dropout.
-        epochs: Number of passes over `train`.
+        test: such batches of other images; the name of the classifier has the accuracy
+            on them.
+        data: name of the data, for the name of the classifier.
+        seed: int that decides initial weights and dropout.
+        epochs: number of passes over `train`.
 
     Raises:
-        ValueError: The data have no labels or no end, or are vectors.
+        ValueError: the data have no labels or no end, or are vectors.
     """
     shape, value_range, num_classes = _described(train)
     network = small_network(shape, num_classes, seed)
@@ -156,7 +158,7 @@ def train_classifier(
 
 
 def _described(dataset):
-    """Returns shape of images, range of pixels and number of classes of a data set."""
+    """Return shape of images, range of pixels and number of classes of a data set."""
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2 or spec[0].shape.rank != 4:
         raise ValueError(
@@ -173,7 +175,7 @@ def _described(dataset):
 
 
 def small_network(shape: Sequence[int], num_classes: int, seed: int) -> keras.Model:
-    """Makes the network of `train_classifier`, not yet trained."""
+    """Make the network of `train_classifier`, which is not trained yet."""
 
     def weights(layer):
         return keras.initializers.GlorotUniform(seed + layer)

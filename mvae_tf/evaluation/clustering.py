@@ -1,4 +1,4 @@
-"""The categories of a model: how it uses them, and how they agree with labels."""
+"""How a model uses its categories, and how these agree with labels."""
 
 import numpy as np
 
@@ -11,14 +11,14 @@ _TOP = 5
 
 
 def lacks_categories(task: Task) -> str | None:
-    """Says why there are no categories to measure; None if there are."""
+    """Return why there are no categories to measure, or None if there are."""
     if task.model.has_categories:
         return None
     return f"Expected a model with categories, got {type(task.model).__name__}."
 
 
 def lacks_labelled_categories(task: Task) -> str | None:
-    """Says why clusters cannot be compared with labels; None if they can."""
+    """Return why categories cannot be compared with labels, or None if they can."""
     lacking = lacks_categories(task)
     if lacking is None and task.leading[1] is None:
         lacking = "Expected a data set with labels for clustering, got none."
@@ -26,15 +26,15 @@ def lacks_labelled_categories(task: Task) -> str | None:
 
 
 def categories(task: Task) -> dict[str, float]:
-    """Measures how much the categories say about all images."""
+    """Measure the use of categories on all images."""
     return usage(task.category_probabilities[0])
 
 
 def usage(probabilities: np.ndarray) -> dict[str, float]:
-    """Measures the use of categories, from the probabilities q(c | x) `[B, K]`.
+    """Measure the use of categories, from the probabilities q(c | x) `[B, K]`.
 
-    I(c; x) = H(q(c)) - E[H(q(c | x))] of the empirical distribution of the images
-    (CP-VAE Eq 17).
+    The information is I(c; x) = H(q(c)) - E[H(q(c | x))] for the empirical distribution
+    of the images (CP-VAE Eq 17).
     """
     probabilities = probabilities.astype(np.float64)
     aggregate = probabilities.mean(axis=0)
@@ -47,17 +47,17 @@ def usage(probabilities: np.ndarray) -> dict[str, float]:
 
 
 def _entropy(probabilities):
-    """Entropy over the last axis in nats, in which 0 log 0 is 0."""
+    """Compute the entropy over the last axis in nats, in which 0 log 0 is 0."""
     return -np.sum(probabilities * np.log(np.maximum(probabilities, 1e-300)), axis=-1)
 
 
 def clustering(task: Task) -> dict[str, float]:
-    """Measures how categories and labels agree on all images."""
+    """Measure how categories and labels agree on all images."""
     return agreement(*task.category_probabilities)
 
 
 def agreement(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Measures how probabilities of categories `[B, K]` agree with labels `[B]`."""
+    """Measure how probabilities of categories `[B, K]` agree with labels `[B]`."""
     from scipy.optimize import linear_sum_assignment
     from sklearn import metrics
 

@@ -1,4 +1,4 @@
-"""Errors of reconstructed images."""
+"""Squared errors of reconstructed images."""
 
 import math
 
@@ -11,7 +11,7 @@ __all__ = ["reconstruction"]
 
 
 def reconstruction(task: Task) -> dict[str, float]:
-    """Measures the squared errors of reconstructions of all images."""
+    """Measure the squared errors of reconstructions of all images."""
     results = task.mean_over_images(_squared_errors, "errors")
     pixels = math.prod(task.model.input_shape)
     return results | {

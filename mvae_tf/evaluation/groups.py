@@ -1,4 +1,4 @@
-"""The groups of metrics, and `evaluate`, which measures the ones asked for."""
+"""The groups of metrics, and `evaluate`, which measures some of them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -25,10 +25,10 @@ class Group(NamedTuple):
     """A group of metrics.
 
     Attributes:
-        measure: Function from a `Task` to a dict of results.
-        lacks: Function from a `Task` to a line that says why the group cannot be
-            measured, or None.
-        by_default: Whether the group is measured where no group is asked for.
+        measure: function from a `Task` to a dict of results.
+        lacks: function from a `Task` to a line that says why the group cannot be
+            measured, or to None if it can.
+        by_default: whether the group is measured if the user names no groups.
     """
 
     measure: Callable[[Task], dict[str, Any]]
@@ -70,31 +70,32 @@ def evaluate(
     classifier: Classifier | None = None,
     num_train: int = 20_000,
 ) -> dict[str, Any]:
-    """Measures a model on a data set.
+    """Measure a model on a data set.
 
     Args:
-        model: Model of this library.
+        model: model of this library.
         dataset: `tf.data.Dataset` of batches `x` or `(x, y)`, in the same order
             whenever it is read.
-        metrics: Names among `GROUPS`; None for all that model and data have, but for
-            "classification", "component_classification" and "scores", which take long.
-        num_samples: Number of importance samples per image.
-        num_images: Number of leading images that the likelihood, the components and
-            the latents are measured on; the audit takes the first 100 of them. All
-            else is measured on every image.
-        seed: Integer that decides all noise.
-        verbose: 1 shows progress bars.
-        train: Batches `(x, y)` of other images and their labels, for "classification".
+        metrics: names among `GROUPS`; None for all that the model and the data have,
+            except for "classification", "component_classification" and "scores", which
+            take long.
+        num_samples: number of importance samples per image.
+        num_images: number of leading images on which the likelihood, the components and
+            the latents are measured; the audit takes the first 100 of them. All other
+            groups are measured on every image.
+        seed: int that decides all noise.
+        verbose: 1 shows progress bars, 0 does not.
+        train: batches `(x, y)` of other images and their labels, for "classification".
         classifier: `mvae_tf.evaluation.Classifier`, for "scores".
-        num_train: Number of leading images of `train` to learn from.
+        num_train: number of leading images of `train` that classifiers are trained on.
 
     Returns:
-        Dict from the names in `UNITS` to numbers or nested lists of numbers; to a text
-        for "classifier", and to a dict for "audit".
+        Dict from the names in `UNITS` to numbers or nested lists of numbers, for
+        "classifier" to a text, and for "audit" to a dict.
 
     Raises:
-        ValueError: A name is unknown, a number is less than 1, the data set has no or
-            too few images, or a group is asked for that model or data do not have.
+        ValueError: a name is unknown, a number is less than 1, the data set has no or
+            too few images, or the model or the data do not have one of the groups.
     """
     numbers = {"num_samples": num_samples, "num_images": num_images}
     for name, number in (numbers | {"num_train": num_train}).items():

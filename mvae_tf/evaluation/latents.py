@@ -1,4 +1,4 @@
-"""Components and latents: which of them a model uses, and how they depend."""
+"""Which components and latents a model uses, and how the components depend."""
 
 import math
 from typing import Any
@@ -16,7 +16,7 @@ _ACTIVE_VARIANCE = 0.01
 
 
 def components(task: Task) -> dict[str, Any]:
-    """Measures use and dependence of a mixture's components on the leading images."""
+    """Measure use and dependence of a mixture's components on the leading images."""
     model, (x, y) = task.model, task.leading
     if model.num_components == 1 or not isinstance(model, MixtureVAE):
         return {}
@@ -34,7 +34,7 @@ def components(task: Task) -> dict[str, Any]:
         kept = selected.mean / model.num_components
         values["selected_components_of_four"] = kept * min(4, model.num_components)
         if isinstance(model.mask, GaussianMask):
-            # p = v^2 / (1 + v^2)
+            # The dropout rate is p = v^2 / (1 + v^2) for the standard deviation v.
             values["mask_stddev"] = (
                 math.sqrt(rate / (1 - rate)) if rate < 1 else math.inf
             )
@@ -42,9 +42,11 @@ def components(task: Task) -> dict[str, Any]:
 
 
 def latents(task: Task) -> dict[str, Any]:
-    """Counts the active units on the leading images.
+    """Count the active units on the leading images.
 
-    Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders" (ICLR 2016).
+    These are the latent dimensions whose posterior mean has a variance over images
+    above 0.01 (Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders",
+    ICLR 2016).
     """
     means = latent_means(task.model, *task.leading)
     active = np.var(means, axis=0, dtype=np.float64) > _ACTIVE_VARIANCE

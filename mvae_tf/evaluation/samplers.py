@@ -1,17 +1,17 @@
-"""Samplers: distributions of latents, fitted to a trained model, to generate from.
+"""Samplers: distributions that are fitted to the latents of a trained model.
 
-The posteriors of real images seldom fill the prior that they were trained against, and
-in a mixture such as MVAE the latents of the K components of one image belong together,
-while the prior draws them independently. A sampler learns where the latents of
-training images lie; `generate(..., sampler=sampler)` draws from it instead of the
-prior. It changes nothing else of the model, and no bound or likelihood is about it.
+The posteriors of real images seldom cover the whole prior. In a mixture such as MVAE,
+moreover, the latents of the K components of one image depend on each other, while the
+prior draws them independently. A sampler is fitted to the latents of training images,
+and `generate(..., sampler=sampler)` draws from it in place of the prior. The model
+stays the same, and bounds and likelihoods are still those of its own prior.
 
 - `GaussianMixture` fits scikit-learn's mixture of Gaussians to draws from the
-  posteriors of images, as Ghosh et al., "From Variational to Deterministic
-  Autoencoders" (ICLR 2020), https://arxiv.org/abs/1903.12436, do;
-- `VampPrior` draws from the posterior of a random training image, the prior of Tomczak
-  and Welling (AISTATS 2018), https://arxiv.org/abs/1705.07120, with images in place of
-  trained pseudo-inputs. Its samples stay near those images.
+  posteriors of images, as Ghosh et al. do in "From Variational to Deterministic
+  Autoencoders" (ICLR 2020), https://arxiv.org/abs/1903.12436;
+- `VampPrior` draws from the posterior of a random training image. It is the prior of
+  Tomczak and Welling (AISTATS 2018), https://arxiv.org/abs/1705.07120, with images in
+  place of trained pseudo-inputs. Its samples are similar to those images.
 
 Example:
     >>> sampler = mvae_tf.samplers.GaussianMixture.fit(model, x_train)
@@ -35,7 +35,7 @@ from numpy.typing import ArrayLike
 
 from mvae_tf import storage
 from mvae_tf.models.hooks import Draw
-from mvae_tf.noise import RowNoise, check_seed, content_seeds
+from mvae_tf.noise import RowNoise, check_seed
 from mvae_tf.parts import gaussian
 from mvae_tf.parts.part import check_count, choice
 from mvae_tf.parts.priors import draw_index
@@ -50,9 +50,8 @@ __all__ = [
     "load",
 ]
 
-_ROWS = 256
 FITTED_IMAGES = 10_000
-# Up to this size of all latents together, covariances are full matrices.
+# Up to this number of dimensions of all latents together, covariances are matrices.
 _FULL_SIZE = 512
 
 
@@ -60,9 +59,9 @@ class Sampler(ABC):
     """A distribution of the latents of one trained model.
 
     Attributes:
-        kind: Name of the class in `KINDS`.
-        arrays: What was fitted, a dict from names to NumPy arrays.
-        model_digest: Checksum of the weights of the model that it was fitted to.
+        kind: name of the class in `KINDS`.
+        arrays: dict from names to the NumPy arrays that were fitted.
+        model_digest: checksum of the weights of the model that it was fitted to.
     """
 
     kind: ClassVar[str]
@@ -81,30 +80,44 @@ class Sampler(ABC):
         num_components: int = 10,
         seed: int = 0,
     ) -> "Sampler":
-        """Fits a sampler to the latents of images; see the classes."""
+        """Fit a sampler to the latents of images.
+
+        Args:
+            model: trained model of this library.
+            x: `[N, ...]` training images in the pixel scale of the likelihood.
+            y: `[N]` labels of the images, for a conditional model.
+            num_components: number of components of the distribution.
+            seed: int that decides all random choices.
+
+        Raises:
+            ValueError: on arguments that do not fit the model or the images.
+        """
 
     @abstractmethod
     def draw(self, model: Any, like: tf.Tensor, noise: Any) -> Draw:
-        """Draws latents as the `draw_prior` of a model does.
+        """Draw latents as `draw_prior` of the model does.
 
         Args:
-            model: The model that the sampler was fitted to.
-            like: Any tensor `[B, K]`.
-            noise: See `mvae_tf.noise`.
+            model: the model that the sampler was fitted to.
+            like: any tensor `[B, K]`.
+            noise: noise of the rows, see `mvae_tf.noise`.
 
         Returns:
-            Dict with `z` `[B, K, Z]` (or `[B, 1, Z]`) and `weights` `[B, K]`.
+            `Draw` of `z` `[B, K, Z]` (or `[B, 1, Z]`) and `weights` `[B, K]`.
         """
 
     def save(self, path: str | Path) -> Path:
-        """Writes the sampler to an `.npz` file of plain arrays, whole or not at all.
+        """Write the sampler to an `.npz` file of plain arrays, whole or not at all.
+
+        Args:
+            path: path of the file.
 
         Returns:
             The path of the file.
 
         Raises:
-            ValueError: The suffix of `path` is not `.npz`.
-            mvae_tf.storage.StorageError: The file cannot be written.
+            ValueError: the suffix of `path` is not `.npz`.
+            mvae_tf.storage.StorageError: the file cannot be written.
         """
         path = Path(path)
         if path.suffix != ".npz":
@@ -116,44 +129,36 @@ class Sampler(ABC):
         return path
 
     def fits(self, model: keras.Model) -> bool:
-        """Whether a model has the weights that the sampler was fitted to."""
+        """Return whether the sampler was fitted to a model with the same weights."""
         return self.model_digest == _digest(model)
-
-    def check(self, model: keras.Model) -> None:
-        """Checks that a model is the one that the sampler was fitted to.
-
-        Raises:
-            ValueError: The model has other weights.
-        """
-        if not self.fits(model):
-            raise ValueError(
-                "Expected a sampler that was fitted to this model, got one of a model "
-                "with other weights: fit it again."
-            )
 
 
 def check_sampler(sampler: Any, model: keras.Model) -> None:
-    """Checks that something is a sampler that was fitted to a model.
+    """Check that an object is a sampler that was fitted to a model.
 
     Raises:
-        ValueError: It is another thing, or the model has other weights.
+        ValueError: it is no sampler, or the model has other weights.
     """
     if not isinstance(sampler, Sampler):
         raise ValueError(
             f"Expected a sampler, got {sampler!r}: "
             "mvae_tf.samplers.GaussianMixture.fit(model, x) makes one."
         )
-    sampler.check(model)
+    if not sampler.fits(model):
+        raise ValueError(
+            "Expected a sampler that was fitted to this model, got one of a model with "
+            "other weights: fit it again."
+        )
 
 
 class GaussianMixture(Sampler):
     """A mixture of Gaussians over the latents of all components together.
 
-    The Gaussians have full covariances where the latents of all components have 512
-    dimensions or fewer together, and diagonal ones beyond. Each has mixing weights
-    of its own: the mean weights of its images. In models whose weights select one
-    component, such as CP-VAE and GMMpVAE, the Gaussians are those of the selected
-    latent, and each has probabilities of the components.
+    The Gaussians have full covariances if the latents of all components have at most
+    512 dimensions together, and otherwise diagonal ones. Each has mixing weights of its
+    own, the mean weights of its images. If the weights of a model select one component,
+    as in CP-VAE and GMMpVAE, the mixture is one of the selected latents, and each
+    Gaussian has its own probabilities of the components.
     """
 
     kind = "gaussian_mixture"
@@ -167,18 +172,13 @@ class GaussianMixture(Sampler):
         num_components: int = 10,
         seed: int = 0,
     ) -> Self:
-        """Fits the mixture to one draw from the posterior of each image.
+        """Fit `num_components` Gaussians to one draw from the posterior of each image.
 
-        Args:
-            model: Trained model of this library.
-            x: `[N, ...]` training images in the pixel scale of the likelihood; of more
-                than 10,000, a random choice is used.
-            y: Labels `[N]` of the images, for a conditional model.
-            num_components: Number of Gaussians.
-            seed: Integer that decides the draws and the start of the fit.
+        Arguments are those of `Sampler.fit`. Of more than 10,000 images, as many are
+        chosen at random.
 
         Raises:
-            ValueError: There are fewer images than Gaussians, or latents are not
+            ValueError: there are fewer images than Gaussians, or latents are not
                 finite.
         """
         from sklearn import mixture
@@ -189,7 +189,7 @@ class GaussianMixture(Sampler):
                 f"Expected num_components in 1..{len(images)}, the number of images, "
                 f"got {num_components}."
             )
-        z, weights = _posterior_draws(model, images, labels, seed)
+        z, weights = map(np.asarray, model.sample_posterior(images, labels, seed))
         selects_one = _selects_one(model)
         if selects_one:
             weights = _one_hot_draws(weights, seed)
@@ -255,14 +255,9 @@ class VampPrior(Sampler):
         num_components: int = 500,
         seed: int = 0,
     ) -> Self:
-        """Chooses the images at random; nothing is trained.
+        """Choose `num_components` images at random, or all if there are fewer.
 
-        Args:
-            model: Trained model of this library.
-            x: `[N, ...]` training images in the pixel scale of the likelihood.
-            y: Labels `[N]` of the images, for a conditional model.
-            num_components: Number of images to keep; all of them if N is less.
-            seed: Integer that decides the choice.
+        Arguments are those of `Sampler.fit`.
 
         Raises:
             ValueError: `num_components` is less than 1.
@@ -295,11 +290,14 @@ KINDS: dict[str, type[Sampler]] = {
 
 
 def load(path: str | Path) -> Sampler:
-    """Reads a sampler that `save` wrote.
+    """Read a sampler that `save` wrote.
+
+    Args:
+        path: path of the file.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged or holds no sampler.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged or contains no sampler.
     """
     path = Path(path)
     if not path.is_file():
@@ -318,7 +316,7 @@ def load(path: str | Path) -> Sampler:
 def _chosen(
     x: ArrayLike, y: ArrayLike | None, num: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Random choice of `num` images and their labels; all, in order, of fewer."""
+    """Choose `num` images and their labels at random; keep all if there are fewer."""
     images = np.asarray(x)
     labels = None if y is None else np.asarray(y)
     if len(images) > num:
@@ -328,28 +326,8 @@ def _chosen(
     return images, labels
 
 
-def _posterior_draws(model, x, y, seed):
-    """One draw from q(latents | x) of each image: z `[N, K, Z]`, weights `[N, K]`."""
-    model.input_checks.check(x, y)
-
-    def draw(x, y):
-        noise = RowNoise(content_seeds(x, seed))
-        latents = model.draw(model.infer(*model.unpack((x, y))), noise)
-        return tf.cast(latents.z, tf.float32), latents.weights
-
-    compiled = tf.function(draw, autograph=False, reduce_retracing=True)
-    parts = [
-        compiled(
-            tf.constant(x[i : i + _ROWS], tf.float32),
-            None if y is None else tf.constant(y[i : i + _ROWS]),
-        )
-        for i in range(0, len(x), _ROWS)
-    ]
-    return tuple(np.concatenate(values) for values in zip(*parts, strict=True))
-
-
 def _selects_one(model):
-    """Whether the weights of a model select one component rather than mix all."""
+    """Return whether the weights of a model select one component, not mix them."""
     if model.num_components == 1:
         return False
     noise = RowNoise(tf.constant([[i, 0] for i in range(8)]))
@@ -358,7 +336,7 @@ def _selects_one(model):
 
 
 def _one_hot_draws(weights, seed):
-    """One-hot rows, drawn with the probabilities of the rows of `weights [N, K]`."""
+    """Draw one-hot rows with the probabilities of the rows of `weights [N, K]`."""
     uniform = np.random.default_rng(check_seed(seed)).uniform(size=(len(weights), 1))
     passed = np.cumsum(weights, axis=1) <= uniform
     index = np.minimum(passed.sum(axis=1), weights.shape[1] - 1)
@@ -366,7 +344,7 @@ def _one_hot_draws(weights, seed):
 
 
 def _select_one(weights, noise):
-    """As `_one_hot_draws`, in a graph."""
+    """Draw one-hot rows as `_one_hot_draws` does, in a graph."""
 
     def sample(seed, weights):
         return tf.random.stateless_uniform(tf.shape(weights)[:-1], seed)
@@ -378,7 +356,7 @@ def _select_one(weights, noise):
 
 
 def _digest(model):
-    """Checksum of the trained weights of a model, the same after a reload."""
+    """Compute a checksum of the trained weights of a model, which files keep."""
     digest = 0
     for variable in model.trainable_variables:
         digest = zlib.crc32(np.ascontiguousarray(variable.numpy()), digest)

@@ -1,4 +1,4 @@
-"""Inception score and Frechet distance, from the features of any image classifier."""
+"""Inception score and Frechet distance, computed with any classifier of images."""
 
 import math
 from typing import Any
@@ -16,20 +16,21 @@ _SPLITS = 10
 def inception_score(
     probabilities: ArrayLike, num_splits: int = _SPLITS
 ) -> tuple[float, float]:
-    """Computes the inception score exp E KL(p(label | x) || p(label)), MVAE Eq 37.
+    """Compute the inception score exp E KL(p(label | x) || p(label)), MVAE Eq 37.
 
-    Salimans et al., "Improved Techniques for Training GANs" (NeurIPS 2016). Images are
-    split in their order; p(label) is the mean over a split. Few images score low.
+    Salimans et al., "Improved Techniques for Training GANs" (NeurIPS 2016). The images
+    are split into parts in their order, and p(label) is the mean over a part. The score
+    of few images is biased downwards.
 
     Args:
-        probabilities: `[B, L]`, p(label | x) of a classifier, rows summing to 1.
-        num_splits: Number of parts that are scored on their own.
+        probabilities: `[B, L]`, p(label | x) of a classifier, whose rows sum to 1.
+        num_splits: number of parts.
 
     Returns:
-        `(mean, stddev)` over the parts; the mean is in 1..L.
+        `(mean, stddev)` of the scores of the parts; the mean is in 1..L.
 
     Raises:
-        ValueError: A part would have fewer than 2 images.
+        ValueError: a part would have fewer than 2 images.
     """
     from scipy.special import rel_entr
 
@@ -47,24 +48,24 @@ def inception_score(
 
 
 def frechet_distance(features_a: ArrayLike, features_b: ArrayLike) -> float:
-    """Computes the squared Frechet distance between Gaussian fits to two sets.
+    """Compute the squared Frechet distance between Gaussians fitted to two sets.
 
-    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) with means m and covariances C
-    (Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local
+    It is |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) with means m and covariances
+    C (Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local
     Nash Equilibrium", NeurIPS 2017). With C = R^T R, the trace of the root is the sum
-    of the singular values of R_a R_b^T, which needs no inverse and no root of a matrix:
-    covariances may be singular, as those of fewer images than features are.
+    of the singular values of R_a R_b^T. This needs no inverse and no root of a matrix,
+    so that covariances may be singular, as they are for fewer images than features.
 
     Args:
         features_a: `[A, F]`.
         features_b: `[B, F]`.
 
     Returns:
-        The distance, 0 or more; biased upwards where images are few. NaN where a
-        feature is not finite, as of the images of a diverged model.
+        The distance, 0 or more. The estimate from few images is biased upwards. It is
+        NaN if a feature is not finite, as for images of a diverged model.
 
     Raises:
-        ValueError: There are fewer than 2 images, or features of two sizes.
+        ValueError: a set has fewer than 2 images, or the features have two sizes.
     """
     a, b = (np.asarray(values, np.float64) for values in (features_a, features_b))
     if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
@@ -81,21 +82,21 @@ def frechet_distance(features_a: ArrayLike, features_b: ArrayLike) -> float:
 
 
 def _moments(features):
-    """Returns the mean `[F]` and a matrix R with the covariance R^T R."""
+    """Return the mean `[F]` of features and a matrix R with R^T R = covariance."""
     mean = features.mean(axis=0)
     root = np.linalg.qr(features - mean, mode="r") / math.sqrt(len(features) - 1)
     return mean, root
 
 
 def lacks_classifier(task: Task) -> str | None:
-    """Says why there is nothing to score with; None if there is."""
+    """Return why scores cannot be computed, or None if they can."""
     if task.classifier is None:
         return "Expected a classifier for scores, see `mvae_tf.evaluation.inception`."
     return task.classifier.misfit(task.model.input_shape)
 
 
 def scores(task: Task) -> dict[str, Any]:
-    """Scores reconstructions, samples and the images themselves."""
+    """Compute the scores of reconstructions, of samples and of the images."""
     model, classify = task.model, task.classifier.probabilities_and_features
     of_data, of_reconstructions = [], []
     for x, y in task.batches("scores"):

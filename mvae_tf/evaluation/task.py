@@ -19,20 +19,20 @@ _ROWS = 512
 
 @dataclasses.dataclass
 class Task:
-    """A model to measure, a data set and the settings of `evaluate`."""
+    """The arguments of `evaluate`, and what several groups compute from them."""
 
     model: keras.Model
     dataset: Any
-    train: Any = None
-    classifier: Any = None
-    num_samples: int = 100
-    num_images: int = 1000
-    num_train: int = 20_000
-    seed: int = 0
-    verbose: int = 0
+    train: Any
+    classifier: Any
+    num_samples: int
+    num_images: int
+    num_train: int
+    seed: int
+    verbose: int
 
     def batches(self, title: str) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Yields NumPy batches `(x, y)` of all images and counts them on a bar."""
+        """Yield NumPy batches `(x, y)` of all images and count them on a bar."""
         bar = self.bar(title, operator.length_hint(self.dataset) or None)
         found = False
         for batch in self.dataset:
@@ -45,10 +45,10 @@ class Task:
 
     @functools.cached_property
     def category_probabilities(self):
-        """q(c | x) of all images, `[N, K]`, and their labels `[N]` or None."""
+        """The q(c | x) of all images, `[N, K]`, and their labels `[N]` or None."""
         probabilities, labels = [], []
         for x, y in self.batches("categories"):
-            # A supervised model would return the labels that it is given.
+            # If it got labels, a supervised model would return these.
             probabilities.append(self.model.encode(x)["weights"].numpy())
             labels.append(None if y is None else integer_labels(y))
         unlabelled = any(part is None for part in labels)
@@ -58,7 +58,7 @@ class Task:
         )
 
     def bar(self, title: str, size: int | None) -> keras.utils.Progbar:
-        """Makes a progress bar of `size` steps."""
+        """Make a progress bar of `size` steps."""
         return keras.utils.Progbar(size, verbose=self.verbose, unit_name=title)
 
     @functools.cached_property
@@ -69,11 +69,12 @@ class Task:
     def mean_over_images(
         self, function: Callable[..., dict[str, Any]], title: str
     ) -> dict[str, float]:
-        """Averages what `function(model, x, y, seed)` returns over all images.
+        """Average values over all images.
 
         Args:
-            function: Returns a dict of arrays `[B]`, one value for each image.
-            title: Title of the progress bar.
+            function: function from (model, x, y, seed) to a dict of arrays `[B]`, which
+                have one value for each image.
+            title: title of the progress bar.
 
         Returns:
             Dict from the same names to means.
@@ -86,12 +87,12 @@ class Task:
 
 
 def mean(values: Any) -> float:
-    """Computes the mean of an array in double precision."""
+    """Compute the mean of an array in double precision."""
     return float(np.mean(values, dtype=np.float64))
 
 
 def integer_labels(y: ArrayLike) -> np.ndarray:
-    """Returns labels `[B]` as integers, from integers or from one-hot rows."""
+    """Return labels, integers or one-hot rows, as integers `[B]`."""
     y = np.asarray(y)
     return y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
 
@@ -99,10 +100,10 @@ def integer_labels(y: ArrayLike) -> np.ndarray:
 def latent_means(
     model: keras.Model, x: np.ndarray, y: np.ndarray | None = None
 ) -> np.ndarray:
-    """Computes the means of q(z | x), `[B, K, Z]`.
+    """Compute the means of q(z | x), `[B, K, Z]`.
 
-    Categories share one latent, so a model with categories has the means `[B, 1, Z]`:
-    the average over categories, weighted with their probabilities.
+    In a model of categories, which share one latent, they are `[B, 1, Z]`: the averages
+    over categories, weighted with their probabilities.
     """
     parts = []
     for start in range(0, len(x), _ROWS):

@@ -1,4 +1,4 @@
-"""What the numbers of `evaluate` mean: their units and which way is better."""
+"""What the numbers of `evaluate` mean: their units, and whether more is better."""
 
 import re
 
@@ -111,10 +111,10 @@ UNITS |= _CLASSIFICATION | _SCORES
 
 
 def meaning(name: str) -> str:
-    """Returns what `UNITS` says of a number.
+    """Return the text of `UNITS` about a number.
 
     Args:
-        name: Name of a number. The entry of component 0 serves for every component.
+        name: name of the number. All components have the text of component 0.
 
     Returns:
         The text; an empty one for a number that is not documented.

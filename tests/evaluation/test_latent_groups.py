@@ -252,7 +252,7 @@ def test_a_group_without_what_it_needs_is_refused_in_one_line():
     refused(r"2 classes or more.*, got 60 of 1\.", train=alike)
     conditional = model_of(means)
     conditional.conditional = True
-    refused("encoder sees no labels", model=conditional, train=dataset)
+    refused("encoder gets no labels", model=conditional, train=dataset)
     refused("Expected a model with categories, got SimpleNamespace", name="clustering")
     categorical = model_of(means, has_categories=True)
     refused(
