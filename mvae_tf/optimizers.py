@@ -1,4 +1,4 @@
-"""Optimisers of a run: Adam through TensorFlow's fused kernel, or any of Keras."""
+"""Optimisers of a run: Adam with TensorFlow's fused kernel, or any of Keras."""
 
 import inspect
 import types
@@ -17,13 +17,14 @@ __all__ = ["FusedAdam", "arguments", "find", "find_schedule", "from_settings"]
 class FusedAdam(keras.optimizers.Adam):
     """`keras.optimizers.Adam` with each update done in one pass over memory.
 
-    The arithmetic is that of Keras; its Adam runs it as a dozen kernels, TensorFlow's
-    `ResourceApplyAdam` as one. AMSGrad and sparse gradients take Keras' way.
+    It computes the same as Keras' Adam, which runs about twelve kernels for each
+    variable, in one kernel, TensorFlow's `ResourceApplyAdam`. AMSGrad and sparse
+    gradients are left to Keras.
 
     Args:
         *args: arguments of `keras.optimizers.Adam`.
-        normalize_gradients: whether the gradient of each variable is divided by its
-            norm + 1e-7 first, as in the code of the VampPrior experiments
+        normalize_gradients: bool, whether the gradient of each variable is first
+            divided by its norm + 1e-7, as in the code of the VampPrior experiments
             (https://github.com/jmtomczak/vae_vampprior); no paper mentions it.
         **kwargs: arguments of `keras.optimizers.Adam`.
     """
@@ -34,11 +35,11 @@ class FusedAdam(keras.optimizers.Adam):
         self._shared = {}
 
     def get_config(self):
-        """Configuration that makes an equal optimiser."""
+        """Return the configuration from which an equal optimiser is made."""
         return super().get_config() | {"normalize_gradients": self.normalize_gradients}
 
     def build(self, var_list):
-        """Makes the moments of each variable."""
+        """Make the moments of each variable."""
         if self.built:
             return
         super().build(var_list)
@@ -50,13 +51,13 @@ class FusedAdam(keras.optimizers.Adam):
         for group in zip(var_list, *moments, strict=True):
             for variable, *slot in zip(*map(_handles, group), strict=True):
                 slots[id(variable)] = slot
-        # A view, for Keras tracks what is in a dict as part of a checkpoint.
+        # Keras would store what is in a dict, but not in a view, in checkpoints.
         self._slots = types.MappingProxyType(slots)
 
     def apply(self, grads, trainable_variables=None):
-        """One step; the scalars that its variables share are computed once."""
+        """Take one step; the scalars that all variables share are computed once."""
         if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-            # A Keras variable names its dtype; that of TensorFlow has another hash.
+            # The dtype of a Keras variable is a string, which needs conversion.
             dtypes = {tf.as_dtype(v.dtype) for v in trainable_variables or ()}
             rate = self.learning_rate
             self._shared = {dtype: self._scalars(rate, dtype) for dtype in dtypes}
@@ -66,7 +67,7 @@ class FusedAdam(keras.optimizers.Adam):
             self._shared = {}
 
     def _scalars(self, learning_rate, dtype):
-        """What the kernel needs to know beside a variable and its moments."""
+        """Compute the scalar arguments of the kernel."""
         step = tf.cast(self.iterations + 1, dtype)
         beta_1, beta_2 = (tf.constant(b, dtype) for b in (self.beta_1, self.beta_2))
         return {
@@ -79,7 +80,7 @@ class FusedAdam(keras.optimizers.Adam):
         }
 
     def update_step(self, gradient, variable, learning_rate):
-        """Updates one variable and its moments."""
+        """Update one variable and its moments."""
         if self.normalize_gradients:
             gradient = tf.convert_to_tensor(gradient)
             gradient /= tf.norm(gradient) + 1e-7
@@ -99,7 +100,7 @@ class FusedAdam(keras.optimizers.Adam):
 
 
 def _handles(variable):
-    """Handles of a variable on each replica."""
+    """Return the handles of a variable, one for each replica."""
     strategy = tf.distribute.get_strategy()
     if isinstance(variable, keras.Variable):
         variable = variable.value
@@ -110,7 +111,10 @@ def _handles(variable):
 
 
 def from_settings(training: Training) -> keras.optimizers.Optimizer:
-    """A new optimiser of a run, with its learning rate or schedule.
+    """Make the optimiser of a run, with its learning rate or schedule.
+
+    Args:
+        training: settings of the training.
 
     Raises:
         ValueError: on a name that Keras does not know, and on arguments that the
@@ -128,32 +132,32 @@ def from_settings(training: Training) -> keras.optimizers.Optimizer:
 
 
 def find(name: str) -> type[keras.optimizers.Optimizer]:
-    """Class of an optimiser by name.
+    """Return the class of an optimiser.
 
     Args:
         name: name of a class of `keras.optimizers` ("Adam" is `FusedAdam`), or the name
-            under which a class of one's own is registered with Keras ("own>Lion").
+            of another class that is registered with Keras, such as "own>Lion".
 
     Raises:
-        ValueError: on an unknown name, with the nearest one.
+        ValueError: on an unknown name; the message has the nearest one.
     """
     base = keras.optimizers.Optimizer
     known = _subclasses(keras.optimizers, base) | {"Adam": FusedAdam}
     for wrapper in ("LossScaleOptimizer", "MultiOptimizer"):
-        # They are made of other optimisers; Keras adds the first for float16 by itself.
+        # These contain other optimisers; Keras itself adds the first one for float16.
         known.pop(wrapper, None)
     return _found(name, known, base, "optimizer")
 
 
 def find_schedule(name: str) -> type[keras.optimizers.schedules.LearningRateSchedule]:
-    """Class of a learning rate schedule by name, as `find` for optimisers."""
+    """Return the class of a learning rate schedule, as `find` does for optimisers."""
     base = keras.optimizers.schedules.LearningRateSchedule
     known = _subclasses(keras.optimizers.schedules, base)
     return _found(name, known, base, "schedule")
 
 
 def arguments(kind: type) -> list[str]:
-    """Names of the arguments of an optimiser or a schedule."""
+    """Return the names of the arguments of an optimiser or a schedule."""
     base = inspect.signature(keras.optimizers.Adam).parameters
     own = inspect.signature(kind).parameters
     named = [p.name for p in own.values() if p.kind is p.POSITIONAL_OR_KEYWORD]

@@ -1,8 +1,8 @@
 """Every table and figure of the five papers as a command.
 
-Each paper has one file, which says for its tables and figures what presets they need
-and how they are drawn, and how much is trained at each scale. `reproduce` trains,
-measures, draws and writes.
+Each paper has one file, which lists its tables and figures with the presets that they
+need, how they are drawn, and how much is trained at each scale. `reproduce` trains,
+measures, draws and writes them.
 """
 
 from mvae_tf.parts.part import choice
@@ -31,15 +31,18 @@ _FOUND = {
 
 
 def names() -> list[str]:
-    """Names of all tables and figures."""
+    """List the names of all tables and figures."""
     return list(_FOUND)
 
 
 def get(name: str) -> tuple[Paper, Table | Figure]:
-    """A paper and one of its tables or figures, by the name of the latter.
+    """Return a table or a figure and the paper that it belongs to.
+
+    Args:
+        name: name of the table or the figure.
 
     Raises:
-        ValueError: on an unknown name, with the nearest one.
+        ValueError: on an unknown name; the message has the nearest one.
     """
     listed = "those that `mvae-tf reproduce list` shows"
     return _FOUND[choice(name, _FOUND, "table or figure", listed)]

@@ -1,4 +1,4 @@
-"""What a reproduced table or figure is made of."""
+"""The objects that describe tables and figures: papers, runs and trained runs."""
 
 import dataclasses
 import functools
@@ -18,17 +18,17 @@ __all__ = ["SCALES", "Figure", "Paper", "Run", "Table", "Trained"]
 
 SCALES = ("smoke", "reduced", "full")
 
-# Added to the settings of the scale "reduced": a few steps, which show that it works.
+# Added to the settings of the scale "reduced": a few steps, to see that all works.
 SMOKE = ("data.limit=256", "batch_size=64", "epochs=1", "warmup_epochs=0")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training that tables and figures share.
+    """A run that one or several tables and figures show.
 
     Attributes:
         preset: name of its preset.
-        changes: settings that differ from the preset's, `key=value` as after `--set`.
+        changes: settings that differ from the preset, `key=value` as after `--set`.
     """
 
     preset: str
@@ -36,28 +36,28 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Name of its folder."""
+        """The name of its folder."""
         return "+".join([self.preset, *self.changes])
 
     @property
     def label(self) -> str:
-        """Name for readers: the preset, and what was changed."""
+        """A name for readers: the preset and the changes."""
         return ", ".join([self.preset, *self.changes])
 
     @property
     def dataset(self) -> str:
-        """Name of its data set."""
+        """The name of its data set."""
         return presets.get(self.preset).dataset
 
     def config(
         self, changes: Sequence[str], source: str | None = None, seed: int = 0
     ) -> RunConfig:
-        """Configuration of the run at a scale.
+        """Make the configuration of the run.
 
         Args:
-            changes: settings that differ from the preset's, `key=value`.
-            source: where the data comes from; None for the preset's own source.
-            seed: decides initial weights, noise and the order of the images.
+            changes: settings that differ from the preset, `key=value`.
+            source: source of the data; None for that of the preset.
+            seed: int that decides initial weights, noise and the order of the images.
         """
         config = presets.get(self.preset).config()
         config = overrides.apply(dataclasses.replace(config, seed=seed), changes)
@@ -67,31 +67,33 @@ class Run:
 
 
 class Experiment:
-    """What `Table` and `Figure` share."""
+    """The parent of `Table` and `Figure`."""
 
     def runs(self, scale: str) -> list[Run]:
-        """The runs that it shows at a scale."""
+        """List the runs that it shows at a scale."""
         raise NotImplementedError
 
     def datasets(self, scale: str) -> list[str]:
-        """Names of the data sets of its runs."""
+        """List the names of the data sets of its runs."""
         return list(dict.fromkeys(run.dataset for run in self.runs(scale)))
 
 
 @dataclass(frozen=True)
 class Table(Experiment):
-    """A table: the numbers that presets have from it, beside ours.
+    """A table of a paper, with the numbers of our runs.
+
+    Its rows are the presets that have a number from this table.
 
     Attributes:
         name: name on the command line.
-        title: what is compared.
+        title: what the table compares.
         source: `mvae_tf.presets.Reported.source` of its numbers.
-        groups: groups of `mvae_tf.evaluation.GROUPS` that measure them.
-        also: names of further numbers that every run needs.
-        beside: names of numbers that are shown of the runs that have them.
-        more: runs beside those of the presets that carry a number.
+        groups: groups of `mvae_tf.evaluation.GROUPS` that measure these numbers.
+        also: names of further numbers that are measured for every run.
+        beside: names of numbers that are shown for the runs that have them.
+        more: further runs, whose presets have no number from this table.
         reduced: presets that are run at the scales below "full"; None for all.
-        remark: what a reader has to know before comparing.
+        remark: what a reader has to know to compare the numbers.
     """
 
     name: str
@@ -105,7 +107,7 @@ class Table(Experiment):
     remark: str = ""
 
     def runs(self, scale: str) -> list[Run]:
-        """Runs of its rows, in the order of the presets."""
+        """List the runs of its rows, in the order of the presets."""
         named = [
             Run(name)
             for name in presets.names()
@@ -117,14 +119,14 @@ class Table(Experiment):
         return runs
 
     def reported(self, run: Run) -> list[presets.Reported]:
-        """The paper's numbers for a run."""
+        """List the paper's numbers for a run."""
         if run.changes:
             return []
         paper = presets.get(run.preset).paper
         return [entry for entry in paper if entry.source == self.source]
 
     def wanted(self, run: Run) -> set[str]:
-        """Names of the numbers that a run needs."""
+        """Return the names of the numbers that are needed of a run."""
         return {entry.metric for entry in self.reported(run)} | {*self.also}
 
 
@@ -134,14 +136,15 @@ class Figure(Experiment):
 
     Attributes:
         name: name on the command line.
-        title: what is seen.
-        draw: function from a list of `Trained`, those of `of` that could be had, to
-            one `matplotlib.figure.Figure`, or to a dict of them by suffix of the file.
+        title: what the figure shows.
+        draw: function from a list of `Trained`, the runs that could be trained or
+            found, to one `matplotlib.figure.Figure`, or to a dict of figures by the
+            suffixes of their files.
         of: the runs that it shows.
-        reduced: the runs instead at the scales below "full"; None for the same.
+        reduced: the runs that it shows at the scales below "full"; None for the same.
         groups: groups of `mvae_tf.evaluation.GROUPS` to measure before drawing.
-        metrics: names of the numbers of these groups that it needs.
-        remark: what a reader has to know before comparing.
+        metrics: names of the numbers of these groups that the figure needs.
+        remark: what a reader has to know to compare the figures.
     """
 
     name: str
@@ -154,11 +157,11 @@ class Figure(Experiment):
     remark: str = ""
 
     def wanted(self, run: Run) -> set[str]:
-        """Names of the numbers that a run needs."""
+        """Return the names of the numbers that are needed of a run."""
         return {*self.metrics}
 
     def runs(self, scale: str) -> list[Run]:
-        """Runs that it shows."""
+        """List the runs that it shows at a scale."""
         if scale == "full" or self.reduced is None:
             return list(self.of)
         return list(self.reduced)
@@ -166,15 +169,15 @@ class Figure(Experiment):
 
 @dataclass(frozen=True)
 class Paper:
-    """Tables and figures of a paper.
+    """The tables and figures of a paper.
 
     Attributes:
         title: authors and title.
         experiments: its `Table`s and `Figure`s.
         reduced: settings of the scale "reduced" by data set, `key=value`.
-        full: settings of the scale "full" by data set, `key=value`: the paper's
-            protocol where it differs from the library's usual one. A preset that has a
-            value of its own for one of these settings of the data keeps it.
+        full: settings of the scale "full" by data set, `key=value`: the protocol of the
+            paper where it differs from that of the presets. A preset that itself has
+            one of these settings of the data keeps it.
     """
 
     title: str
@@ -183,7 +186,10 @@ class Paper:
     full: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def changes(self, run: Run, scale: str) -> tuple[str, ...]:
-        """Settings of a run at a scale that differ from its preset's, `key=value`."""
+        """Return the settings of a run at a scale that differ from its preset.
+
+        They are texts `key=value`.
+        """
         if scale == "full":
             own = [f"data.{key}=" for key in presets.get(run.preset).data]
             settings = self.full.get(run.dataset, ())
@@ -195,14 +201,17 @@ class Paper:
 
 
 class Trained:
-    """A trained run, read from its folder when it is asked for.
+    """A trained run, whose model and data are read from the disk when they are needed.
+
+    Args:
+        run: the `Run`.
+        changes: settings that differ from the preset, `key=value`.
+        folder: its folder.
+        source: source of its data now; None for the source in training.
+        due: number of epochs of a complete run; 0 for the epochs that the run has.
 
     Attributes:
-        run: the `Run`.
-        changes: settings that differ from the preset's.
-        folder: its folder.
         config: its configuration.
-        due: number of epochs that the run has when it is complete.
     """
 
     def __init__(
@@ -213,15 +222,6 @@ class Trained:
         source: str | None = None,
         due: int = 0,
     ):
-        """Reads the configuration.
-
-        Args:
-            run: the `Run`.
-            changes: settings that differ from the preset's, `key=value`.
-            folder: its folder.
-            source: where its data lies now; None if it is where it was in training.
-            due: number of epochs of a complete run; 0 for what the run has.
-        """
         self.run = run
         self.changes = changes
         self.folder = Path(folder)
@@ -238,36 +238,39 @@ class Trained:
 
     @property
     def splits(self) -> data.Splits:
-        """Its data; that of the last runs is kept."""
+        """Its data; the data of the last two runs stay in memory."""
         config = self.config
         size, seed = config.training.batch_size, config.seed
         return _load_data(json.dumps(config.data), size, seed)
 
     @functools.cached_property
     def history(self) -> list[dict[str, float]]:
-        """Rows of its `history.csv`, one per epoch."""
+        """The rows of its `history.csv`, one per epoch."""
         return training.read_history(self.folder)
 
     @property
     def complete(self) -> bool:
-        """Whether all epochs are done, or training stopped early by its own rule."""
+        """Whether all epochs are done, or early stopping ended the training."""
         _, stopped = training.early_stopping(self.history, self.config.training)
         return stopped or len(self.history) >= self.due
 
     @property
     def epochs(self) -> str:
-        """Its number of epochs; of an unfinished run "46 of 100"."""
+        """The number of its epochs as text; "46 of 100" for an incomplete run."""
         done = str(len(self.history))
         return done if self.complete else f"{done} of {self.due}"
 
     @property
     def metrics(self) -> dict:
-        """Numbers of its `metrics.json`, by name; none before it is measured."""
+        """The numbers of its `metrics.json` by name; none before it is measured."""
         path = self.folder / "metrics.json"
         return storage.read_json(path)["test"] if path.exists() else {}
 
     def test(self, num: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Leading test images `[N, ...]` and their labels, or None."""
+        """Return the first `num` test images `[N, ...]`, and labels `[N]` or None.
+
+        With None for `num`, it returns all of them.
+        """
         return data.leading(self.splits.test, num)
 
 

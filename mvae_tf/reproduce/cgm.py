@@ -64,7 +64,7 @@ def _denoised(one):
 
 
 def _by_rate(trained):
-    """Reconstructions with drawn latents, one grid for each information rate."""
+    """Draw reconstructions with drawn latents, a grid for each information rate."""
     x, _ = trained[0].test(36)
     images = {"test images": x}
     for one in trained:

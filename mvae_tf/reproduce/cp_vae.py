@@ -4,8 +4,8 @@ Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervis
 Learning of Multimodal Data" (Entropy 2020): Tables 2, 3 and A1, Figs 3-16 and A1-A10;
 Figs 1 and 2 are diagrams, and Table 1 has formulas.
 
-Below the scale full, figures show models with K = 10 (on Omniglot 50) where the paper
-has K = 150 (500); the number stands in each panel.
+At the scales below full, figures show models with K = 10 (50 on Omniglot) where the
+paper has K = 150 (500); each panel names its K.
 """
 
 import functools
@@ -31,7 +31,7 @@ NAMES = {
 }
 OWN = ("cp-vae", "indq-vae", "indp-vae", "indqp-vae")
 TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "omniglot": "Omniglot"}
-# Number of categories in the figures: the paper's, and below the scale full.
+# Numbers of categories in the figures: that of the paper, and that of smaller scales.
 SIZES = {"mnist": (150, 10), "fashion_mnist": (150, 10), "omniglot": (500, 50)}
 
 REDUCED = {
@@ -43,7 +43,7 @@ REDUCED = {
 
 
 def _name(one):
-    """Name of a run's model in the paper, with its K."""
+    """Return the name of a run's model in the paper, with its K."""
     arguments = one.config.arguments
     sizes = ("num_components", "num_pseudo_inputs", "num_prior_components")
     found = [f", K = {arguments[size]}" for size in sizes if size in arguments]
@@ -51,7 +51,7 @@ def _name(one):
 
 
 def _toy_numbers(model, component=None):
-    """20,000 numbers that a model of the toy draws, with the noise of p(x | z)."""
+    """Draw 20,000 numbers from a model of the toy, with the noise of p(x | z)."""
     mean = np.asarray(model.generate(20_000, component=component, seed=0))[:, 0]
     noise = np.random.default_rng(0).standard_normal(len(mean))
     return mean + model.likelihood.stddev * noise
@@ -82,7 +82,7 @@ def _categories_of_toy(trained):
 
 
 def _two_priors_of_c(trained):
-    """Samples with c drawn from q(c) and drawn uniformly, and reconstructions."""
+    """Draw samples, with c from q(c) and with uniform c, and reconstructions."""
     (one,) = trained
     model, (x, _) = one.model, one.test(36)
     aggregate = model.aggregate.numpy()
@@ -100,7 +100,7 @@ def _two_priors_of_c(trained):
 
 
 def _categories(num, trained):
-    """Samples of up to `num` categories of each model, of those with q(c) above 1/K."""
+    """Draw samples of up to `num` categories of each model, with q(c) above 1/K."""
     drawn = {}
     for one in trained:
         aggregate = one.model.aggregate.numpy()
@@ -127,7 +127,7 @@ def _marginals(trained):
 
 
 def _by_label(labels, trained):
-    """Mean of q(c | x) over the test images of each of the leading labels."""
+    """Draw the mean of q(c | x) over the test images of each of the first labels."""
     panels = {}
     for one in trained:
         x, y = one.test()
@@ -139,13 +139,13 @@ def _by_label(labels, trained):
         panels,
         f"Posterior of the categories by label, "
         f"{' and '.join(_name(one) for one in trained)}",
-        "Mean of q(c | x) over the test images of a label, which the model does "
-        "not see; the line is 1/K.",
+        "Mean of q(c | x) over the test images of a label, which the model does not "
+        "get; the line is 1/K.",
     )
 
 
 def _samples_of_labels(trained):
-    """Samples of the 4 most probable categories of each label, one line per label."""
+    """Draw samples of the 4 most probable categories of each label, a row per label."""
     (one,) = trained
     rows = one.model.category_table(*one.test(), top=4).rows
     drawn = {
@@ -178,7 +178,7 @@ def _runs(dataset, k, rows=OWN):
 
 
 def _figure(number, dataset, what, draw, rows=OWN):
-    """Figure of models with categories on a data set."""
+    """Return a figure of models with categories on a data set."""
     full, reduced = SIZES[dataset]
     return Figure(
         f"cp-vae-figure-{number}",
@@ -190,7 +190,7 @@ def _figure(number, dataset, what, draw, rows=OWN):
 
 
 def _of_categories(dataset, marginals, samples, by_label=()):
-    """The figures that the paper has in the same form of each data set."""
+    """Yield the figures that the paper has in the same form for each data set."""
     yield _figure(marginals, dataset, "q(c)", _marginals)
     shown = [OWN[:1], OWN[1:2], OWN[2:]]
     for number, rows, num in zip(samples, shown, (20, 20, 10), strict=True):
@@ -202,7 +202,7 @@ def _of_categories(dataset, marginals, samples, by_label=()):
 
 
 def _of_all(number, dataset, sizes):
-    """Samples of all models of the table."""
+    """Return the figure of samples of all models of Table 3 on a data set."""
 
     def runs(sizes, vamp_sizes):
         sized = [run for k in sizes for run in _runs(dataset, k)]

@@ -1,6 +1,6 @@
-"""Ways to draw a figure from trained models, which figures of several papers share.
+"""Functions that draw figures from trained models, for figures of several papers.
 
-Each is a function for `mvae_tf.reproduce.Figure.draw`, or makes one.
+Each is a function for `mvae_tf.reproduce.Figure.draw`, or returns one.
 """
 
 import functools
@@ -36,9 +36,10 @@ __all__ = [
 
 
 def each(draw: "Callable[[Trained], Figure]") -> Draw:
-    """Makes a function that draws one run into one that draws each of several.
+    """Turn a function that draws one run into a function that draws several runs.
 
-    The latter returns one figure for one run, and a dict by the runs' names for more.
+    The latter returns one figure for one run, and for more runs a dict of figures by
+    the names of the runs.
     """
 
     @functools.wraps(draw)
@@ -51,43 +52,43 @@ def each(draw: "Callable[[Trained], Figure]") -> Draw:
 
 
 def seen(one: Trained, num: int) -> tuple[Any, np.ndarray, np.ndarray | None]:
-    """Model, leading test images, and their labels if the model takes labels."""
+    """Return model, first test images, and their labels for a conditional model."""
     x, y = one.test(num)
     return one.model, x, y if one.model.conditional else None
 
 
 @each
 def components(one: Trained) -> "Figure":
-    """Reconstructions of 20 test images by the mixture and by each component."""
+    """Draw reconstructions of 20 test images by the mixture and by each component."""
     return figures.reconstructions(*seen(one, 20))
 
 
 @each
 def mismatch(one: Trained) -> "Figure":
-    """What sub-decoders make of the latents of other components' encoders."""
+    """Draw what sub-decoders make of the latents of other components' encoders."""
     return figures.mismatch(*seen(one, 100))
 
 
 @each
 def samples_by_component(one: Trained) -> "Figure":
-    """What each component decodes of the same draws from the prior."""
+    """Draw the images that each component decodes from the same draws of the prior."""
     return figures.samples_by_component(one.model)
 
 
 @each
 def latents(one: Trained) -> "Figure":
-    """Latents of test images by component, coloured by class."""
+    """Draw the latents of test images for each component, coloured by class."""
     return figures.latents(one.model, *one.test(2000))
 
 
 @each
 def dependence(one: Trained) -> "Figure":
-    """Pairwise dHSIC of the components' latents."""
+    """Draw the pairwise dHSIC of the latents of components."""
     return figures.dependence(one.model.dependence_matrix(*one.test(1000)))
 
 
 def latents_by_component(label: int) -> Draw:
-    """Latents of the test images of one class, coloured by component."""
+    """Make a function that draws the latents of one class, coloured by component."""
 
     @each
     def draw(one):
@@ -97,7 +98,12 @@ def latents_by_component(label: int) -> Draw:
 
 
 def interpolation(shift: int = 0, pairs: int = 6) -> Draw:
-    """Frames between test images; `shift` as in `mvae_tf.figures.interpolation`."""
+    """Make a function that draws frames between test images.
+
+    Args:
+        shift: see `mvae_tf.figures.interpolation`.
+        pairs: number of pairs of images.
+    """
 
     @each
     def draw(one):
@@ -109,7 +115,10 @@ def interpolation(shift: int = 0, pairs: int = 6) -> Draw:
 
 
 def traversal(dimension: int, high: float, label: int = 5) -> Draw:
-    """One latent dimension of each component from 0 to `high`, for one label."""
+    """Make a function that draws images along one latent dimension.
+
+    The dimension of each component runs from 0 to `high`, for images of one label.
+    """
 
     @each
     def draw(one):
@@ -119,15 +128,30 @@ def traversal(dimension: int, high: float, label: int = 5) -> Draw:
     return draw
 
 
-def reconstructions(trained: list[Trained]) -> "Figure":
-    """Reconstructions by each model of 12 test images of the first run's data."""
-    models = {one.run.label: one.model for one in trained}
+def reconstructions(
+    trained: list[Trained], name: Callable[[Trained], str] = lambda one: one.run.label
+) -> "Figure":
+    """Draw reconstructions of 12 test images by each model.
+
+    Args:
+        trained: runs of the models, of whose first the images are.
+        name: function from a run to the name of its row.
+    """
+    models = {name(one): one.model for one in trained}
     _, x, y = seen(trained[0], 12)
     return figures.reconstruction_rows(models, x, y)
 
 
 def over_epochs(key: str, title: str, subtitle: str = "") -> Draw:
-    """Draws a number of the history over the epochs, one line for each data set."""
+    """Make a function that draws a number of the history over the epochs.
+
+    It has one line for each data set.
+
+    Args:
+        key: name of the number.
+        title: title of the figure.
+        subtitle: line below the title.
+    """
 
     def draw(trained):
         series = {one.run.dataset: one.history for one in trained}

@@ -1,6 +1,6 @@
-"""Runs that were trained elsewhere: found by their settings and copied.
+"""Runs in other folders, which are found by their settings and copied.
 
-Their folders are only read, so that a training in one of them may still be going on.
+Their folders are only read, so that the training in one of them may not have ended yet.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ from mvae_tf.runs.checkpoints import Checkpoints
 
 __all__ = ["Elsewhere", "NoRun", "copy"]
 
-# Settings that say where and how fast a run is computed, and leave its numbers alone.
-# The number of epochs does not identify a run either; tables state it beside the run.
+# Settings that decide where and how fast a run is computed, but not its numbers. The
+# number of epochs does not identify a run either, because tables name it with the run.
 _FREE_DATA = {"data_dir": None, "download": False}
 _FREE_TRAINING = {
     "epochs": 1,
@@ -31,7 +31,7 @@ _ATTEMPTS = 3
 
 
 class NoRun(LookupError):
-    """A run that is in none of the folders."""
+    """The error that a run is in none of the folders."""
 
 
 class Elsewhere:
@@ -61,17 +61,17 @@ class Elsewhere:
             print(f"mvae-tf: {folder} is left out: {error}", file=sys.stderr)
 
     def find(self, run: Run, config: RunConfig, any_source: bool = False) -> Path:
-        """Folder of the run with these settings that is trained furthest.
+        """Return the folder of the run with some settings that has the most epochs.
 
         Args:
             run: the run that is needed.
-            config: its configuration; in which folder its data lies and how its steps
-                are executed does not matter.
-            any_source: whether the name of its data does not matter either.
+            config: its configuration. The folder of its data and the settings of how
+                its steps are executed may differ.
+            any_source: whether the name of its data may differ, too.
 
         Raises:
-            NoRun: there is none. The message names the setting in which a run of
-                the same preset and seed differs, if there is one.
+            NoRun: there is no such run. If there is a run of the same preset and seed,
+                the message names the setting that differs.
         """
         found, reason = [], ""
         for folder, stored in self.configs.items():
@@ -100,7 +100,7 @@ class Elsewhere:
 
 
 def _comparable(config, shape, any_source):
-    """The configuration with all arguments, and without what leaves numbers alone."""
+    """Return a configuration with all arguments, and equal where numbers are equal."""
     source = "" if any_source else file_name(config.data["source"])
     arguments = {"input_shape": shape} | config.arguments
     model = models.create(config.model, seed=config.seed, **arguments)
@@ -125,14 +125,15 @@ def _compare_versions(folder, config):
 
 
 def copy(source: Path, target: Path, data_source: str | None = None):
-    """Copies a run, or the model of the newest checkpoint of an unfinished one.
+    """Copy a run, or the model of the last checkpoint of an incomplete run.
 
-    A copy that is as far as the run is left as it is, with what was measured of it.
+    A copy that already has as many epochs as the run stays as it is, and so do the
+    numbers that were measured of it.
 
     Args:
         source: folder of the run.
-        target: folder of the copy, without the checkpoints.
-        data_source: where the data of the run lies now; None if it is where it was.
+        target: folder of the copy, which has no checkpoints.
+        data_source: source of the data of the run now; None for that in training.
 
     Raises:
         OSError, ValueError: the run is damaged, or was made by a version of this
@@ -151,7 +152,7 @@ def copy(source: Path, target: Path, data_source: str | None = None):
                 _copy_checkpoint(source, target, data_source)
             return
         except FileNotFoundError:
-            # A training that goes on replaces its checkpoints.
+            # A run that is still being trained replaces its checkpoints.
             if attempt == _ATTEMPTS - 1:
                 raise
 

@@ -5,15 +5,17 @@ Guo et al., "Variational autoencoder with optimizing Gaussian mixture model prio
 quotes from others are left out, except for the VampPrior of Table 1.
 """
 
+import functools
 from typing import Any
 
 from mvae_tf import figures
+from mvae_tf.reproduce import drawings
 from mvae_tf.reproduce.base import Figure, Paper, Run, Table
 
 __all__ = ["PAPER"]
 
-# The rows with CNN and Pixel networks get the MLP as well, because those networks take
-# days to train without an accelerator.
+# At the scale reduced the rows with CNN and Pixel networks have the MLP, because those
+# networks take days to train without an accelerator.
 MLP = 'network={"name": "gated_mlp", "initializer": "he"}'
 REDUCED: dict[str, tuple[str, ...]] = {
     "mnist": ("epochs=30", "warmup_epochs=10", MLP),
@@ -43,19 +45,14 @@ DATASETS = {"mnist": "MNIST", "omniglot": "Omniglot", "frey_faces": "Frey Faces"
 
 
 def _name(one):
-    """Name of a run's model: VAE, or GMMpVAE with its M."""
+    """Return the name of a run's model: VAE, or GMMpVAE with its M."""
     if one.config.model == "vae":
         return "VAE"
     return f"GMMpVAE, M = {one.config.arguments['num_components']}"
 
 
-def _reconstructions(trained):
-    x, _ = trained[0].test(12)
-    return figures.reconstruction_rows({_name(one): one.model for one in trained}, x)
-
-
 def _over_epochs(trained):
-    """Validation objective over the epochs after the warm-up."""
+    """Draw the validation objective over the epochs after the warm-up."""
     series = {
         _name(one): one.history[one.config.training.warmup_epochs :] for one in trained
     }
@@ -63,13 +60,13 @@ def _over_epochs(trained):
         series,
         "val_loss",
         "Objective on validation images",
-        "Negative bound that is trained on, from the end of the warm-up on.",
+        "The negative bound that is minimised, after the end of the warm-up.",
         ylabel="nats per image",
     )
 
 
 def _over_pseudo_inputs(trained):
-    """Bound over the number of pseudo-inputs, one line for each network and M."""
+    """Draw the bound over the number of pseudo-inputs, for each network and M."""
     series, standard = {}, None
     for one in trained:
         elbo = one.metrics["elbo"]
@@ -94,7 +91,7 @@ def _over_pseudo_inputs(trained):
 
 
 def _over_weights(trained):
-    """Bound over the greatest mixing weight, one line for each M."""
+    """Draw the bound over the greatest mixing weight, one line for each M."""
     series = {}
     for one in trained:
         count = one.config.arguments["num_components"]
@@ -112,7 +109,7 @@ def _over_weights(trained):
 
 
 def _likelihoods(trained):
-    """Importance-sampled likelihoods of test images, one figure for each data set."""
+    """Draw estimated likelihoods of test images, one figure for each data set."""
     drawn = {}
     for dataset in dict.fromkeys(one.run.dataset for one in trained):
         values = {}
@@ -129,8 +126,9 @@ def _likelihoods(trained):
     return drawn
 
 
-def _mixtures(dataset, k=500, network="mlp", sizes=(1, 2, 3)):
-    names = [f"gmmp-vae-{network}-m{m}-k{k}-{dataset}" for m in sizes]
+def _mixtures(dataset, k=500):
+    """Return the runs of the VAE and of GMMpVAE with M = 1, 2, 3."""
+    names = [f"gmmp-vae-mlp-m{m}-k{k}-{dataset}" for m in (1, 2, 3)]
     return (Run(f"vae-gated-{dataset}"), *(Run(name) for name in names))
 
 
@@ -149,7 +147,7 @@ def _pseudo_inputs(networks, counts):
 
 
 def _weighted(k, chosen):
-    """Runs of M = 2 and 3 with the weights at the chosen places."""
+    """Return runs of M = 2 and 3 with some of `WEIGHTS`, those of a slice."""
     return tuple(
         Run(f"gmmp-vae-mlp-m{m}-k{k}-mnist", _changes(weights))
         for m, all_weights in WEIGHTS.items()
@@ -158,21 +156,22 @@ def _weighted(k, chosen):
 
 
 def _changes(weights):
-    # Equal weights are the preset's own.
+    # The preset itself has equal weights.
     if weights is None or len(set(weights)) == 1:
         return ()
     return (f"component_weights={weights}".replace(" ", ""),)
 
 
 def _rows(number, dataset):
-    """Figure of reconstructions by the VAE and by M = 1, 2, 3."""
+    """Return a figure of reconstructions by the VAE and by M = 1, 2, 3."""
     in_plane = number < 7
     runs = _mixtures(dataset)
     reduced = _mixtures(dataset, k=100) if dataset == "mnist" else None
     title = f"{DATASETS[dataset]} reconstructions, Z = {2 if in_plane else 40}"
     if in_plane:
         runs, reduced = _in_plane(runs), _in_plane(reduced) if reduced else None
-    return Figure(f"gmmp-vae-figure-{number}", title, _reconstructions, runs, reduced)
+    draw = functools.partial(drawings.reconstructions, name=_name)
+    return Figure(f"gmmp-vae-figure-{number}", title, draw, runs, reduced)
 
 
 def _comparison(number, dataset, reduced, also=(), more=()):

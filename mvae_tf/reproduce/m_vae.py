@@ -20,14 +20,14 @@ SIZES = {
 
 
 def _accuracy_by_size(trained):
-    """Accuracy of nearest neighbours over the number of components."""
+    """Draw the accuracy of nearest neighbours over the number of components."""
     numbers = {one.model.num_components: one.metrics["accuracy_knn"] for one in trained}
     history = [{"epoch": k, "accuracy_knn": numbers[k]} for k in sorted(numbers)]
     return figures.histories(
         {"M-VAE": history},
         "accuracy_knn",
         "Classes from all latents, k-NN",
-        "Percent of test labels that are found.",
+        "Percent of test labels that are predicted correctly.",
         xlabel="number of components",
     )
 

@@ -1,4 +1,4 @@
-"""Numbers of a table, ours beside the paper's, as CSV and as Markdown."""
+"""The numbers of a table, ours and those of the paper, as CSV and as Markdown."""
 
 import csv
 import io
@@ -28,24 +28,25 @@ Row = dict[str, Any]
 
 _PANELS = 6
 _NUMBERS = ("paper", "ours", "stddev", "difference")
-# The classifier is one half of such a name; its lines of a table share their columns.
+# Such a name has a classifier, which gets a line, and a component, which gets a column.
 _CLASSIFIED = re.compile(r"accuracy_([a-z]+)(?:_component_(\d+))?")
 
 
 def records(table: Table, trained: Iterable[Trained]) -> list[Row]:
-    """One dict per number, over the seeds of a run.
+    """Return a dict for each number of a table.
 
-    Runs that are complete are averaged; an unfinished one stands alone, with its epoch.
+    Complete runs that differ only in their seeds are averaged; an incomplete run has
+    dicts of its own.
 
     Args:
         table: the table.
         trained: its runs.
 
     Returns:
-        Dicts with "row", as the paper names it, or the run where the paper has no such
-        number; "metric", a name of `mvae_tf.evaluation.UNITS`; "paper", "ours" (the
-        mean), "stddev" (over the seeds) and "difference", None where one is missing;
-        and what `circumstances` says.
+        Dicts with "row", the name of the row in the paper, or of the run if the paper
+        has no such number; "metric", a name of `mvae_tf.evaluation.UNITS`; "paper",
+        "ours" (the mean over seeds), "stddev" (over seeds) and "difference", which are
+        None if they do not exist; and the entries of `circumstances`.
     """
     groups = {}
     for one in trained:
@@ -77,14 +78,14 @@ def records(table: Table, trained: Iterable[Trained]) -> list[Row]:
 
 
 def _shown(metrics):
-    """The numbers, without counts of components that a wide mask makes meaningless."""
+    """Return the numbers without the counts of components if the mask is too wide."""
     if metrics.get("mask_stddev", 0.0) < 1.0:
         return metrics
     return {k: v for k, v in metrics.items() if "selected" not in k}
 
 
 def _mean(values):
-    """Mean and sample standard deviation, None where they do not exist."""
+    """Return mean and sample standard deviation, or None if they do not exist."""
     known = [value for value in values if value is not None]
     if not known:
         return None, None
@@ -93,12 +94,15 @@ def _mean(values):
 
 
 def circumstances(trained: Sequence[Trained]) -> Row:
-    """What it took: of one run, with one or several seeds.
+    """Describe how the numbers of a run were computed.
+
+    Args:
+        trained: the run, trained with one or several seeds.
 
     Returns:
-        Dict with "run", "data", "images" (for training), "epochs" ("46 of 100" of a run
-        that is not complete), "seeds", "latent_dim" (of each component) and "changes"
-        of the preset's settings.
+        Dict with "run", "data", "images" (the number of training images), "epochs"
+        ("46 of 100" for an incomplete run), "seeds", "latent_dim" (of each component)
+        and "changes" (the settings that differ from the preset).
     """
     one = trained[0]
     epochs = sorted({one.epochs for one in trained}, key=lambda text: (len(text), text))
@@ -114,18 +118,18 @@ def circumstances(trained: Sequence[Trained]) -> Row:
 
 
 def file_name(source: str) -> str:
-    """The source without the folders of its file, which are of one machine."""
+    """Return a source of data with the name of its file, without folders."""
     kind, colon, path = source.partition(":")
     return f"{kind}{colon}{Path(path).name}"
 
 
 def command(name: str, scale: str, rows: Iterable[Row]) -> str:
-    """The command line that makes a table or a figure.
+    """Return the command line that makes a table or a figure.
 
     Args:
-        name: its name.
+        name: name of the table or figure.
         scale: its scale.
-        rows: what `records` or `circumstances` say of its runs.
+        rows: what `records` or `circumstances` returned for its runs.
     """
     data, seeds = {}, 1
     for row in rows:
@@ -141,11 +145,11 @@ def command(name: str, scale: str, rows: Iterable[Row]) -> str:
 
 
 def pictured(rows: Iterable[Row]) -> list[Row]:
-    """Records as `mvae_tf.figures.comparison` takes them: few panels, one line per run.
+    """Turn records into those of `mvae_tf.figures.comparison`, one line per run.
 
-    Metrics of which the paper has no number are left out, if it has any. Where there
-    are more metrics than panels fit, those of one kind, such as accuracies, share a
-    panel, and lines are the rows of the paper.
+    If the paper has numbers, metrics for which it has none are left out. If there are
+    more metrics than panels, those of one kind, such as accuracies, share a panel, and
+    the lines are the rows of the paper.
     """
     rows = [row | {"run": _label(row)} for row in rows]
     compared = {row["metric"] for row in rows if row.get("paper") is not None}
@@ -163,13 +167,13 @@ def pictured(rows: Iterable[Row]) -> list[Row]:
 
 
 def _label(row):
-    """The run, and the epoch of one that is not complete."""
+    """Return the name of a run, with the epoch if it is incomplete."""
     unfinished = " of " in str(row.get("epochs"))
     return f"{row['run']}, epoch {row['epochs']}" if unfinished else row["run"]
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Writes dicts with the same keys, one per line."""
+    """Write dicts with the same keys to a CSV file, one per line."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -178,7 +182,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 
 def read_csv(path: Path) -> list[Row]:
-    """What `write_csv` wrote, with numbers where `records` has numbers."""
+    """Read what `write_csv` wrote, with numbers where `records` has numbers."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -194,7 +198,15 @@ def write_markdown(
     scale: str,
     rows: Sequence[Row],
 ) -> None:
-    """Writes what was run, with the numbers of a table."""
+    """Write a Markdown file with the runs and, for a table, their numbers.
+
+    Args:
+        path: path of the file.
+        experiment: the table or figure.
+        paper: its paper.
+        scale: the scale.
+        rows: what `records` or `circumstances` returned for its runs.
+    """
     lines = [
         f"# {experiment.name}: {experiment.title}",
         "",
@@ -212,11 +224,11 @@ def write_markdown(
 
 
 def markdown(rows: Sequence[Row]) -> Iterator[str]:
-    """Lines of Markdown: the numbers, what they mean, and the runs behind them.
+    """Yield lines of Markdown: the numbers, what they mean, and the runs.
 
     Args:
-        rows: what `records` made, or, of a figure, what `circumstances` says of each
-            run.
+        rows: what `records` returned for a table, or `circumstances` for the runs of a
+            figure.
     """
     if "metric" in rows[0]:
         yield from _numbers(rows)
@@ -231,7 +243,7 @@ def markdown(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _numbers(rows):
-    """One line per run, one column per metric: ours, with the paper's in brackets."""
+    """Yield a table of our numbers and the paper's, a line per run."""
     lines, columns = {}, {}
     for row in rows:
         label, column = f"`{row['run']}`", f"`{row['metric']}`"

@@ -1,4 +1,4 @@
-"""Trains what tables and figures need, measures, and writes them."""
+"""Training and measuring the runs of a table or a figure, and writing its files."""
 
 import itertools
 import sys
@@ -23,15 +23,15 @@ from mvae_tf.runs import training
 __all__ = ["Incomplete", "reproduce"]
 
 CLASSIFIER_EPOCHS = 20
-# At the scale full, likelihoods rest on as many draws as those of the VampPrior paper,
-# for every test image.
+# At the scale full, the likelihood of every test image is estimated from as many draws
+# as in the VampPrior paper.
 LIKELIHOOD_DRAWS = 5000
 
 _ERRORS = (ValueError, OSError, FloatingPointError)
 
 
 class Incomplete(ValueError):
-    """A table or a figure of which something could not be computed."""
+    """The error that a part of a table or a figure could not be computed."""
 
 
 def reproduce(
@@ -44,32 +44,32 @@ def reproduce(
     seeds: int = 1,
     folders: Sequence[str | Path] = (),
 ) -> list[Path]:
-    """Runs what is missing of a table or a figure, and writes it.
+    """Train and measure what is missing of a table or a figure, and write it.
 
-    A run whose folder holds a finished training is not trained again, and a number
-    that its `metrics.json` holds is not measured again; an interrupted training goes
-    on where it stopped.
+    A run that is complete is not trained again, an interrupted run continues where it
+    stopped, and a number in the `metrics.json` of a run is not measured again.
 
     Args:
         paper: the paper.
         experiment: one of its tables and figures.
         scale: one of `SCALES`.
-        sources: from the name of a data set to its source, see `mvae_tf.data.load`; a
-            data set that it does not name comes from where its presets have it.
-        output: folder of all results. Runs are shared in `output/<scale>/runs`.
+        sources: dict from the name of a data set to its source, see
+            `mvae_tf.data.load`; other data sets have the source of their presets.
+        output: folder of all results. Tables and figures share the runs in
+            `output/<scale>/runs`.
         verbose: as in `keras.Model.fit`.
         seeds: number of runs of each row of a table, with the seeds 0, 1, ...; a figure
             shows those with seed 0.
-        folders: where runs that were trained elsewhere are looked for. If there are
-            any, nothing is trained: runs are copied to `output/<scale>/copies` and
-            measured there. An unfinished run is used as it is, with its epoch.
+        folders: folders with runs that were trained before. If there are any, nothing
+            is trained: runs are copied to `output/<scale>/copies` and measured there.
+            An incomplete run is used as it is, and its epoch is reported.
 
     Returns:
-        Paths of the files written.
+        Paths of the files that were written.
 
     Raises:
-        Incomplete: data is missing, or some of the runs failed. What could be computed
-            is on the disk.
+        Incomplete: data is missing, or some of the runs failed. All that could be
+            computed was written.
         FileNotFoundError: one of `folders` does not exist.
     """
     output = Path(output) / scale
@@ -99,7 +99,7 @@ def reproduce(
             if elsewhere is None:
                 folder = output / "runs" / name
                 resume = (folder / "config.json").exists()
-                # What the experiment needs is measured below.
+                # The numbers that the experiment needs are measured below.
                 training.train(config, folder, resume, verbose, metrics=())
             else:
                 folder = output / "copies" / name
@@ -113,7 +113,7 @@ def reproduce(
                 _measure(group, trained, scale, classifiers)
             except _ERRORS as error:
                 fail(name, error)
-        # A table can do without a number, a figure cannot.
+        # A table may lack a number, but a figure cannot be drawn without it.
         if isinstance(experiment, Table) or not _unmeasured(experiment, trained, scale):
             found.append(trained)
         keras.backend.clear_session()
@@ -126,7 +126,7 @@ def reproduce(
 
 
 def _missing_data(paper, experiment, scale, sources):
-    """Pairs of a data set that cannot be read and a line that says how to get it."""
+    """Yield pairs of a data set that cannot be read and a line on how to get it."""
     for run in {run.dataset: run for run in experiment.runs(scale)}.values():
         source = sources.get(run.dataset)
         try:
@@ -139,13 +139,13 @@ def _missing_data(paper, experiment, scale, sources):
 
 
 def _unmeasured(experiment, trained, scale):
-    """Groups to measure: none if `metrics.json` has every number that is wanted."""
+    """Return the groups to measure: none if `metrics.json` has all that is wanted."""
     wanted, known = experiment.wanted(trained.run), trained.metrics
     if scale == "full" and known.get("log_likelihood_samples", 0) < LIKELIHOOD_DRAWS:
         known = {key: known[key] for key in known if key != "log_likelihood"}
     if wanted.issubset(known):
         return []
-    # A table of models with categories shows the models without them beside these.
+    # A table of models with categories may also show models without categories.
     return [
         group
         for group in experiment.groups
@@ -154,7 +154,7 @@ def _unmeasured(experiment, trained, scale):
 
 
 def _measure(group, trained, scale, classifiers):
-    """Adds a group of numbers to `metrics.json`."""
+    """Measure a group of numbers and add them to `metrics.json`."""
     options = {}
     if group == "scores":
         options["classifier"] = _classifier(trained, scale, classifiers)
@@ -172,7 +172,7 @@ def _measure(group, trained, scale, classifiers):
 
 
 def _classifier(trained, scale, known):
-    """InceptionV3 at full scale; else one trained on the data, without a network."""
+    """Return InceptionV3 at the scale full, otherwise a classifier of the data."""
     key = trained.run.dataset
     if key not in known:
         data = trained.splits
@@ -187,7 +187,7 @@ def _classifier(trained, scale, known):
 
 
 def _write(paper, experiment, scale, output, found):
-    """Writes the files of an experiment, and returns their paths."""
+    """Write the files of an experiment and return their paths."""
     base = output / experiment.name
     if isinstance(experiment, Table):
         rows = records(experiment, found)
