@@ -4,6 +4,7 @@ Nothing here imports TensorFlow.
 """
 
 import dataclasses
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,14 @@ from typing import Any, Self
 from mvae_tf import storage
 from mvae_tf.parts.part import choice
 
-__all__ = ["RunConfig", "Training", "flat", "read_config", "without_retired"]
+__all__ = [
+    "RunConfig",
+    "Training",
+    "flat",
+    "read_config",
+    "setting_text",
+    "without_retired",
+]
 
 # TensorFlow counts in 32 bits in places, and no run needs more.
 _LARGEST = 2**31 - 1
@@ -342,6 +350,15 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[prefix + key] = value
     return found
+
+
+def setting_text(value: Any) -> str:
+    """Writes the value of a setting as a text, as `--set` takes it.
+
+    Args:
+        value: a text, or another value that JSON can hold.
+    """
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _check_integer(name: str, value: Any, least: int) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 import shlex
 import shutil
 import textwrap
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 from mvae_tf import presets, storage
 from mvae_tf.cli import catalogue
 from mvae_tf.cli.parser import KINDS
-from mvae_tf.config import RunConfig, Training, flat, read_config
+from mvae_tf.config import RunConfig, Training, flat, read_config, setting_text
 from mvae_tf.parts.part import choice
 from mvae_tf.runs.history import divergence, read_history
 
@@ -201,46 +200,43 @@ def _number(value: Any) -> str:
 
 
 def _print_settings(config: RunConfig) -> None:
-    defaults = catalogue.defaults(config.model)
-    given = {key: _value(value) for key, value in config.arguments.items()}
-    rest = {
-        key: f"{text}  (default)" for key, text in defaults.items() if key not in given
+    given = config.arguments
+    defaults = {
+        key: f"{text}  (default)"
+        for key, text in catalogue.defaults(config.model).items()
+        if key not in given
     }
     training = flat(dataclasses.asdict(config.training))
     plain = {field.name for field in dataclasses.fields(Training)}
-    _print_group("Model", {"model": config.model} | given | rest)
-    _print_group("Data", {key: _value(value) for key, value in config.data.items()})
+    _print_group("Model", {"model": config.model} | given | defaults)
+    _print_group("Data", config.data)
     _print_group(
         "Training",
         {
             # An optimiser's or a schedule's arguments, as `--set` names them.
-            key if key in plain else _spelled(key): _value(value)
+            key if key in plain else _spelled(key): value
             for key, value in training.items()
         },
     )
     run: dict[str, Any] = {"seed": config.seed, "devices": config.devices}
     run |= {"init_from": config.init_from} if config.init_from else {}
     run |= {"import": ", ".join(config.imports)} if config.imports else {}
-    _print_group("Run", {key: _value(value) for key, value in run.items()})
+    _print_group("Run", run)
 
 
 def _spelled(key: str) -> str:
     return key.replace(".class_name", "").replace(".config", "")
 
 
-def _value(value: Any) -> str:
-    """Writes a setting as `--set` takes it."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 # === Printing ===
 
 
-def _print_group(title: str, values: dict[str, str]) -> None:
+def _print_group(title: str, values: dict[str, Any]) -> None:
+    """Prints settings, one per line."""
     print(title)
     width = max(len(key) for key in values)
-    for key, text in values.items():
-        print(f"  {key:{width}}  {text}")
+    for key, value in values.items():
+        print(f"  {key:{width}}  {setting_text(value)}")
 
 
 def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

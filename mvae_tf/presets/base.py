@@ -1,12 +1,11 @@
 """The classes of a preset, of a number that a paper reports, and of shared settings."""
 
 import copy
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mvae_tf.config import RunConfig, Training
+from mvae_tf.config import RunConfig, Training, setting_text
 
 __all__ = ["Preset", "Reported", "Setting"]
 
@@ -90,7 +89,7 @@ class Preset:
                 else:
                     agrees = key in _FREE or _agrees(value, given)
                 if not agrees:
-                    texts = map(_text, (given, value))
+                    texts = map(setting_text, (given, value))
                     found.append("{}{} ({}, preset: {})".format(prefix, key, *texts))
         images = _TRAINING_IMAGES.get(self.dataset, 0)
         images -= self.data.get("validation_size") or 0
@@ -133,10 +132,6 @@ def _agrees(planned: Any, actual: Any) -> bool:
     if isinstance(planned, list | tuple) and isinstance(actual, list | tuple):
         return list(planned) == list(actual)
     return bool(planned == actual)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from mvae_tf import storage
 from mvae_tf.config import flat
 from mvae_tf.evaluation.task import integer_labels, latent_means
 from mvae_tf.parts.terms import kl_names
+from mvae_tf.runs.workers import gpu_name
 
 __all__ = ["KLWarmup", "MixtureSummaries", "RunTimes"]
 
@@ -273,9 +274,7 @@ def _now():
 def _device(strategy):
     """Names the device that a run is trained on, and says how many there are."""
     count = strategy.num_replicas_in_sync
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return f"{count} x {details.get('device_name', 'GPU')}"
+    if name := gpu_name():
+        return f"{count} x {name}"
     cores = f"{os.cpu_count()} cores of {platform.machine()}"
     return f"CPU, {cores}" + (f", as {count} devices" if count > 1 else "")

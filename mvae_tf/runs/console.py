@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from mvae_tf.config import RunConfig
 from mvae_tf.data import Splits
+from mvae_tf.runs.workers import gpu_name
 
 __all__ = ["Console"]
 
@@ -131,12 +131,10 @@ class Console(keras.callbacks.Callback):
 
 
 def _devices(number: int) -> str:
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return "CPU" if number == 1 else f"{number} logical CPUs"
-    details = tf.config.experimental.get_device_details(gpus[0])
-    name = details.get("device_name", "GPU")
-    return name if number == 1 else f"{number} x {name}"
+    """Names the devices of a run."""
+    if name := gpu_name():
+        return name if number == 1 else f"{number} x {name}"
+    return "CPU" if number == 1 else f"{number} logical CPUs"
 
 
 def _duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 
 from mvae_tf import presets, storage
-from mvae_tf.config import RunConfig, read_config
+from mvae_tf.config import RunConfig, read_config, setting_text
 from mvae_tf.data import Splits
 from mvae_tf.evaluation import meaning
 from mvae_tf.figures import CAPTIONS, DESCRIPTIONS, draw_run
@@ -319,7 +319,11 @@ def _settings(run):
         "training": values["training"],
     }
     return [
-        page.table([title, "value"], [[k, _setting(v)] for k, v in group.items()], "")
+        page.table(
+            [title, "value"],
+            [[key, setting_text(value)] for key, value in group.items()],
+            "",
+        )
         for title, group in groups.items()
     ]
 
@@ -368,7 +372,3 @@ def _format_matrix(rows):
     if not others or None in others:
         return f"{len(rows)} x {len(rows)}"
     return f"{min(others):.3f} to {max(others):.3f} off the diagonal"
-
-
-def _setting(value):
-    return value if isinstance(value, str) else json.dumps(value)

@@ -23,6 +23,7 @@ __all__ = [
     "ALONE",
     "Worker",
     "check_agreement",
+    "gpu_name",
     "make_strategy",
     "naming_lost_workers",
     "wait_for_all",
@@ -85,6 +86,15 @@ class Worker:
 
 
 ALONE = Worker(0, 1)
+
+
+def gpu_name() -> str:
+    """Returns the name of the first GPU; an empty text if there is none."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return ""
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return details.get("device_name", "GPU")
 
 
 def make_strategy(devices: int, worker: Worker = ALONE) -> tf.distribute.Strategy:
