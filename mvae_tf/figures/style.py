@@ -80,7 +80,7 @@ def new_figure(
     lines = _wrap(subtitle, width - 2 * MARGIN)
     heading = 0 if title is None else 2 * MARGIN + 20 + 21 * len(lines)
     total = height + heading
-    # A thousandth of a pixel is added, lest the renderer round to one pixel less.
+    # Without a thousandth of a pixel more, the renderer may round to one pixel less.
     figure = HeadedFigure(
         figsize=((width + 1e-3) / DPI, (total + 1e-3) / DPI), dpi=DPI, facecolor="white"
     )

@@ -117,7 +117,7 @@ def train(
         naming_lost_workers(worker),
         Signals() as signals,
     ):
-        # Before anything that runs an operation.
+        # The strategy must be made before TensorFlow runs an operation.
         strategy = make_strategy(config.devices, worker)
         model = _train(
             config, stored, output, console, metrics, strategy, worker, signals
@@ -150,10 +150,7 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
         model = create(config, splits)
     config = complete(config, model)
     if stored is not None:
-        if flat(stored.to_dict()).keys() != flat(config.to_dict()).keys():
-            # An argument that is newer than the run had its default value in the run.
-            whole = complete(stored, create(stored, splits))
-            stored = dataclasses.replace(whole, versions=stored.versions)
+        stored = _with_newer_arguments(stored, config, splits)
         stored.check_resumed_by(config)
     if config.training.patience and splits.validation is None:
         raise ValueError("Expected data with a validation part for training.patience.")
@@ -211,6 +208,23 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
         checkpoints.restore()
     if best_epoch:
         checkpoints.restore_best()
+    _finish(output, model, config, splits, metrics, console)
+    return model
+
+
+def _with_newer_arguments(stored, config, splits):
+    """Completes a stored configuration by arguments that are newer than its run.
+
+    In the run, such an argument had its default value.
+    """
+    if flat(stored.to_dict()).keys() == flat(config.to_dict()).keys():
+        return stored
+    whole = complete(stored, create(stored, splits))
+    return dataclasses.replace(whole, versions=stored.versions)
+
+
+def _finish(output, model, config, splits, metrics, console):
+    """Saves the trained model, evaluates it, and writes the report."""
     console.say("Training has ended; saving the model.")
     model.after_training(splits.train)
     with storage.write(output / "model.keras") as temporary:
@@ -220,7 +234,6 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
     evaluate_run(output, model, config, splits, metrics, verbose=shown)
     console.say("Drawing the figures and writing the report.")
     _write_report(output)
-    return model
 
 
 # === The folder ===
@@ -316,7 +329,7 @@ def _finished(output, step):
 
 
 def _write_report(output):
-    # Matplotlib takes a while to import and is not needed before.
+    # Matplotlib takes a while to import, and nothing before needs it.
     from mvae_tf.runs.report import write_report
 
     write_report(output)
