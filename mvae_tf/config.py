@@ -24,7 +24,7 @@ __all__ = [
     "without_retired",
 ]
 
-# TensorFlow counts in 32 bits in places, and no run needs more.
+# Some counters of TensorFlow have 32 bits, and no run needs greater numbers.
 _LARGEST = 2**31 - 1
 
 

@@ -30,7 +30,7 @@ from mvae_tf.version import __version__
 
 __all__ = ["make_parser", "parse"]
 
-# What `mvae-tf list` lists.
+# Kinds of names that `mvae-tf list` lists.
 KINDS = (
     "models",
     "presets",

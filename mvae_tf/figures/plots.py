@@ -55,7 +55,7 @@ def latents(model: keras.Model, x: ArrayLike, y: ArrayLike | None = None) -> Fig
     columns = -(-count // lines)
     flat = mean.shape[-1] == 2
     y = _class_indices(y)
-    # Given labels, the latents of all classes lie in one place.
+    # The latents of a conditional model hold no label, so that the medians coincide.
     named = y is not None and not model.conditional and len(np.unique(y)) <= _NAMED
     figure, panels = new_plot(
         max(600, columns * _PANEL + 90),

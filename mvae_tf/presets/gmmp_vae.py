@@ -37,7 +37,7 @@ TRAINING = Training(
 DATA = {
     "mnist": {"source": "mnist", "binarize": "dynamic"},
     "omniglot": {"source": "omniglot", "binarize": "dynamic"},
-    # The file is the user's own: another one replaces it by `--data`.
+    # The user must have the file; `--data` can name another one.
     "frey_faces": {"source": "frey_faces:frey_faces.npz"},
 }
 GREY = {"likelihood": "discretized_logistic"}
@@ -110,7 +110,7 @@ def presets():
             yield _mixture(network, m, k, "mnist", paper)
     yield _mixture("mlp", 1, 500, "mnist", (), "-avg", kl_form="paper_avg")
     for dataset in ("omniglot", "frey_faces"):
-        # The paper does not repeat K, and draws M = 1 and 2 without a number.
+        # The paper does not repeat K, and has M = 1 and 2 in a figure without numbers.
         for m in (1, 2, 3):
             yield _mixture("mlp", m, 500, dataset, ())
         for network in COMPARED[dataset][-1]:

@@ -31,7 +31,7 @@ def presets():
         ),
         _preset("m-vae-z2-mnist", "mnist", "IPTA 2020, Fig 3", latent_dim=2),
         _preset("vae-z20-mnist", "mnist", model="vae", latent_dim=20),
-        # The paper gives no number of epochs: as MVAE on the same images.
+        # The paper gives no number of epochs. It is that of MVAE on the same images.
         _preset("m-vae-cifar10", "cifar10", training={"learning_rate": 1e-3}),
         _preset(
             "m-vae-mnist@code",

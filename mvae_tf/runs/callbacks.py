@@ -257,7 +257,7 @@ class MixtureSummaries(keras.callbacks.Callback):
         images = np.clip((self.x - low) / (high - low), 0.0, 1.0)
         num, height, width, channels = images.shape
         side = math.ceil(math.sqrt(num))
-        # The projector wants a square table without gaps, filled row by row.
+        # The projector expects a square table without gaps, filled row by row.
         blank = np.zeros((side * side - num, height, width, channels), images.dtype)
         table = np.concatenate([images, blank]).reshape(side, side, *images.shape[1:])
         table = np.concatenate(np.concatenate(table, axis=1), axis=1)

@@ -76,7 +76,8 @@ class Progress(keras.callbacks.Callback):
         every = self.settings.checkpoint_every
         due = every and self.step // every > last // every
         inside = self.step % self.steps_per_epoch != 0
-        # Workers are not interrupted at the same step, and write together.
+        # Workers write a checkpoint together, but a signal does not reach all of them
+        # in the same step. Therefore only a single process writes one here.
         interrupted = self.signals.received is not None and inside
         if inside and (due or interrupted and self.checkpoints.worker.count == 1):
             self.checkpoints.save(self.step, self.history, inside_epoch=True)
@@ -94,7 +95,7 @@ class Progress(keras.callbacks.Callback):
             self.history, self.settings, self.model.input_shape
         )
         if best == epoch + 1:
-            # Before the checkpoint, whose history may then speak of it.
+            # The weights must be on the disk before a checkpoint names this epoch best.
             self.checkpoints.save_best()
         self.model.stop_training |= stopped
         self._write(self.step)
@@ -174,7 +175,7 @@ def fit(
             verbose=0,
         )
 
-    # Weights of another run hold what `before_training` finds for new ones.
+    # The weights of another run have what `before_training` finds for new weights.
     if progress.step == 0 and config.init_from is None:
         batches = min(splits.steps_per_epoch, _LOOKED_AT_BATCHES)
         model.before_training(splits.train_from(0).take(batches))

@@ -204,7 +204,7 @@ def compare(
         if value.dtype != tf.float32:
             raise ValueError(f"Expected float32 {key!r}, got {value.dtype.name}.")
         difference = np.abs(value - expected[key])
-        # Written so that NaN fails too.
+        # The comparison is written so that NaN fails, too.
         if not np.all(difference <= tolerance * (1.0 + np.abs(expected[key]))):
             raise ValueError(
                 f"Expected {what}, got {key!r} that differ by {difference.max():.2g}."
