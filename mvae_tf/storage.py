@@ -10,14 +10,16 @@ the old and the new content while a file is being replaced, and either content v
 """
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import os
 import re
 import socket
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ __all__ = [
     "verify_archive",
     "warn",
     "write",
+    "write_csv",
     "write_json",
     "write_text",
 ]
@@ -120,6 +123,20 @@ def write_text(path: StrPath, text: str) -> None:
     """
     with write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: StrPath, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a table with a header, as `write` does.
+
+    Args:
+        path: File to make or to replace.
+        rows: Dicts with the same keys, at least one; each becomes a line.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_json(path: StrPath, value: Any) -> None:

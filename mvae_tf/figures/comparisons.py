@@ -148,26 +148,18 @@ def _draw_panel(axes, values, metric):
 
 def _print_columns(axes, texts, width):
     """Prints the numbers in two columns at the right of axes, under their titles."""
-    style = {"size": SMALL_SIZE, "ha": "right", "va": "center_baseline"}
-    for column, source in enumerate(_SOURCES):
-        place_of = (1.0 + (column + 1) * width / _PANEL,)
-        colour = (GREY, INK)[column]
-        axes.text(
-            *place_of,
-            -0.95,
-            source,
-            color=GREY,
-            transform=axes.get_yaxis_transform(),
-            **style,
-        )
-        for i, pair in enumerate(texts):
+    for column, (source, shade) in enumerate(zip(_SOURCES, (GREY, INK), strict=True)):
+        numbers = [(i, pair[column], shade) for i, pair in enumerate(texts)]
+        for line, text, colour in [(-0.95, source, GREY), *numbers]:
             axes.text(
-                *place_of,
-                i,
-                pair[column],
+                1.0 + (column + 1) * width / _PANEL,
+                line,
+                text,
                 color=colour,
+                size=SMALL_SIZE,
+                ha="right",
+                va="center_baseline",
                 transform=axes.get_yaxis_transform(),
-                **style,
             )
 
 

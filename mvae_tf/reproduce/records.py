@@ -1,7 +1,6 @@
 """The numbers of a table, ours and those of the paper, as CSV and as Markdown."""
 
 import csv
-import io
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +19,6 @@ __all__ = [
     "pictured",
     "read_csv",
     "records",
-    "write_csv",
     "write_markdown",
 ]
 
@@ -172,17 +170,8 @@ def _label(row):
     return f"{row['run']}, epoch {row['epochs']}" if unfinished else row["run"]
 
 
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write dicts with the same keys to a CSV file, one per line."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    storage.write_text(path, text.getvalue())
-
-
 def read_csv(path: Path) -> list[Row]:
-    """Read what `write_csv` wrote, with numbers where `records` has numbers."""
+    """Read a table of `records` from its file, with its numbers as numbers."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:

@@ -8,16 +8,10 @@ from typing import Any
 
 import keras
 
-from mvae_tf import evaluation, figures
+from mvae_tf import evaluation, figures, storage
 from mvae_tf.reproduce.base import Figure, Paper, Table, Trained
 from mvae_tf.reproduce.elsewhere import Elsewhere, NoRun, copy
-from mvae_tf.reproduce.records import (
-    circumstances,
-    pictured,
-    records,
-    write_csv,
-    write_markdown,
-)
+from mvae_tf.reproduce.records import circumstances, pictured, records, write_markdown
 from mvae_tf.runs import training
 
 __all__ = ["Incomplete", "reproduce"]
@@ -196,7 +190,7 @@ def _write(paper, experiment, scale, output, found):
         rows = [circumstances([one]) for one in found]
         drawn = experiment.draw(found)
         drawn = drawn if isinstance(drawn, dict) else {"": drawn}
-    write_csv(base.with_suffix(".csv"), rows)
+    storage.write_csv(base.with_suffix(".csv"), rows)
     written = [base.with_suffix(".csv")]
     for suffix, figure in drawn.items():
         name = f"{experiment.name}{suffix and '-'}{suffix}.png"

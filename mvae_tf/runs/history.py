@@ -4,7 +4,6 @@ Nothing here imports TensorFlow.
 """
 
 import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,11 +61,7 @@ def write_history(output: Path, history: Sequence[Mapping[str, float]]) -> None:
     if not history:
         storage.remove(path)
         return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    storage.write_text(path, text.getvalue())
+    storage.write_csv(path, history)
 
 
 def early_stopping(
