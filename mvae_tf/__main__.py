@@ -1,4 +1,4 @@
-"""`python -m mvae_tf`."""
+"""Runs the command line: `python -m mvae_tf`."""
 
 import sys
 

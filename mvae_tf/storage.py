@@ -63,11 +63,11 @@ StrPath = str | os.PathLike[str]
 
 
 class StorageError(OSError):
-    """Error: a file cannot be written. The file that it would replace is intact."""
+    """A file cannot be written; the file that it would replace is intact."""
 
 
 class DamagedFile(ValueError):
-    """Error: the content of a file is not what was written."""
+    """The content of a file is not what was written."""
 
 
 @contextlib.contextmanager

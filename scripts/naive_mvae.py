@@ -1,4 +1,4 @@
-"""The MVAE written the way its authors' TensorFlow 1 graph is, for the benchmark alone.
+"""The MVAE as its authors' TensorFlow 1 graph computes it, for the benchmark only.
 
 It has a Python list with one Keras sub-model per component, dHSIC from `n x n x d`
 differences, TFP's Dirichlet and Keras' Adam. Its networks and its objective are those

@@ -1,4 +1,4 @@
-"""VAEs of pythae and of plain PyTorch on the MNIST networks, for the benchmark alone.
+"""VAEs of pythae and of plain PyTorch on the MNIST networks, for the benchmark only.
 
 Needs `pip install pythae`, which brings PyTorch.
 """

@@ -1,4 +1,4 @@
-"""Checks that an export can be served: loaded as servers do, asked by many at once.
+"""Checks that an export can be served: loads it as servers do, and asks many times.
 
 Usage: python scripts/serving_check.py [EXPORT_BASE] [--clients N] [--requests N]
 

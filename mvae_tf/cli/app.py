@@ -1,4 +1,4 @@
-"""The entry point of the command line, and what it says when a command fails.
+"""The entry point of the command line, and its messages when a command fails.
 
 Exit status 0 means that the result is on the disk. A user's mistake is one line on
 stderr and status 2; an error that the library did not expect is one line and status 1,

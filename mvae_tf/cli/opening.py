@@ -1,4 +1,4 @@
-"""What commands share: they open the Python files, the data and the runs of options."""
+"""Opens what the options of commands name: Python files, sources of data, and runs."""
 
 import argparse
 import contextlib

@@ -96,18 +96,18 @@ class Splits:
 
     @functools.cached_property
     def train(self) -> tf.data.Dataset:
-        """One epoch; each new iteration over it is the next one."""
+        """Pipeline of one epoch; each new iteration over it gives the next epoch."""
         dataset = self._pipeline("train", self._epochs)
         return _of_cardinality(dataset, self.steps_per_epoch)
 
     @functools.cached_property
     def validation(self) -> tf.data.Dataset | None:
-        """Validation part in a fixed order, or None if it is empty."""
+        """Pipeline of the validation part in a fixed order, or None if it is empty."""
         return self._in_order("validation") if self.num_validation else None
 
     @functools.cached_property
     def test(self) -> tf.data.Dataset:
-        """Test part in a fixed order."""
+        """Pipeline of the test part in a fixed order."""
         return self._in_order("test")
 
     def train_from(self, step: int) -> tf.data.Dataset:

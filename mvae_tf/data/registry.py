@@ -16,7 +16,7 @@ __all__ = ["Parts", "Request", "Source", "find", "source", "sources"]
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What `mvae_tf.data.load` asks a source for.
+    """A request of `mvae_tf.data.load` to a source.
 
     Attributes:
         path: Path of the file or folder, for sources that take one; else empty.

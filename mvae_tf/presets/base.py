@@ -29,7 +29,7 @@ class Reported:
 
 @dataclass(frozen=True)
 class Preset:
-    """A model, its data and its training, as a paper or its authors' script has them.
+    """Settings of a model, its data and its training, from a paper or a script.
 
     Attributes:
         name: `<model>-<variant>-<dataset>`, with `@code` if it follows a script.

@@ -1,4 +1,4 @@
-"""Presets of CP-VAE, its independence variants, and what its paper compares with.
+"""Presets of CP-VAE, of its variants, and of the models that its paper compares.
 
 Lavda, Gregorova and Kalousis, "Data-Dependent Conditional Priors for Unsupervised
 Learning of Multimodal Data" (Entropy 2020), Tables 2, 3 and A1 and Sec 6.1.

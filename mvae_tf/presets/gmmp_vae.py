@@ -1,4 +1,4 @@
-"""Presets of GMMpVAE and of the VAEs beside it.
+"""Presets of GMMpVAE, and of the VAEs that its paper compares with it.
 
 Guo et al., "Variational autoencoder with optimizing Gaussian mixture model priors"
 (IEEE Access 2020). Names are `gmmp-vae-<network>-m<M>-k<K>-<dataset>`.

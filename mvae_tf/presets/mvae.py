@@ -1,4 +1,4 @@
-"""Presets of MVAE and of the single VAE beside it.
+"""Presets of MVAE, and of the single VAE on the same data.
 
 Ye and Bors, "Deep Mixture Generative Autoencoders" (IEEE TNNLS 2022), and the scripts
 at https://github.com/dtuzi123/Mixture-of-VAE-with-dropout.

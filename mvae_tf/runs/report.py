@@ -23,7 +23,7 @@ __all__ = ["write_report"]
 
 
 class _Run(NamedTuple):
-    """What the page shows of a run.
+    """A run, with everything that its page shows.
 
     Attributes:
         folder: the run folder.
