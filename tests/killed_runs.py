@@ -35,6 +35,13 @@ def leave_out_what_follows_training():
     progress.MixtureSummaries = lambda *arguments: keras.callbacks.Callback()
 
 
+def flip_a_byte(path):
+    """Damages a file in its middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def start(folder, config, kill_at=None, slow=0.0):
     """Process that trains, or resumes, in `folder`.
 

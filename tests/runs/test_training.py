@@ -8,9 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 
-import keras
 import killed_runs
 import numpy as np
 import pytest
@@ -20,9 +18,7 @@ import mvae_tf
 from mvae_tf import storage
 from mvae_tf.cli import main
 from mvae_tf.config import RunConfig, Training
-from mvae_tf.runs import building, progress, training
-from mvae_tf.runs import checkpoints as checkpoints_module
-from mvae_tf.runs.checkpoints import Checkpoints
+from mvae_tf.runs import progress, training
 from mvae_tf.runs.interruption import Interrupted
 
 SMALL = {"latent_dim": 2, "network": {"name": "mlp", "hidden": 8}}
@@ -59,12 +55,6 @@ def assert_dies(process):
 def assert_ends(process):
     process.join()
     assert process.exitcode == 0
-
-
-def flip_a_byte(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 # === Killed runs ===
@@ -108,7 +98,7 @@ def test_run_with_a_damaged_checkpoint_ends_the_same(undisturbed, tmp_path):
     assert_dies(killed_runs.start(folder, killed_runs.CONFIG, kill_at=10))
     newest = sorted(folder.glob("checkpoints/*.npz"))[-1]
     assert newest.name == "step-00000004.npz"
-    flip_a_byte(newest)
+    killed_runs.flip_a_byte(newest)
     assert_ends(killed_runs.start(folder, killed_runs.CONFIG))
     assert end_state(folder) == undisturbed
 
@@ -197,7 +187,7 @@ def test_finished_run_is_not_trained_again(finished, capsys, monkeypatch):
 def test_lost_result_is_written_again_without_training(tmp_path):
     training.train(SINGLE, tmp_path, verbose=0)
     before = end_state(tmp_path)
-    flip_a_byte(tmp_path / "model.keras")
+    killed_runs.flip_a_byte(tmp_path / "model.keras")
     training.train(SINGLE, tmp_path, resume=True, verbose=0)
     assert end_state(tmp_path) == before
 
@@ -389,220 +379,3 @@ def test_executions_of_several_steps_train_alike(finished, tmp_path):
         model.get_weights(), mvae_tf.load(finished).get_weights(), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("number", "most", "expected"), [(12, 5, 4), (11, 10, 1), (7, 7, 7), (3, 100, 3)]
-)
-def test_executions_fill_an_epoch(number, most, expected):
-    assert building._divisor(number, most) == expected
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"epochs": 0}, "Expected epochs an integer >= 1, got 0"),
-        ({"batch_size": 2.5}, "Expected batch_size an integer >= 1, got 2.5"),
-        ({"learning_rate": 0}, "Expected learning_rate a number > 0, got 0"),
-        ({"learning_rate": float("nan")}, "Expected learning_rate a number > 0"),
-        ({"checkpoint_every": True}, "Expected checkpoint_every an integer >= 0"),
-        ({"jit_compile": "yes"}, "Expected jit_compile true or false, got 'yes'"),
-    ],
-)
-def test_training_settings_are_checked(values, message):
-    with pytest.raises(ValueError, match=message):
-        Training(**values)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"model": "vae", "sed": 1}, "Unknown key of a run's configuration, 'sed'"),
-        (
-            {"model": "vae", "training": {"epoch": 1}},
-            "training setting 'epoch'",
-        ),
-        ({"seed": 1}, "to name a model"),
-        ({"model": "vae", "seed": -1}, r"Expected seed an integer"),
-        ({"model": "vae", "devices": 0}, "Expected devices an integer >= 1, got 0"),
-        ({"model": "vae", "data": {"seed": 1}}, "Expected seed outside `data`"),
-        (
-            {"model": "vae", "devices": 2, "training": {"steps_per_execution": 2}},
-            "Expected steps_per_execution 1 with several devices, got 2",
-        ),
-    ],
-)
-def test_run_configuration_is_checked(values, message):
-    with pytest.raises(ValueError, match=message):
-        RunConfig.from_dict(values)
-
-
-# === Checkpoints ===
-
-
-@pytest.fixture
-def checkpoints(tmp_path):
-    model = mvae_tf.create("vae", input_shape=(2, 2, 1), latent_dim=1, network=TINY)
-    model.compile(optimizer=mvae_tf.optimizers.FusedAdam(0.1))
-    model.optimizer.build(model.trainable_variables)
-    return Checkpoints(tmp_path / "checkpoints", model)
-
-
-TINY = {"name": "mlp", "hidden": 2}
-
-
-def assign(model, value):
-    for variable in (*model.weights, *model.optimizer.variables):
-        variable.assign(tf.fill(variable.shape, tf.cast(value, variable.dtype)))
-
-
-def values(model):
-    variables = (*model.weights, *model.optimizer.variables)
-    return {float(np.max(v.numpy())) for v in variables if v.shape.num_elements != 0}
-
-
-def test_checkpoints_keep_the_newest_two(checkpoints):
-    for step in (1, 2, 3):
-        assign(checkpoints.model, step)
-        checkpoints.save(step, [{"epoch": step}], inside_epoch=False)
-    names = sorted(path.name for path in checkpoints.folder.glob("*.npz"))
-    assert names == ["step-00000002.npz", "step-00000003.npz"]
-    assign(checkpoints.model, 9)
-    assert checkpoints.restore() == (3, [{"epoch": 3}], {})
-    assert values(checkpoints.model) == {3.0}
-
-
-@pytest.mark.parametrize("damage", [flip_a_byte, lambda path: path.write_bytes(b"")])
-def test_damaged_checkpoint_is_passed_over(checkpoints, damage, capsys):
-    for step in (1, 2):
-        assign(checkpoints.model, step)
-        checkpoints.save(step, [], inside_epoch=False)
-    damage(checkpoints.folder / "step-00000002.npz")
-    assert checkpoints.restore()[0] == 1
-    assert values(checkpoints.model) == {1.0}
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "step-00000002.npz is damaged" in error
-    assert "passed over" in error
-
-    damage(checkpoints.folder / "step-00000001.npz")
-    with pytest.raises(storage.DamagedFile, match="expected an intact checkpoint in"):
-        checkpoints.restore()
-
-
-@pytest.mark.parametrize("line", range(2))
-def test_damaged_checksums_cost_no_checkpoint(checkpoints, line, capsys):
-    for step in (1, 2):
-        assign(checkpoints.model, step)
-        checkpoints.save(step, [], inside_epoch=False)
-    manifest = checkpoints.folder / storage.MANIFEST
-    content = manifest.read_bytes()
-    start = sum(map(len, content.splitlines(keepends=True)[:line]))
-    end = content.index(b"\n", start)
-    # A digit, the space and a letter of the name, each bit of the first.
-    for position, bit in [
-        *((start, i) for i in range(8)),
-        (start + 64, 0),
-        (end - 1, 2),
-    ]:
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << bit
-        manifest.write_bytes(damaged)
-        assert checkpoints.restore()[0] == 2
-    manifest.write_bytes(content)
-    flip_a_byte(checkpoints.folder / "step-00000002.npz")
-    manifest.unlink()
-    capsys.readouterr()
-    assert checkpoints.restore()[0] == 1
-    assert "passed over" in capsys.readouterr().err
-
-
-def test_checkpoint_of_another_model_is_refused(checkpoints):
-    checkpoints.save(1, [], inside_epoch=False)
-    model = mvae_tf.create("vae", input_shape=(3, 3, 1), latent_dim=1, network=TINY)
-    model.compile(optimizer=mvae_tf.optimizers.FusedAdam(0.1))
-    model.optimizer.build(model.trainable_variables)
-    with pytest.raises(ValueError, match="Expected a checkpoint of this model"):
-        Checkpoints(checkpoints.folder, model).restore()
-
-
-def test_full_disk_leaves_the_last_checkpoint(checkpoints, monkeypatch):
-    checkpoints.save(1, [], inside_epoch=False)
-
-    def full(path, **arrays):
-        path.write_bytes(b"some")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(storage.StorageError, match="No space left on device"):
-        checkpoints.save(2, [], inside_epoch=False)
-    assert checkpoints.restore()[0] == 1
-    assert len(list(checkpoints.folder.iterdir())) == 2
-
-
-def test_checkpoint_that_claims_too_much_is_passed_over(checkpoints, capsys):
-    with zipfile.ZipFile(
-        checkpoints.folder.parent / "bomb", "w", zipfile.ZIP_DEFLATED
-    ) as archive:
-        archive.writestr("record.npy", bytes(10**7))
-    checkpoints.save(1, [], inside_epoch=False)
-    bomb = checkpoints.folder.parent / "bomb"
-    bomb.rename(checkpoints.folder / "step-00000002.npz")
-    assert checkpoints.restore()[0] == 1
-    assert "claims to unpack to 10000000 bytes" in capsys.readouterr().err
-
-
-# === Loading ===
-
-
-def test_load_takes_a_run_or_a_file(finished):
-    run, file = mvae_tf.load(finished), mvae_tf.load(finished / "model.keras")
-    np.testing.assert_array_equal(run.generate(3, seed=0), file.generate(3, seed=0))
-
-
-def test_load_of_nothing_says_what_was_expected(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected a model at .*model.keras"):
-        mvae_tf.load(tmp_path)
-    storage.write_json(tmp_path / "config.json", {})
-    with pytest.raises(FileNotFoundError, match="finish the run with `train --resume`"):
-        mvae_tf.load(tmp_path)
-    (tmp_path / "model.h5").write_bytes(b"")
-    with pytest.raises(ValueError, match="Expected a run folder or a .keras file"):
-        mvae_tf.load(tmp_path / "model.h5")
-
-
-def test_damaged_model_is_refused(finished, tmp_path):
-    inside = tmp_path / "run"
-    with storage.write(inside / "model.keras") as temporary:
-        temporary.write_bytes((finished / "model.keras").read_bytes())
-    flip_a_byte(inside / "model.keras")
-    with pytest.raises(storage.DamagedFile, match="model.keras is damaged"):
-        mvae_tf.load(inside)
-    alone = tmp_path / "alone.keras"
-    alone.write_bytes((inside / "model.keras").read_bytes())
-    with pytest.raises(storage.DamagedFile, match="alone.keras is damaged"):
-        mvae_tf.load(alone)
-    alone.write_bytes(b"no archive")
-    with pytest.raises(storage.DamagedFile, match="is no .keras file"):
-        mvae_tf.load(alone)
-
-
-def test_model_of_somebody_else_is_refused(tmp_path):
-    path = tmp_path / "other.keras"
-    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
-    with pytest.raises(ValueError, match="Expected a model of mvae_tf"):
-        mvae_tf.load(path)
-
-
-def test_metrics_of_version_0_1_are_read_from_its_checkpoints():
-    """It kept a sum and a number of examples for the loss and for each term."""
-    old = {
-        "metrics/0000": np.array([30.0, 12.0]),
-        "metrics/0001": np.array([3.0, 2.0]),
-        "metrics/0002": np.array([24.0, 8.0]),
-        "metrics/0003": np.array([3.0, 2.0]),
-    }
-    expected = [[30.0, 24.0, 3.0], [12.0, 8.0, 2.0]]
-    np.testing.assert_array_equal(checkpoints_module._metrics_of(old), expected)
-    new = {"metrics": np.array(expected)}
-    np.testing.assert_array_equal(checkpoints_module._metrics_of(new), expected)

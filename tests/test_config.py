@@ -1,0 +1,44 @@
+"""Configurations: what they refuse."""
+
+import pytest
+
+from mvae_tf.config import RunConfig, Training
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "Expected epochs an integer >= 1, got 0"),
+        ({"batch_size": 2.5}, "Expected batch_size an integer >= 1, got 2.5"),
+        ({"learning_rate": 0}, "Expected learning_rate a number > 0, got 0"),
+        ({"learning_rate": float("nan")}, "Expected learning_rate a number > 0"),
+        ({"checkpoint_every": True}, "Expected checkpoint_every an integer >= 0"),
+        ({"jit_compile": "yes"}, "Expected jit_compile true or false, got 'yes'"),
+    ],
+)
+def test_training_settings_are_checked(values, message):
+    with pytest.raises(ValueError, match=message):
+        Training(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model": "vae", "sed": 1}, "Unknown key of a run's configuration, 'sed'"),
+        (
+            {"model": "vae", "training": {"epoch": 1}},
+            "training setting 'epoch'",
+        ),
+        ({"seed": 1}, "to name a model"),
+        ({"model": "vae", "seed": -1}, r"Expected seed an integer"),
+        ({"model": "vae", "devices": 0}, "Expected devices an integer >= 1, got 0"),
+        ({"model": "vae", "data": {"seed": 1}}, "Expected seed outside `data`"),
+        (
+            {"model": "vae", "devices": 2, "training": {"steps_per_execution": 2}},
+            "Expected steps_per_execution 1 with several devices, got 2",
+        ),
+    ],
+)
+def test_run_configuration_is_checked(values, message):
+    with pytest.raises(ValueError, match=message):
+        RunConfig.from_dict(values)
