@@ -53,18 +53,17 @@ def repository():
     return tomllib.loads(text)["tool"]["mvae_tf"]["repository"]
 
 
-def notebook(source, name, address=None):
+def notebook(source, name, address):
     """Makes the text of a notebook from its source in the percent format.
 
     Args:
         source: text of the `.py` file.
         name: name of the notebook, without a suffix.
-        address: address of the repository; None takes that of `pyproject.toml`.
+        address: address of the repository, or "".
 
     Returns:
-        str, the JSON of the notebook.
+        The JSON of the notebook, a text.
     """
-    address = repository() if address is None else address
     made = jupytext.reads(source, fmt="py:percent").cells
     if address:
         path = re.sub(r"^https://github\.com/|/$|\.git$", "", address)
@@ -92,7 +91,7 @@ def notebook(source, name, address=None):
 def main():
     """Writes each notebook beside its source."""
     for source in sorted(FOLDER.glob("*.py")):
-        text = notebook(source.read_text("utf-8"), source.stem)
+        text = notebook(source.read_text("utf-8"), source.stem, repository())
         source.with_suffix(".ipynb").write_text(text, "utf-8")
         print(source.with_suffix(".ipynb").name)
 

@@ -41,7 +41,9 @@ def test_every_notebook_has_a_source_and_a_row_in_the_table():
 
 @each_notebook
 def test_a_notebook_is_what_its_source_makes(source):
-    made = _load_script().notebook(source.read_text("utf-8"), source.stem)
+    script = _load_script()
+    text = source.read_text("utf-8")
+    made = script.notebook(text, source.stem, script.repository())
     found = source.with_suffix(".ipynb").read_bytes()
     assert found == made.encode(), "run `python scripts/make_notebooks.py`"
 
