@@ -329,9 +329,9 @@ def _without(retired, arguments):
     for key, value in retired.items():
         if arguments.get(key, value) != value:
             raise ValueError(
-                f"Expected {key} = {value!r}, the only choice since it stopped being "
-                f"an option, got {arguments[key]!r}: the version of mvae-tf that "
-                "wrote the file can read it."
+                f"Expected {key} = {value!r}, the only value in this version, got "
+                f"{arguments[key]!r}: the version of mvae-tf that wrote the file can "
+                "read it."
             )
     return {key: value for key, value in arguments.items() if key not in retired}
 

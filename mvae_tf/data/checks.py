@@ -123,8 +123,8 @@ def checked_images(x: np.ndarray, where: str, bounded: bool = True) -> np.ndarra
     if integers and bounded and x.max() == 1 and x.min() == 0:
         # Read as bytes of 0..255, all pixels would be black or nearly black.
         raise ValueError(
-            f"Expected bytes of 0..255 in {where}, got 0 and 1 alone: x.astype(bool) "
-            "makes black and white of them."
+            f"Expected bytes of 0..255 in {where}, got only 0 and 1: x.astype(bool) "
+            "makes black and white images of them."
         )
     if x.dtype == np.uint8:
         return x

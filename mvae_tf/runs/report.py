@@ -133,8 +133,8 @@ def _heading(run):
     if run.diverged:
         parts.append(
             page.note(
-                f"Careful: {run.diverged}. No number of it says anything about the "
-                "method."
+                f"Careful: {run.diverged}. The numbers of this run say nothing about "
+                "the method."
             )
         )
     parts.append(page.table(None, _facts(run), ""))
@@ -305,7 +305,7 @@ def _use(run):
     ]
     code = page.escape("\n".join(lines))
     return [
-        "<p>Beside the run's folder, in Python:</p>",
+        "<p>In Python, in the folder that holds the run's folder:</p>",
         f"<pre><code>{code}</code></pre>",
     ]
 
@@ -337,7 +337,7 @@ def _repetition(run):
     )
     rows = [[package, version] for package, version in run.config.versions.items()]
     return [
-        "<p>Beside the run's folder, which holds all settings:</p>",
+        "<p>In the folder that holds the run's folder, where all settings are:</p>",
         f"<pre>python -c {page.escape(shlex.quote(code))}</pre>",
         "<p>The same machine and versions give the same weights, bit for bit.</p>",
         page.table(["package", "version"], rows, "plain"),

@@ -126,7 +126,7 @@ def train(
             wait_for_all(strategy)
     diverged = divergence(read_history(output), model.input_shape)
     if diverged:
-        raise FloatingPointError(f"{diverged}; what it left is in {output}")
+        raise FloatingPointError(f"{diverged}; its files are in {output}")
     return model
 
 
