@@ -17,12 +17,13 @@ of its own.
 """
 
 import copy
-import numbers
 import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
+
+from mvae_tf.parts.part import is_integer
 
 __all__ = [
     "BatchNoise",
@@ -49,7 +50,7 @@ def check_seed(seed: int) -> int:
     Raises:
         ValueError: the seed is no integer in 0..2^31 - 1.
     """
-    if not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**31:
+    if not is_integer(seed) or not 0 <= seed < 2**31:
         raise ValueError(f"Expected a seed in 0..{2**31 - 1}, got {seed!r}.")
     return int(seed)
 

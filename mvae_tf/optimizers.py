@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from mvae_tf.config import Training
-from mvae_tf.parts.part import choice
+from mvae_tf.parts.part import choice, like_default
 
 __all__ = ["FusedAdam", "arguments", "find", "find_schedule", "from_settings"]
 
@@ -109,6 +109,17 @@ def _handles(variable):
 
 # === Optimisers by name ===
 
+# Arguments that are null or numbers greater than 0, and shares of a moving average.
+_POSITIVE = (
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "gradient_accumulation_steps",
+    "loss_scale_factor",
+    "weight_decay",
+)
+_SHARES = ("beta_1", "beta_2", "ema_momentum", "rho")
+
 
 def from_settings(training: Training) -> keras.optimizers.Optimizer:
     """Make the optimiser of a run, with its learning rate or schedule.
@@ -181,6 +192,24 @@ def _found(name: str, known: dict[str, type], base: type, what: str) -> Any:
     return known[choice(name, known, what)]
 
 
+def _check_arguments(kind: type, given: dict[str, Any]) -> None:
+    """Refuses values that Keras takes and computes nonsense with."""
+    defaults = {
+        name: parameter.default
+        for each in (kind, keras.optimizers.Adam if kind is FusedAdam else kind)
+        for name, parameter in inspect.signature(each).parameters.items()
+    }
+    for key, value in given.items():
+        what = f"{key} of {kind.__name__}"
+        if key not in ("learning_rate", "name"):
+            like_default(what, value, defaults[key])
+        if key in _POSITIVE and value is not None:
+            if not like_default(what, value, 1.0) > 0:
+                raise ValueError(f"Expected {what} > 0, got {value!r}.")
+        if key in _SHARES and not 0 <= value < 1:
+            raise ValueError(f"Expected {what} from 0 to below 1, got {value!r}.")
+
+
 def _made(kind: type, given: dict[str, Any]) -> Any:
     for key in given:
         choice(
@@ -193,6 +222,7 @@ def _made(kind: type, given: dict[str, Any]) -> Any:
         if required and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             if parameter.name not in given:
                 raise ValueError(f"Expected {parameter.name} for {kind.__name__}.")
+    _check_arguments(kind, given)
     try:
         return kind(**given)
     except (TypeError, ValueError) as error:

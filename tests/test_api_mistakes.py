@@ -162,13 +162,88 @@ CREATE = [
         independence={"name": "l2", "sign": 2},
     ),
     mistake(
-        ValueError, r"Expected 4 prior_means, got 2\.", "m_vae", prior_means=[0, 1]
+        ValueError,
+        r"Expected prior_means as 4 numbers, got \[0, 1\]\.",
+        "m_vae",
+        prior_means=[0, 1],
     ),
     mistake(
         ValueError,
         r"Expected prior_stddevs > 0, got \[1, 1, 0, 1\]\.",
         "m_vae",
         prior_stddevs=[1, 1, 0, 1],
+    ),
+    mistake(ValueError, r"Unknown model \['vae'\]: .*", ["vae"]),
+    mistake(ValueError, r"Unknown mask \['a'\]: .*", "mvae", mask={"name": ["a"]}),
+    mistake(ValueError, r"Expected a seed in .*, got True\.", "vae", seed=True),
+    mistake(
+        ValueError, r"Expected kl_weight a number, got None\.", "vae", kl_weight=None
+    ),
+    mistake(
+        ValueError, r"Expected free_bits a number, got 'x'\.", "mae", free_bits="x"
+    ),
+    mistake(
+        ValueError,
+        r"Expected variance a finite number, got nan\.",
+        "cgm",
+        variance=np.nan,
+    ),
+    mistake(ValueError, r"Expected variance a number, .*", "cgm", variance="x"),
+    mistake(
+        ValueError,
+        r"Expected information_rate a finite number, got inf\.",
+        "cgm",
+        information_rate=np.inf,
+    ),
+    mistake(
+        ValueError, r"Expected supervised true or false, got 3\.", "cgm", supervised=3
+    ),
+    mistake(ValueError, r"Expected alpha a number, .*", "info_vae", alpha=[1]),
+    mistake(
+        ValueError, r"Expected temperature a number, .*", "cp_vae", temperature=[1]
+    ),
+    mistake(
+        ValueError,
+        r"Expected num_pseudo_inputs to be an integer >= 1, got 0\.",
+        "vamp_vae",
+        num_pseudo_inputs=0,
+    ),
+    mistake(
+        ValueError,
+        r"Expected pseudo_stddev >= 0, got -1\.",
+        "gmmp_vae",
+        pseudo_stddev=-1,
+    ),
+    mistake(
+        ValueError,
+        r"Expected num_prior_components to be an integer >= 1, got 0\.",
+        "mog_vae",
+        num_prior_components=0,
+    ),
+    mistake(ValueError, r"Expected prior_means as 4 .*", "m_vae", prior_means=5),
+    mistake(
+        ValueError,
+        r"Expected component_weights as 2 numbers, got 'ab'\.",
+        "gmmp_vae",
+        component_weights="ab",
+    ),
+    mistake(
+        ValueError,
+        r"Expected latent_sources as 6 indices in 0\.\.5, got 5\.",
+        "mvae",
+        latent_sources=5,
+    ),
+    mistake(
+        ValueError,
+        r"Expected temperature a finite number, got inf\.",
+        "mvae",
+        mask={"name": "gumbel", "temperature": np.inf},
+    ),
+    mistake(
+        ValueError,
+        r"Expected renormalize true or false, got 'no'\.",
+        "mvae",
+        mask={"name": "gumbel", "renormalize": "no"},
     ),
 ]
 
@@ -332,14 +407,14 @@ CALLS = [
     mistake(ValueError, r"Expected .*, got '9'\.", "log_likelihood", X, "9"),
     mistake(
         ValueError,
-        r"Expected 3 indices in 0\.\.2, got \[0, 1\]\.",
+        r"Expected permutation as 3 indices in 0\.\.2, got \[0, 1\]\.",
         "cross_reconstruct",
         X,
         [0, 1],
     ),
     mistake(
         ValueError,
-        r"Expected 3 indices in 0\.\.2, got \[0, 1, 3\]\.",
+        r"Expected permutation as 3 indices in 0\.\.2, got \[0, 1, 3\]\.",
         "cross_reconstruct",
         X,
         [0, 1, 3],
@@ -357,6 +432,129 @@ CALLS = [
         X,
         None,
         0,
+    ),
+]
+CALLS += [
+    mistake(
+        ValueError,
+        r"Expected epochs to be an integer >= 1, got 0\.",
+        "fit",
+        X,
+        epochs=0,
+    ),
+    mistake(
+        ValueError,
+        r"Expected batch_size to be an integer >= 1, got 2\.5\.",
+        "fit",
+        X,
+        None,
+        2.5,
+    ),
+    mistake(
+        ValueError,
+        r"Expected steps_per_epoch to be an integer >= 1, got -1\.",
+        "fit",
+        X,
+        steps_per_epoch=-1,
+    ),
+    mistake(
+        ValueError,
+        r"Expected initial_epoch in 0\.\.1, got 5\.",
+        "fit",
+        X,
+        initial_epoch=5,
+    ),
+    mistake(
+        ValueError,
+        r"Expected validation_split from 0 to below 1, got -0\.5\.",
+        "fit",
+        X,
+        validation_split=-0.5,
+    ),
+    mistake(ValueError, r"Expected Keras callbacks, got 5\.", "fit", X, callbacks=[5]),
+    mistake(
+        ValueError,
+        r"Expected validation_data as \(x, y\), .* got 4 things\.",
+        "fit",
+        X,
+        validation_data=(X, None, None, None),
+    ),
+    mistake(
+        ValueError,
+        r"Expected an array of images or a data set, got a str\.",
+        "fit",
+        X,
+        validation_data="x",
+    ),
+    mistake(ValueError, r"Expected an array .*, got a tuple\.", "fit", (X, X)),
+    mistake(ValueError, r"Expected 6 labels, got shape \[5\]\.", "fit", X, [0] * 5),
+    mistake(
+        ValueError,
+        r"Expected steps to be an integer >= 1, got 0\.",
+        "evaluate",
+        X,
+        steps=0,
+    ),
+    mistake(ValueError, FINITE, "predict_on_batch", NAN),
+    mistake(ValueError, SHAPE.format(r"\[\]"), "__call__", None),
+    mistake(ValueError, "Expected an optimizer, got None.", "compile", None),
+    mistake(
+        ValueError,
+        r"Expected steps_per_execution to be an integer >= 1, got 0\.",
+        "compile",
+        steps_per_execution=0,
+    ),
+    mistake(
+        ValueError,
+        "Expected finite z, got NaN or inf.",
+        "decode",
+        np.full((1, 3, 2), np.nan),
+    ),
+    mistake(
+        ValueError,
+        r"Expected z as an array of numbers, got \[\[1\], \[1, 2\]\]\.",
+        "decode",
+        [[1], [1, 2]],
+    ),
+    mistake(
+        ValueError,
+        r"Expected weights as an array of numbers, got 'a'\.",
+        "decode",
+        np.zeros((1, 3, 2)),
+        "a",
+    ),
+    mistake(
+        ValueError,
+        r"Expected component in .*, got 2\.0\.",
+        "generate",
+        2,
+        component=2.0,
+    ),
+    mistake(ValueError, r"Expected num in .*, got True\.", "generate", True),
+    mistake(
+        TypeError, r"MVAE\.draw has no option 'foo'\.", "reconstruct", X, seed=1, foo=1
+    ),
+    mistake(
+        ValueError,
+        "Expected a seed with masked, for nothing is drawn without one.",
+        "reconstruct",
+        X,
+        masked=False,
+    ),
+    mistake(
+        ValueError,
+        r"Expected permutation as 3 indices in 0\.\.2, got '012'\.",
+        "cross_reconstruct",
+        X,
+        "012",
+    ),
+    mistake(ValueError, "Expected at least one image, got none.", "prune", X[:0]),
+    mistake(ValueError, r"Expected threshold a number, got 'x'\.", "prune", X, "x"),
+    mistake(
+        ValueError,
+        "Expected at least one image, got none.",
+        "selected_components",
+        X[:0],
     ),
 ]
 LABELLED = [
@@ -387,6 +585,19 @@ LABELLED = [
         X,
         np.zeros((6, 2)),
     ),
+]
+
+
+LABELLED += [
+    mistake(
+        ValueError,
+        r"Expected labels as one number .*, got rows of different lengths\.",
+        "fit",
+        X,
+        [[0], [1, 2], [0], [1], [2], [0]],
+    ),
+    mistake(ValueError, LABELS, "__call__", X),
+    mistake(ValueError, r"Expected labels in .*, got 3\.\.3\.", "__call__", X, 3),
 ]
 
 
@@ -425,7 +636,7 @@ def test_labels_out_of_range_in_a_data_set_touch_no_weight(conditional):
     for wrong in ([0, 1, 2, 3, 0, 1], [0.0, 1.5, 2.0, 0.0, 1.0, 2.0], [2**40] * 6):
         data = harness.dataset(X, wrong)
         with pytest.raises(
-            ValueError, match=r"^Expected labels in 0\.\.2, got other labels"
+            ValueError, match=r"^Expected labels in .*, got other labels in ba"
         ):
             conditional.fit(data, verbose=0)
         with pytest.raises(ValueError, match="in evaluation batch 1"):
@@ -435,6 +646,40 @@ def test_labels_out_of_range_in_a_data_set_touch_no_weight(conditional):
     for variable, value in zip(conditional.weights, before, strict=True):
         if variable.path in trainable:
             np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_labels_that_are_not_one_for_each_image_end_the_run(conditional):
+    for wrong in ([0, 1, 2, 0], [0, 1] * 6, np.eye(4)[[0, 1, 2, 0, 1, 2]]):
+        data = tf.data.Dataset.from_tensors((X, wrong))
+        with pytest.raises(
+            ValueError, match=r"one for each image, got other labels in batch"
+        ):
+            conditional.fit(data, verbose=0)
+        with pytest.raises(ValueError, match="other labels in evaluation batch 1"):
+            conditional.evaluate(data, verbose=0)
+        with pytest.raises(
+            ValueError, match=r"and labels in 0\.\.2, got others in pred"
+        ):
+            conditional.predict(data, verbose=0)
+
+
+def test_labels_that_a_model_ignores_may_be_of_any_kind(model):
+    for labels in (list("abcabc"), np.full(6, np.nan), range(6)):
+        model.fit(X, labels, validation_data=(X, labels), verbose=0)
+        model.evaluate(X, labels, verbose=0)
+
+
+def test_an_epoch_of_skipped_steps_has_no_loss(model):
+    history = model.fit(harness.dataset(X + np.nan), verbose=0).history
+    assert np.isnan(history["loss"]).all()
+    assert history["skipped_steps"] == [1]
+
+
+def test_numbers_of_images_that_are_not_finite_are_refused(model):
+    for bad in (NAN, np.where(np.isnan(NAN), np.inf, X)):
+        message = "^Expected finite pixels, got NaN or inf in evaluation batch 2[.]$"
+        with pytest.raises(ValueError, match=message):
+            model.evaluate(harness.dataset(bad, batch_size=3), verbose=0)
 
 
 def test_a_generator_without_known_shapes_trains(model):

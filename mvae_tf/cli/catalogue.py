@@ -14,16 +14,19 @@ import inspect
 import json
 import re
 import runpy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mvae_tf.config import Training
+from mvae_tf.parts.part import choice
+from mvae_tf.runs.assignments import check_key, like_argument, parse
 
 __all__ = [
     "PART_KINDS",
     "Setting",
+    "check_settings",
     "datasets",
     "defaults",
     "metric_groups",
@@ -122,6 +125,58 @@ def metric_groups() -> list[str]:
 def settings() -> list[Setting]:
     """Lists every setting that `--set` can change."""
     return [*_training_settings(), *_data_settings(), *_model_settings()]
+
+
+def check_settings(assignments: Iterable[str], model: str) -> None:
+    """Finds those mistakes in `--set` that can be found without TensorFlow.
+
+    Args:
+        assignments: texts `key=value`.
+        model: name of a model of the library.
+
+    Raises:
+        ValueError: a key is unknown, or a value cannot stand for it.
+    """
+    of_model, of_training = defaults(model), Training()
+    of_data = [item.key.removeprefix("data.") for item in _data_settings()]
+    of_data += ["source", "limit"]
+    for assignment in assignments:
+        key, value = parse(assignment)
+        head, dot, tail = key.partition(".")
+        if dot and head == "data":
+            choice(tail, of_data, "argument of the data,")
+        elif dot and head in of_model and head in PART_KINDS:
+            choice(tail, _keys_of_parts(head), f"key of {head},")
+        elif not dot or head not in ("optimizer", "learning_rate"):
+            training = [item.name for item in dataclasses.fields(Training)]
+            dotted = [f"data.{name}" for name in of_data]
+            for kind in [kind for kind in PART_KINDS if kind in of_model]:
+                dotted += [f"{kind}.{name}" for name in _keys_of_parts(kind)]
+            check_key(key, [*training, *of_model, "input_shape", "dtype"], dotted)
+            if key in of_model:
+                like_argument(key, value, _value_of(of_model[key]))
+            elif key in training and not (
+                key in ("optimizer", "learning_rate") and isinstance(value, str)
+            ):
+                dataclasses.replace(of_training, **{key: value})
+
+
+def _keys_of_parts(kind: str) -> list[str]:
+    """Names of the arguments of all parts of one kind."""
+    found = [
+        item.key.removeprefix(f"{kind}.")
+        for name in parts(kind)
+        for item in _class_settings(PART_KINDS[kind], name, f"{kind}.")
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _value_of(default: str) -> Any:
+    """Returns the constant that `Setting.default` stands for; else the text itself."""
+    try:
+        return json.loads(default)
+    except ValueError:
+        return default
 
 
 def _training_settings() -> Iterator[Setting]:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import functools
+import importlib.machinery
 import importlib.util
 import os
 import shlex
@@ -38,12 +39,20 @@ def import_files(paths: Iterable[Path]) -> None:
         paths: the files.
 
     Raises:
-        ValueError: a file cannot be run; the message names the error.
+        ValueError: a file cannot be run, or another module has its name; the message
+            names the error.
     """
     for path in paths:
         name = path.stem
-        if name in sys.modules and sys.modules[name].__file__ == str(path):
+        if getattr(sys.modules.get(name), "__file__", None) == str(path):
             continue
+        found = importlib.machinery.PathFinder.find_spec(name)
+        taken = found is not None and found.origin != str(path)
+        if taken or name in sys.modules or name in sys.stdlib_module_names:
+            raise ValueError(
+                f"Expected a Python file with a name that no other module has, got "
+                f"{path}: give it another name."
+            )
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise ValueError(f"Expected a Python file to import, got {path}.")
@@ -51,7 +60,7 @@ def import_files(paths: Iterable[Path]) -> None:
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[name]
             raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
 

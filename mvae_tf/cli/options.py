@@ -4,6 +4,7 @@ Nothing here imports TensorFlow.
 """
 
 import argparse
+import ast
 import contextlib
 import difflib
 import textwrap
@@ -143,8 +144,13 @@ def as_path(text: str) -> Path:
 
 def _python_file(text: str) -> Path:
     path = as_path(text)
-    if not path.is_file():
+    if not path.is_file() or path.suffix != ".py":
         raise argparse.ArgumentTypeError(f"expected a Python file, got {text!r}")
+    try:
+        ast.parse(path.read_bytes(), str(path))
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise argparse.ArgumentTypeError(f"cannot read {path}: {reason}") from error
     return path.absolute()
 
 

@@ -7,6 +7,7 @@ command out. The module is imported only when all options are valid.
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,11 @@ KINDS = (
     "metrics",
     "settings",
 )
+
+
+# How the names of tables and figures look; which of them there are takes an import.
+_EXPERIMENT = re.compile("(mvae|m-vae|gmmp-vae|cp-vae|cgm)-(table|figure)-[a-z0-9]+")
+_EXPERIMENTS = "those that `mvae-tf reproduce list` shows, such as mvae-table-1"
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -82,6 +88,15 @@ def _check(options: argparse.Namespace) -> None:
             raise ValueError("Expected --preset NAME or --model NAME, got neither.")
         if options.data and not options.imports:
             catalogue.check_dataset(options.data)
+        model = presets.get(options.preset).model if options.preset else options.model
+        if options.set and model and not options.imports:
+            catalogue.check_settings(options.set, model)
+    if options.command == ["reproduce", "reproduce"] and options.names != ["list"]:
+        for name in options.names:
+            if not _EXPERIMENT.fullmatch(name):
+                choice(name, [], "table or figure", _EXPERIMENTS)
+        if options.output is None:
+            raise ValueError("Expected --output DIR, got none.")
 
 
 def make_parser() -> argparse.ArgumentParser:

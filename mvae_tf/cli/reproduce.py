@@ -18,8 +18,6 @@ def reproduce(options: argparse.Namespace) -> None:
         for name in papers.names():
             print(f"{name:{width}}  {papers.get(name)[1].title}")
         return
-    if options.output is None:
-        raise ValueError("Expected --output DIR, got none.")
     # All names and sources are checked first, so that a mistake in the last of them
     # does not cost the work on the others.
     chosen = [papers.get(name) for name in options.names]

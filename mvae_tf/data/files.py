@@ -1,5 +1,6 @@
 """Safe reading of .npz and .mat files: nothing in them is ever unpickled."""
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -8,7 +9,7 @@ import numpy as np
 
 from mvae_tf.data.checks import checked_path, one_line
 
-__all__ = ["mat_array", "npz_arrays"]
+__all__ = ["mat_array", "npz_arrays", "npz_names"]
 
 # Errors that NumPy and SciPy have been seen to raise on damaged files.
 _UNREADABLE = (
@@ -64,6 +65,12 @@ def npz_arrays(path: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
             f"Expected the key {wanted} in {path}, got {', '.join(names) or 'none'}."
         )
     return arrays
+
+
+def npz_names(path: str | os.PathLike) -> list[str]:
+    """Return the names of all arrays of an .npz file that `npz_arrays` has read."""
+    with np.load(path, allow_pickle=False) as file:
+        return list(file.files)
 
 
 def mat_array(path: str, key: str) -> np.ndarray:

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from mvae_tf.models.base import check_model
 from mvae_tf.models.gmmp_vae import GMMpVAE
 from mvae_tf.models.hooks import Draw
 from mvae_tf.parts.part import check_count
@@ -98,7 +99,9 @@ def audit(
     Raises:
         ValueError: `num_samples` is less than 2.
     """
+    check_model(model)
     check_count("num_samples", num_samples, least=2)
+    model.input_checks.check(x, y)
     if model.no_bound:
         return []
     bounds = _repeated(lambda s: model.elbo(x, y, seed=s), num_samples, seed)

@@ -16,6 +16,7 @@ from mvae_tf.evaluation import (
 )
 from mvae_tf.evaluation.classifiers import Classifier
 from mvae_tf.evaluation.task import Task
+from mvae_tf.models.base import check_model
 from mvae_tf.parts.part import check_count, choice
 
 __all__ = ["GROUPS", "evaluate"]
@@ -97,6 +98,16 @@ def evaluate(
         ValueError: a name is unknown, a number is less than 1, the data set has no or
             too few images, or the model or the data do not have one of the groups.
     """
+    check_model(model)
+    if not isinstance(dataset, tf.data.Dataset):
+        raise ValueError(
+            "Expected a tf.data.Dataset of batches to evaluate on, got "
+            f"{type(dataset).__name__}."
+        )
+    if isinstance(metrics, str):
+        raise ValueError(f"Expected metrics as a list of names, got {metrics!r}.")
+    if classifier is not None and not isinstance(classifier, Classifier):
+        raise ValueError(f"Expected a Classifier, got {classifier!r}.")
     numbers = {"num_samples": num_samples, "num_images": num_images}
     for name, number in (numbers | {"num_train": num_train}).items():
         check_count(name, number)

@@ -22,12 +22,14 @@ def components(task: Task) -> dict[str, Any]:
         return {}
     selected = model.selected_components(x, y=y)
     usage = np.mean(model.encode(x, y)["weights"], axis=0)
-    values = {
+    values: dict[str, Any] = {
         "selected_components": selected.mean,
         "selected_components_expected": selected.closed_form,
         "component_usage": usage.tolist(),
-        "dhsic": model.dependence_matrix(x, y, seed=task.seed).numpy().tolist(),
     }
+    if len(x) > 1:
+        dependence = model.dependence_matrix(x, y, seed=task.seed)
+        values["dhsic"] = dependence.numpy().tolist()
     rate = model.dropout_rate() if isinstance(model, MVAE) else None
     if rate is not None:
         values["dropout_rate"] = rate

@@ -34,6 +34,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from mvae_tf import storage
+from mvae_tf.models.base import check_model
 from mvae_tf.models.hooks import Draw
 from mvae_tf.noise import RowNoise, check_seed
 from mvae_tf.parts import gaussian
@@ -60,11 +61,13 @@ class Sampler(ABC):
 
     Attributes:
         kind: name of the class in `KINDS`.
+        names: names of the arrays that every sampler of the kind has.
         arrays: dict from names to the NumPy arrays that were fitted.
         model_digest: checksum of the weights of the model that it was fitted to.
     """
 
     kind: ClassVar[str]
+    names: ClassVar[tuple[str, ...]]
 
     def __init__(self, arrays: Mapping[str, ArrayLike], model_digest: int):
         self.arrays = {name: np.asarray(value) for name, value in arrays.items()}
@@ -162,6 +165,7 @@ class GaussianMixture(Sampler):
     """
 
     kind = "gaussian_mixture"
+    names = ("probabilities", "means", "roots", "weights", "selects_one")
 
     @classmethod
     def fit(
@@ -183,8 +187,9 @@ class GaussianMixture(Sampler):
         """
         from sklearn import mixture
 
-        images, labels = _chosen(x, y, FITTED_IMAGES, seed)
-        if not 1 <= num_components <= len(images):
+        check_count("num_components", num_components)
+        images, labels = _chosen(model, x, y, FITTED_IMAGES, seed)
+        if num_components > len(images):
             raise ValueError(
                 f"Expected num_components in 1..{len(images)}, the number of images, "
                 f"got {num_components}."
@@ -245,6 +250,7 @@ class VampPrior(Sampler):
     """The average of the posteriors of some training images."""
 
     kind = "vamp_prior"
+    names = ("images", "selects_one")
 
     @classmethod
     def fit(
@@ -263,8 +269,7 @@ class VampPrior(Sampler):
             ValueError: `num_components` is less than 1.
         """
         check_count("num_components", num_components)
-        images, labels = _chosen(x, y, num_components, seed)
-        model.input_checks.check(images, labels)
+        images, labels = _chosen(model, x, y, num_components, seed)
         arrays: dict[str, Any] = {"selects_one": _selects_one(model)}
         arrays["images"] = images.astype(np.float32)
         if model.conditional:
@@ -302,23 +307,34 @@ def load(path: str | Path) -> Sampler:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected a sampler at {path}, found none")
-    storage.verify(path)
+    storage.verify_archive(path)
     try:
         with np.load(path) as file:
             arrays = dict(file)
         record = json.loads(str(arrays.pop("record")))
         kind, digest = record["kind"], record["model_digest"]
+        sampler = KINDS[choice(kind, KINDS, "kind of sampler")](arrays, digest)
+        for name in sampler.names:
+            if not np.isfinite(arrays[name]).all():
+                raise ValueError(f"its {name} are not finite")
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise storage.DamagedFile(f"{path} is no sampler: {error}") from error
-    return KINDS[choice(kind, KINDS, "kind of sampler")](arrays, digest)
+    return sampler
 
 
 def _chosen(
-    x: ArrayLike, y: ArrayLike | None, num: int, seed: int
+    model: keras.Model, x: ArrayLike, y: ArrayLike | None, num: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Choose `num` images and their labels at random; keep all if there are fewer."""
-    images = np.asarray(x)
-    labels = None if y is None else np.asarray(y)
+    check_model(model)
+    images = model.input_checks.images(x).numpy()
+    if not len(images):
+        raise ValueError("Expected at least one image, got none.")
+    model.input_checks.one_hot(y, len(images))
+    labels = None
+    if model.conditional:
+        # One label may stand for all.
+        labels = np.asarray(y) if np.ndim(y) else np.full(len(images), y)
     if len(images) > num:
         order = np.random.default_rng(check_seed(seed)).permutation(len(images))
         images = images[order[:num]]

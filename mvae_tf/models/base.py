@@ -22,10 +22,10 @@ from mvae_tf.models.training_step import TrainingStep
 from mvae_tf.noise import check_seed
 from mvae_tf.parts import likelihoods, networks
 from mvae_tf.parts.networks.base import NetworkSpec
-from mvae_tf.parts.part import Part, check_count
+from mvae_tf.parts.part import Part, check_count, like_default
 from mvae_tf.parts.terms import Term
 
-__all__ = ["BaseVAE"]
+__all__ = ["BaseVAE", "check_model"]
 
 _MOST_COMPONENTS = 1_000
 _DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -223,10 +223,13 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         Raises:
             AttributeError: a value differs from that of the constructor.
         """
+        defaults = arguments(type(self))
+        if name in defaults:
+            value = like_default(name, value, defaults[name])
         before = self.__dict__.get(name)
         is_layer = isinstance(before, keras.layers.Layer)
         if before is not None and before is not value:
-            if is_layer or (name in arguments(type(self)) and before != value):
+            if is_layer or (name in defaults and before != value):
                 raise AttributeError(
                     f"Expected {name} to stay as it was when {type(self).__name__} was "
                     "constructed: create a new model to change it."
@@ -266,3 +269,13 @@ def _shape(shape):
             f"Expected input_shape (height, width, channels) or (size,), got {shape}."
         )
     return sides
+
+
+def check_model(model: Any) -> None:
+    """Check that something is a model of this library.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(model, BaseVAE):
+        raise TypeError(f"Expected a model of mvae_tf, got {type(model).__name__}.")

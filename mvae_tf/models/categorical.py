@@ -313,9 +313,10 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
                 "temperature", self.temperature.start
             )
             return
-        if not temperature > 0:
+        self.temperature = temperature
+        if not self.temperature > 0:
             raise ValueError(f"Expected temperature > 0, got {temperature!r}.")
-        self.temperature = self.current_temperature = temperature
+        self.current_temperature = self.temperature
 
     def training_callbacks(self):
         annealed = isinstance(self.temperature, AnnealedTemperature)

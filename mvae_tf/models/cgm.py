@@ -21,7 +21,7 @@ from mvae_tf.models.prototypes import (
 from mvae_tf.models.registry import register
 from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
-from mvae_tf.parts.part import choice
+from mvae_tf.parts.part import choice, like_default
 from mvae_tf.parts.terms import Term
 
 __all__ = ["CGM", "rate_variance"]
@@ -133,15 +133,6 @@ class CGM(BaseVAE):
             labels="training" if supervised else None,
             **kwargs,
         )
-        for key, value in {
-            "information_rate": information_rate or 0.0,
-            "margin": margin,
-            "input_noise": input_noise,
-        }.items():
-            if value < 0:
-                raise ValueError(f"Expected {key} >= 0, got {value}.")
-        if variance <= 0:
-            raise ValueError(f"Expected variance > 0, got {variance}.")
         self.supervised = supervised
         self.variance = variance
         self.information_rate = information_rate
@@ -153,7 +144,16 @@ class CGM(BaseVAE):
         starts = (None, "codes", "normal")
         self.prototype_init = choice(prototype_init, starts, "prototype_init")
         self.input_noise = input_noise
+        for key in ("margin", "input_noise"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"Expected {key} >= 0, got {getattr(self, key)}.")
+        if self.variance <= 0:
+            raise ValueError(f"Expected variance > 0, got {variance}.")
         if information_rate is not None:
+            if like_default("information_rate", information_rate, 0.0) < 0:
+                raise ValueError(
+                    f"Expected information_rate >= 0, got {information_rate}."
+                )
             variance = rate_variance(information_rate, latent_dim)
         self.noise_stddev = math.sqrt(variance)
 

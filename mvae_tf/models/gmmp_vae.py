@@ -38,7 +38,7 @@ from mvae_tf.noise import Noise, RowNoise, content_seeds
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.mixing import safe_log
 from mvae_tf.parts.networks.pixel import PartialImages
-from mvae_tf.parts.part import Part, choice
+from mvae_tf.parts.part import Part, choice, number_list
 from mvae_tf.parts.terms import Term
 
 __all__ = ["GMMpVAE"]
@@ -283,7 +283,7 @@ class GMMpVAE(BaseVAE):
         Raises:
             ValueError: there is no such component.
         """
-        self._check_component(component)
+        component = self._checked_component(component)
         x = self.input_checks.pair(x, None)[0]
         seeds = self._row_seeds(len(x), seed)
         return self._in_chunks(
@@ -304,13 +304,14 @@ class GMMpVAE(BaseVAE):
 
 def _checked_weights(weights, num):
     """Return `component_weights` as a list after checking them; None stays None."""
-    if weights is None:
-        return None
-    if len(weights) != num or min(weights) <= 0 or not math.isclose(sum(weights), 1.0):
+    weights = number_list("component_weights", weights, num)
+    if weights is not None and (
+        min(weights) <= 0 or not math.isclose(sum(weights), 1.0, abs_tol=1e-6)
+    ):
         raise ValueError(
             f"Expected {num} component_weights > 0 that sum to 1, got {weights}."
         )
-    return [float(weight) for weight in weights]
+    return weights
 
 
 def _repeat(images, num):

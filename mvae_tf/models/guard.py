@@ -10,6 +10,8 @@ from mvae_tf.models.inputs import Inputs
 __all__ = ["StepGuard", "StopOnBadSteps"]
 
 _NOTHING, _LABELS = -1, -2
+# Least and greatest pixel that are noted where some are not finite.
+_NOT_FINITE = (np.inf, -np.inf)
 
 
 class StepGuard:
@@ -52,21 +54,29 @@ class StepGuard:
 
     # === Inside a step ===
 
-    def inspect(self, x: tf.Tensor, y: tf.Tensor | None, step: tf.Tensor) -> tf.Tensor:
+    def inspect(
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor | None,
+        step: tf.Tensor,
+        finite: bool = False,
+    ) -> tf.Tensor:
         """Look for examples that cannot be trained on, and record the first of them.
 
         Args:
             x: `[B, ...]` images.
             y: `[B, num_classes]` one-hot labels, NaN for unknown labels, or None.
             step: int64 scalar, the number of the step.
+            finite: whether pixels that are not finite are noted, too, because no step
+                is skipped for them.
 
         Returns:
             bool scalar: whether pixels are not finite or out of range, or labels are
             unknown, on any replica.
         """
         low, high = self.inputs.bounds
-        finite = tf.math.is_finite(x)
-        pixels = tf.where(finite, x, self.inputs.likelihood.low)
+        is_finite = tf.math.is_finite(x)
+        pixels = tf.where(is_finite, x, self.inputs.likelihood.low)
         found = tf.stack([tf.reduce_min(pixels), tf.reduce_max(pixels)])
         # An empty shard has an infinite minimum and is in range.
         found = tf.where(tf.size(x) > 0, found, self.inputs.likelihood.low)
@@ -74,6 +84,10 @@ class StepGuard:
             found = distribution.stack_replicas(found)
             found = tf.stack([tf.reduce_min(found[:, 0]), tf.reduce_max(found[:, 1])])
         outside = (found[0] < low) | (found[1] > high)
+        if finite:
+            all_finite = distribution.on_all(tf.reduce_all(is_finite))
+            found = tf.where(all_finite, found, _NOT_FINITE)
+            outside |= ~all_finite
         # One execution may run many steps; the message names the first bad one.
         first = self.found_at == _NOTHING
         noted = tf.where(first & outside, step, self.found_at)
@@ -83,7 +97,7 @@ class StepGuard:
             noted = tf.where(first & unknown & ~outside, _LABELS - step, noted)
             outside |= unknown
         self.found_at.assign(noted)
-        return outside | ~tf.reduce_all(finite)
+        return outside | ~tf.reduce_all(is_finite)
 
     def judge(self, bad_examples, loss, gradients, optimizer):
         """Decide whether gradients may be applied, in the same way on all replicas.
@@ -139,9 +153,12 @@ class StepGuard:
             last = self.inputs.last_label
             return (
                 _LABELS - found_at,
-                f"Expected labels in 0..{last}, got other labels in {{}}.",
+                f"Expected labels in 0..{last}, one for each image, got other labels "
+                "in {}.",
             )
         low, high = self.found_range.numpy()
+        if (low, high) == _NOT_FINITE:
+            return found_at, "Expected finite pixels, got NaN or inf in {}."
         return found_at, (
             f"Expected {self.inputs.described_range}, got [{low:g}, {high:g}] in {{}}: "
             "scale the images."
@@ -187,6 +204,10 @@ class StopOnBadSteps(keras.callbacks.Callback):
             raise ValueError("Expected at least one batch in an epoch, got none.")
         if logs is not None:
             skipped = _number(self.model.skipped_steps) - self._skipped_before
+            if skipped == _number(self.model.step) - self._first_step:
+                # The means of no step are no zeros.
+                means = [key for key in logs if not key.startswith("val_")]
+                logs.update(dict.fromkeys(means, np.nan))
             logs["skipped_steps"] = skipped
 
     def on_test_begin(self, logs=None):
@@ -202,9 +223,13 @@ class StopOnBadSteps(keras.callbacks.Callback):
     def on_predict_batch_end(self, batch, logs=None):
         """Refuse a batch with images out of range, whose predictions are NaN."""
         if not np.isfinite(np.asarray(logs["outputs"])).all():
+            inputs = self.model.guard.inputs
+            labels = (
+                f" and labels in 0..{inputs.last_label}" if inputs.labels_for else ""
+            )
             raise ValueError(
-                f"Expected finite {self.model.guard.inputs.described_range}, got other "
-                f"pixels in prediction batch {batch + 1}."
+                f"Expected finite {inputs.described_range}{labels}, got others in "
+                f"prediction batch {batch + 1}."
             )
 
     def _name_of_batch(self, step):

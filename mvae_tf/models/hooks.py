@@ -15,6 +15,7 @@ from mvae_tf.models.inputs import Inputs
 from mvae_tf.noise import Noise, check_seed
 from mvae_tf.parts.likelihoods import Likelihood
 from mvae_tf.parts.networks.base import Network
+from mvae_tf.parts.part import is_integer
 from mvae_tf.parts.priors import Prior
 
 __all__ = ["Draw", "Hooks", "Posterior"]
@@ -248,9 +249,13 @@ class Hooks(keras.Model):
         """Return a seed, that of the model for None, as an int32 tensor `[num]`."""
         return tf.fill([num], self.seed if seed is None else check_seed(seed))
 
-    def _check_component(self, component: int | None) -> None:
-        if component is not None and component not in range(self.num_components):
+    def _checked_component(self, component: int | None) -> int | None:
+        """Return the index of a component as an int; None stays None."""
+        if component is None:
+            return None
+        if not is_integer(component) or not 0 <= component < self.num_components:
             raise ValueError(
                 f"Expected component in 0..{self.num_components - 1}, got "
                 f"{component!r}."
             )
+        return int(component)

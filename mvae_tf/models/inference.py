@@ -5,10 +5,11 @@ so that any number of rows fits in memory. The methods named `*_batch` are graph
 that computes the same for one batch; exports serve these.
 """
 
-import numbers
+import inspect
 import random
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike
 from mvae_tf.models.hooks import Draw, Hooks
 from mvae_tf.noise import RowNoise, check_seed, content_seeds, index_seeds
 from mvae_tf.parts.networks.pixel import in_raster_order
-from mvae_tf.parts.part import check_count
+from mvae_tf.parts.part import check_count, is_integer
 
 __all__ = ["Inference"]
 
@@ -89,7 +90,7 @@ class Inference(Hooks):
         Raises:
             ValueError: on a wrong shape, and on weights that are no mixing weights.
         """
-        z = tf.convert_to_tensor(z, tf.float32)
+        z = _numbers("z", z)
         expected = (self.num_components, self.latent_dim)
         if z.shape.rank != 3 or tuple(z.shape[1:]) != expected:
             raise ValueError(
@@ -98,7 +99,7 @@ class Inference(Hooks):
         num = z.shape[0]
         if weights is None:
             weights = tf.fill([num, expected[0]], 1.0 / expected[0])
-        weights = tf.convert_to_tensor(weights, tf.float32)
+        weights = _numbers("weights", weights)
         if tuple(weights.shape) != (num, expected[0]):
             raise ValueError(
                 f"Expected weights [{num}, {expected[0]}], got {list(weights.shape)}."
@@ -146,7 +147,8 @@ class Inference(Hooks):
         Raises:
             ValueError: on images, labels or a component that do not fit the model.
         """
-        self._check_component(component)
+        component = self._checked_component(component)
+        self._check_draw_options(draw_options, seed)
         x, y = self.input_checks.pair(x, y)
         return self._in_chunks(
             self.reconstruct_batch,
@@ -156,6 +158,16 @@ class Inference(Hooks):
             component=component,
             **draw_options,
         )
+
+    def _check_draw_options(self, options, seed):
+        known = inspect.signature(self.draw).parameters.keys() - {"posterior", "noise"}
+        for key in options:
+            if key not in known:
+                raise TypeError(f"{type(self).__name__}.draw has no option {key!r}.")
+            if seed is None:
+                raise ValueError(
+                    f"Expected a seed with {key}, for nothing is drawn without one."
+                )
 
     def generate(
         self,
@@ -186,9 +198,9 @@ class Inference(Hooks):
         Raises:
             ValueError: on an argument that does not fit the model.
         """
-        if not isinstance(num, numbers.Integral) or not 1 <= num < 2**31:
+        if not is_integer(num) or not 1 <= num < 2**31:
             raise ValueError(f"Expected num in 1..{2**31 - 1}, got {num!r}.")
-        self._check_component(component)
+        component = self._checked_component(component)
         self.input_checks.refuse_labels(y)
         options = {"component": component}
         if sampler is not None:
@@ -237,11 +249,12 @@ class Inference(Hooks):
 
     # === Graph code on one batch ===
 
-    def __call__(self, x, *args, **kwargs):
+    def __call__(self, x, y=None, **kwargs):
         """Reconstruct images, after checking them unless they are symbolic tensors."""
-        if isinstance(x, np.ndarray) or hasattr(x, "numpy"):
-            self.input_checks.images(x)
-        return super().__call__(x, *args, **kwargs)
+        symbolic = tf.is_tensor(x) and not hasattr(x, "numpy")
+        if not symbolic and not isinstance(x, keras.KerasTensor):
+            x, y = self.input_checks.pair(x, y)
+        return super().__call__(x, y=y, **kwargs)
 
     def call(self, x, y=None, training=False):
         """Reconstruct deterministically, as `predict` does."""
@@ -331,3 +344,18 @@ class Inference(Hooks):
 def _seed_or_fresh(seed):
     """Return a seed; for None one that `keras.utils.set_random_seed` decides."""
     return random.randrange(2**31) if seed is None else check_seed(seed)
+
+
+def _numbers(name, values):
+    """Return finite numbers as a float32 tensor."""
+    try:
+        found = np.asarray(values)
+    except ValueError:
+        found = np.array(None)  # Rows of different lengths.
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"Expected {name} as an array of numbers, got {values!r}.")
+    with np.errstate(over="ignore"):
+        found = found.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise ValueError(f"Expected finite {name}, got NaN or inf.")
+    return tf.constant(found)

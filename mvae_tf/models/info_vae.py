@@ -10,6 +10,7 @@ from typing import Any
 from mvae_tf import divergences
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
+from mvae_tf.parts.part import like_default
 from mvae_tf.parts.terms import Term
 
 __all__ = ["InfoVAE"]
@@ -56,6 +57,8 @@ class InfoVAE(SingleVAE):
         mmd_weight: float = 1000.0,
         **kwargs: Any,
     ):
+        alpha = like_default("alpha", alpha, 1.0)
+        mmd_weight = like_default("mmd_weight", mmd_weight, 1.0)
         if alpha > 1 or alpha + mmd_weight < 1:
             raise ValueError(
                 "Expected alpha <= 1 and mmd_weight >= 1 - alpha, got "

@@ -1,6 +1,7 @@
 """Checks of the images and labels that a user hands to a model."""
 
 import math
+import numbers
 from typing import Any, Literal
 
 import keras
@@ -70,6 +71,10 @@ class Inputs:
             )
         if isinstance(x, Splits):
             raise ValueError(_WHICH_PART)
+        if isinstance(x, (tuple, set, str, bytes, numbers.Number)):
+            raise ValueError(
+                f"Expected an array of images or a data set, got a {type(x).__name__}."
+            )
         if isinstance(x, tf.data.Dataset):
             self._check_elements(x.element_spec)
             if x.cardinality() == 0:
@@ -80,7 +85,16 @@ class Inputs:
             if self.labels_for and with_labels:
                 self.require_labels(y)
                 self.one_hot(y, len(x))
-            self._refuse_targets(np.shape(x), np.shape(y))
+            shape = np.shape(_array_of_labels(y))
+            if y is not None and shape[:1] != (len(x),):
+                raise ValueError(f"Expected {len(x)} labels, got shape {list(shape)}.")
+            self._refuse_targets(np.shape(x), shape)
+
+    def for_keras(self, x: Any, y: Any) -> Any:
+        """Return checked labels in the form that Keras takes beside an array x."""
+        if y is None or not hasattr(x, "__array__"):
+            return y
+        return np.asarray(y) if self.labels_for else None
 
     def images(self, x: Any) -> tf.Tensor:
         """Return images as a float32 tensor after checking them.
@@ -140,7 +154,7 @@ class Inputs:
                 self.require_labels(y)
             return None
         classes = self.num_classes
-        y = np.asarray(y)
+        y = _array_of_labels(y)
         if y.dtype.kind not in "biuf":
             raise ValueError(
                 f"Expected labels in 0..{self.last_label}, got {y.dtype.name} values."
@@ -257,7 +271,8 @@ class Inputs:
     def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Return float32 images and one-hot labels of a batch, in graph code.
 
-        The row of an unknown label is NaN, which `StepGuard` finds.
+        The row of an unknown label is NaN, which `StepGuard` finds; where there are not
+        as many labels as images, all rows are.
 
         Args:
             data: a batch of x or (x, y).
@@ -269,6 +284,11 @@ class Inputs:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if sample_weight is not None:
             raise ValueError("Expected batches of x or (x, y), got sample weights too.")
+        composite = isinstance(x, (tf.RaggedTensor, tf.SparseTensor))
+        if composite or not (tf.is_tensor(x) or hasattr(x, "__array__")):
+            raise ValueError(
+                f"Expected batches of x or (x, y), got x as a {type(x).__name__}."
+            )
         x = tf.convert_to_tensor(x)
         if x.shape.rank is not None:
             self._check_signature(x.shape, x.dtype)
@@ -277,7 +297,11 @@ class Inputs:
             return x, None
         if y is None:
             return x, self.one_hot(None, 0)
-        return x, self._graph_one_hot(tf.convert_to_tensor(y))
+        y = self._graph_one_hot(tf.convert_to_tensor(y))
+        # Where there are not as many labels as images, all of them are unknown.
+        rows, found = tf.shape(x)[0], tf.shape(y)[0]
+        y = tf.pad(y[:rows], [[0, tf.maximum(rows - found, 0)], [0, 0]])
+        return x, tf.where(found == rows, y, np.nan)
 
     def _graph_one_hot(self, y):
         classes = self.num_classes
@@ -305,3 +329,14 @@ class Inputs:
             are_rows = tf.logical_and(tf.rank(y) == 2, tf.shape(y)[-1] == classes)
             return tf.cond(are_rows, rows, numbers)
         return rows() if y.shape.rank == 2 and y.shape[-1] == classes else numbers()
+
+
+def _array_of_labels(y):
+    """Return labels as an array; None stays None."""
+    try:
+        return None if y is None else np.asarray(y)
+    except ValueError as error:
+        raise ValueError(
+            "Expected labels as one number or one row of numbers for each image, got "
+            "rows of different lengths."
+        ) from error

@@ -11,6 +11,7 @@ import tensorflow as tf
 from mvae_tf.models.mixture import MixtureVAE
 from mvae_tf.models.registry import register
 from mvae_tf.parts.mixing import safe_log
+from mvae_tf.parts.part import number_list
 
 __all__ = ["MixtureOfVAEs"]
 
@@ -58,8 +59,8 @@ class MixtureOfVAEs(MixtureVAE):
             *args, latent_dim=latent_dim, num_components=num_components, **kwargs
         )
         num_components = self.num_components
-        self.prior_means = _numbers("prior_means", prior_means, num_components)
-        self.prior_stddevs = _numbers("prior_stddevs", prior_stddevs, num_components)
+        self.prior_means = number_list("prior_means", prior_means, num_components)
+        self.prior_stddevs = number_list("prior_stddevs", prior_stddevs, num_components)
         if prior_stddevs is not None and min(self.prior_stddevs) <= 0:
             raise ValueError(f"Expected prior_stddevs > 0, got {prior_stddevs}.")
         self.mix_decoder = self.make_mix_decoder(num_components)
@@ -104,12 +105,3 @@ class MixtureOfVAEs(MixtureVAE):
             if config[key] is not None:
                 config[key] = [config[key][i] for i in kept]
         return config
-
-
-def _numbers(name, values, num):
-    """Return `num` numbers as a list of floats; None stays None."""
-    if values is None:
-        return None
-    if len(values) != num:
-        raise ValueError(f"Expected {num} {name}, got {len(values)}.")
-    return [float(value) for value in values]

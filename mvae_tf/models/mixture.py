@@ -4,7 +4,7 @@ Equation and section numbers are those of Ye and Bors, "Deep Mixture Generative
 Autoencoders" (TNNLS 2022).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +18,16 @@ from mvae_tf.noise import Noise
 from mvae_tf.parts import gaussian
 from mvae_tf.parts import independence as independence_
 from mvae_tf.parts import mixing as mixing_
-from mvae_tf.parts.part import Part, choice
+from mvae_tf.parts.part import Part, choice, is_integer, like_default
 from mvae_tf.parts.terms import Term
 
-__all__ = ["MixtureDraw", "MixturePosterior", "MixtureVAE", "SelectedComponents"]
+__all__ = [
+    "checked_indices",
+    "MixtureDraw",
+    "MixturePosterior",
+    "MixtureVAE",
+    "SelectedComponents",
+]
 
 
 class SelectedComponents(NamedTuple):
@@ -244,16 +250,8 @@ class MixtureVAE(BaseVAE):
         Raises:
             ValueError: on indices that are not those of components.
         """
-        permutation = [int(i) for i in permutation]
-        components = range(self.num_components)
-        if len(permutation) != len(components) or any(
-            i not in components for i in permutation
-        ):
-            raise ValueError(
-                f"Expected {len(components)} indices in 0..{len(components) - 1}, got "
-                f"{permutation}."
-            )
-        self._check_component(component)
+        permutation = checked_indices("permutation", permutation, self.num_components)
+        component = self._checked_component(component)
         return self._in_chunks(
             self._cross_batch,
             *self.input_checks.pair(x, y),
@@ -313,6 +311,9 @@ class MixtureVAE(BaseVAE):
         Raises:
             ValueError: no component has a usage of `threshold` or more.
         """
+        self.input_checks.check(x, y)
+        if threshold is not None and not 0 <= like_default("threshold", threshold, 0.0):
+            raise ValueError(f"Expected threshold >= 0, got {threshold}.")
         usage = np.mean(self.encode(x, y)["weights"], axis=0)
         if threshold is None:
             selected = self.selected_components(x, y=y).closed_form
@@ -339,3 +340,22 @@ class MixtureVAE(BaseVAE):
     def _networks(self):
         """Return a dict of the layers that have weights for each component."""
         return {"encoder": self.encoder, "sub_decoder": self.sub_decoder}
+
+
+def checked_indices(name: str, values: Sequence[int], num: int) -> list[int]:
+    """Return `num` indices of components as a list of ints.
+
+    Args:
+        name: of the argument, for the error.
+        values: what was given.
+        num: number of components.
+
+    Raises:
+        ValueError: there are more or fewer, or others.
+    """
+    found = [*values] if isinstance(values, Iterable) else []
+    if len(found) != num or not all(is_integer(i) and 0 <= i < num for i in found):
+        raise ValueError(
+            f"Expected {name} as {num} indices in 0..{num - 1}, got {values!r}."
+        )
+    return [int(i) for i in found]

@@ -10,7 +10,7 @@ from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
 from mvae_tf.parts import gaussian, priors
 from mvae_tf.parts.networks.base import Network
-from mvae_tf.parts.part import choice
+from mvae_tf.parts.part import check_count, choice
 
 __all__ = ["MoGVAE"]
 
@@ -58,6 +58,7 @@ class MoGVAE(SingleVAE):
     ):
         super().__init__(*args, latent_dim=latent_dim, network=network, **kwargs)
         self.num_prior_components = num_prior_components
+        check_count("num_prior_components", num_prior_components)
         self.kl_form = choice(kl_form, ("exact", "mean_of_logs"), "kl_form")
         self.train_prior = train_prior
         self.prior_init = prior_init

@@ -9,7 +9,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from mvae_tf.models.mixture import MixtureVAE, SelectedComponents
+from mvae_tf.models.mixture import (
+    MixtureVAE,
+    SelectedComponents,
+    checked_indices,
+)
 from mvae_tf.models.registry import register
 from mvae_tf.noise import RowNoise, content_seeds
 from mvae_tf.parts import masks
@@ -131,6 +135,7 @@ class MVAE(MixtureVAE):
     def selected_components(self, x, threshold=None, num_draws=16, y=None):
         check_count("num_draws", num_draws)
         kept = float(self.mask.keep_probability(self._theta(), threshold))
+        self.input_checks.check(x, with_labels=False)
         counts = self._in_chunks(
             self._count_batch,
             self.input_checks.images(x),
@@ -171,12 +176,4 @@ def _sources(sources, num):
     """Return `latent_sources` as a list of ints after checking; None stays None."""
     if sources is None:
         return None
-    indices = list(sources)
-    if len(indices) != num or any(
-        isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < num
-        for i in indices
-    ):
-        raise ValueError(
-            f"Expected latent_sources as {num} indices in 0..{num - 1}, got {sources}."
-        )
-    return indices
+    return checked_indices("latent_sources", sources, num)

@@ -1,5 +1,6 @@
 """Names of the models: with `@register("vae")`, `create("vae")` finds a class."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +54,7 @@ def get(name: str) -> type:
     return _CLASSES[choice(name, _CLASSES, "model")]
 
 
+@functools.cache
 def arguments(cls: type) -> dict[str, Any]:
     """Return the arguments that a model can be configured by, and their defaults.
 

@@ -19,6 +19,7 @@ from mvae_tf.models.guard import StepGuard, StopOnBadSteps
 from mvae_tf.models.hooks import Hooks
 from mvae_tf.models.term_means import TermMeans
 from mvae_tf.noise import BatchNoise, RowNoise, content_seeds, step_seed
+from mvae_tf.parts.part import check_count, is_integer, like_default
 from mvae_tf.parts.terms import Term, check_terms, checked_weights
 
 __all__ = ["TrainingStep"]
@@ -108,6 +109,9 @@ class TrainingStep(Replicas, Hooks):
                     f"Expected no {key}: {type(self).__name__} has an objective and "
                     "metrics of its own."
                 )
+        if optimizer is None:
+            raise ValueError("Expected an optimizer, got None.")
+        check_count("steps_per_execution", kwargs.get("steps_per_execution", 1))
         super().compile(optimizer, **kwargs)
 
     def get_compile_config(self):
@@ -144,25 +148,43 @@ class TrainingStep(Replicas, Hooks):
         self.get_config()  # It refuses a model that could not be saved.
         self.input_checks.check(x, y)
         _refuse_weights(**kwargs)
+        steps = ("steps_per_epoch", "validation_steps", "validation_batch_size")
+        _check_counts(
+            epochs=epochs, batch_size=batch_size, **{k: kwargs.get(k) for k in steps}
+        )
+        first = kwargs.get("initial_epoch", 0)
+        if not is_integer(first) or not 0 <= first <= epochs:
+            raise ValueError(f"Expected initial_epoch in 0..{epochs}, got {first!r}.")
+        if not 0 <= like_default("validation_split", validation_split, 0.0) < 1:
+            raise ValueError(
+                f"Expected validation_split from 0 to below 1, got {validation_split}."
+            )
         if isinstance(x, tf.data.Dataset):
             # Keras warns that it does not shuffle a data set, unless told not to.
             kwargs.setdefault("shuffle", False)
         if isinstance(validation_data, (tuple, list)):
-            *pair, sample_weight = (*validation_data, None)[:3]
+            if len(validation_data) not in (1, 2, 3):
+                raise ValueError(
+                    "Expected validation_data as (x, y), or images or a data set, got "
+                    f"{len(validation_data)} things."
+                )
+            held_out, labels, sample_weight = (*validation_data, None, None)[:3]
             _refuse_weights(sample_weight=sample_weight)
-            self.input_checks.check(*pair)
+            self.input_checks.check(held_out, labels)
+            labels = self.input_checks.for_keras(held_out, labels)
+            validation_data = held_out, labels
         elif validation_data is not None:
             self.input_checks.check(validation_data)
         return super().fit(
             x,
-            y,
+            self.input_checks.for_keras(x, y),
             batch_size=batch_size,
             epochs=epochs,
             verbose=verbose,
             callbacks=[
                 StopOnBadSteps(),
                 *self.training_callbacks(),
-                *keras.tree.flatten(callbacks or []),
+                *_flat_callbacks(callbacks),
             ],
             validation_split=validation_split,
             validation_data=validation_data,
@@ -188,9 +210,10 @@ class TrainingStep(Replicas, Hooks):
         """
         self.input_checks.check(x, y)
         _refuse_weights(sample_weight=sample_weight)
+        _check_counts(batch_size=batch_size, steps=steps)
         return super().evaluate(
             x,
-            y,
+            self.input_checks.for_keras(x, y),
             batch_size=batch_size,
             verbose=verbose,
             steps=steps,
@@ -206,7 +229,17 @@ class TrainingStep(Replicas, Hooks):
             ValueError: on images or labels that do not fit the model.
         """
         self.input_checks.check(x, with_labels=False)
+        _check_counts(batch_size=batch_size, steps=steps)
         return super().predict(x, batch_size, verbose, steps, _with_guard(callbacks))
+
+    def predict_on_batch(self, x):
+        """Reconstruct one batch as `keras.Model.predict_on_batch` does, once checked.
+
+        Raises:
+            ValueError: on images that do not fit the model.
+        """
+        self.input_checks.check(x, with_labels=False)
+        return super().predict_on_batch(x)
 
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """Train on one batch as `keras.Model.train_on_batch` does, after checking it.
@@ -216,7 +249,7 @@ class TrainingStep(Replicas, Hooks):
         """
         self.input_checks.check(x, y)
         _refuse_weights(sample_weight=sample_weight, **kwargs)
-        return super().train_on_batch(x, y, **kwargs)
+        return super().train_on_batch(x, self.input_checks.for_keras(x, y), **kwargs)
 
     def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """Evaluate one batch as `keras.Model.test_on_batch` does, after checking it.
@@ -226,7 +259,7 @@ class TrainingStep(Replicas, Hooks):
         """
         self.input_checks.check(x, y)
         _refuse_weights(sample_weight=sample_weight)
-        return super().test_on_batch(x, y, **kwargs)
+        return super().test_on_batch(x, self.input_checks.for_keras(x, y), **kwargs)
 
     # === Steps ===
 
@@ -263,7 +296,7 @@ class TrainingStep(Replicas, Hooks):
     def test_step(self, data):
         """Compute the terms with noise that depends only on the examples."""
         x, y = self.unpack(data)
-        self.guard.inspect(x, y, self.step)
+        self.guard.inspect(x, y, self.step, finite=True)
         noise = RowNoise(content_seeds(x, self.seed))
         values = self.loss_terms(x, y, noise, training=False)
         objective = self.objective(values, self.final_weights, x)
@@ -340,4 +373,19 @@ def _refuse_weights(**kwargs):
 def _with_guard(callbacks):
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
-    return [StopOnBadSteps(), *keras.tree.flatten(callbacks or [])]
+    return [StopOnBadSteps(), *_flat_callbacks(callbacks)]
+
+
+def _flat_callbacks(callbacks):
+    found = keras.tree.flatten(callbacks or [])
+    for callback in found:
+        kinds = keras.callbacks.Callback, keras.callbacks.CallbackList
+        if not isinstance(callback, kinds):
+            raise ValueError(f"Expected Keras callbacks, got {callback!r}.")
+    return found
+
+
+def _check_counts(**counts):
+    for name, value in counts.items():
+        if value is not None:
+            check_count(name, value)

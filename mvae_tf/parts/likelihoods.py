@@ -68,6 +68,7 @@ class Likelihood(Part):
 
     low, high = 0.0, 1.0
     channels_per_channel = 1
+    unbounded = ("low", "high")
 
     def get_config(self):
         config = super().get_config()

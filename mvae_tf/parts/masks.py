@@ -18,7 +18,7 @@ from tensorflow_probability import distributions as tfd
 from mvae_tf import divergences
 from mvae_tf.noise import Noise
 from mvae_tf.parts.mixing import DirichletWeights, safe_log
-from mvae_tf.parts.part import Kinds, Part, choice
+from mvae_tf.parts.part import Kinds, Part, choice, like_default
 from mvae_tf.parts.terms import Term
 
 __all__ = [
@@ -37,7 +37,7 @@ _CLIP = (1e-8, 1.0)
 
 
 def _checked(threshold: float) -> float:
-    if not 0 < threshold < 1:
+    if not 0 < like_default("threshold", threshold, 0.0) < 1:
         raise ValueError(f"Expected 0 < threshold < 1, got {threshold}.")
     return threshold
 

@@ -6,23 +6,52 @@ model holds the dict, so that it stays plain JSON.
 """
 
 import difflib
+import functools
 import inspect
 import json
+import math
 import numbers
 from collections.abc import Callable, Collection
 from typing import Any
 
-__all__ = ["Kinds", "Part", "check_count", "choice"]
+__all__ = [
+    "Kinds",
+    "Part",
+    "check_count",
+    "choice",
+    "is_integer",
+    "like_default",
+    "number_list",
+]
 
 
 class Part:
     """A named object whose constructor arguments are attributes of the same names.
 
+    An argument is of the kind of its default (see `like_default`), and stays as the
+    part was constructed with it.
+
     Attributes:
         name: the name that the class is registered under.
+        unbounded: names of arguments that may be infinite.
     """
 
     name: str | None = None
+    unbounded: tuple[str, ...] = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; refuse a wrong argument, and a change of one."""
+        defaults = _defaults(type(self))
+        if name in defaults:
+            if name not in self.unbounded:
+                value = like_default(name, value, defaults[name])
+            before = vars(self).get(name)
+            if before is not None and before != value:
+                raise AttributeError(
+                    f"Expected {name} as {type(self).__name__} was constructed with "
+                    "it: create a new one to change it."
+                )
+        super().__setattr__(name, value)
 
     def get_config(self) -> Any:
         """Return a plain dict from which `Kinds.get` makes an equal part.
@@ -42,6 +71,17 @@ class Part:
         return config
 
 
+def is_integer(value: Any) -> bool:
+    """Whether a value is an integer, of Python or of NumPy; True and False are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+@functools.cache
+def _defaults(cls: type) -> dict[str, Any]:
+    parameters = inspect.signature(cls).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
 def choice(value: Any, options: Collection, what: str, listed: str | None = None):
     """Return a value after checking that it is one of some options.
 
@@ -56,8 +96,11 @@ def choice(value: Any, options: Collection, what: str, listed: str | None = None
         ValueError: the value is none of the options; the message names them, and the
             nearest one.
     """
-    if value in options:
-        return value
+    try:
+        if value in options:
+            return value
+    except (TypeError, ValueError):
+        pass  # A list or an array, which is no key.
     # "MVAE" and "mvae-gs" are near to "mvae" and "mvae_gs".
     spelled = {_plain(option): str(option) for option in options}
     near = difflib.get_close_matches(_plain(value), spelled, 1)
@@ -77,10 +120,67 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     Raises:
         ValueError: the value is no integer, or less than `least`.
     """
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < least:
+    if not is_integer(value) or value < least:
         raise ValueError(f"Expected {name} to be an integer >= {least}, got {value!r}.")
     return int(value)
+
+
+def like_default(name: str, value: Any, default: Any) -> Any:
+    """Return a value that may stand where a default stands.
+
+    Where the default is true or false, an integer or a number, so must be the value;
+    numbers of NumPy become plain ones, which files can hold. A part stands for
+    anything.
+
+    Args:
+        name: of the argument, for the error.
+        value: what was given.
+        default: of the argument.
+
+    Raises:
+        ValueError: it is of another kind, or a number that is not finite.
+    """
+    if isinstance(value, Part):
+        return value
+    for kind, kinds, what in (
+        (bool, (bool,), "true or false"),
+        (int, (numbers.Integral,), "an integer"),
+        (float, (numbers.Real,), "a number"),
+        ((list, tuple), (list, tuple), "a list"),
+    ):
+        if isinstance(default, kind):
+            if getattr(value, "shape", None) == () and hasattr(value, "item"):
+                value = value.item()
+            if not isinstance(value, kinds) or isinstance(value, bool) != (
+                kind is bool
+            ):
+                raise ValueError(f"Expected {name} {what}, got {value!r}.")
+            if kind is float and not math.isfinite(value):
+                raise ValueError(f"Expected {name} a finite number, got {value!r}.")
+            break
+    return value
+
+
+def number_list(name: str, values: Any, num: int) -> list[float] | None:
+    """Return `num` finite numbers as a list; None stays None.
+
+    Args:
+        name: of the argument, for the error.
+        values: what was given.
+        num: how many there must be.
+
+    Raises:
+        ValueError: there are more or fewer, or others.
+    """
+    if values is None:
+        return None
+    try:
+        found = [float(value) for value in values]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != num or not all(map(math.isfinite, found)):
+        raise ValueError(f"Expected {name} as {num} numbers, got {values!r}.")
+    return found
 
 
 def _plain(name: Any) -> str:

@@ -26,7 +26,7 @@ from mvae_tf import divergences
 from mvae_tf.noise import Noise
 from mvae_tf.parts import gaussian
 from mvae_tf.parts.networks.base import layer_seed
-from mvae_tf.parts.part import choice
+from mvae_tf.parts.part import check_count, choice
 
 __all__ = [
     "ConditionalGaussian",
@@ -270,7 +270,13 @@ class VampPrior(keras.layers.Layer, MixturePrior):
         Args:
             model: model with the arguments `num_pseudo_inputs`, `pseudo_mean` and
                 `pseudo_stddev`, and the method `encode_pseudo_inputs`.
+
+        Raises:
+            ValueError: on no pseudo-input, and on a negative standard deviation.
         """
+        check_count("num_pseudo_inputs", model.num_pseudo_inputs)
+        if model.pseudo_stddev < 0:
+            raise ValueError(f"Expected pseudo_stddev >= 0, got {model.pseudo_stddev}.")
         return cls(
             model.num_pseudo_inputs,
             model.input_shape,

@@ -90,7 +90,7 @@ def _divisor(number, most):
     Keras would run past the end of an epoch whose number of steps is no multiple of
     `steps_per_execution`.
     """
-    return max(i for i in range(1, most + 1) if number % i == 0)
+    return max(i for i in range(1, min(number, most) + 1) if number % i == 0)
 
 
 def complete(config: RunConfig, model: keras.Model) -> RunConfig:

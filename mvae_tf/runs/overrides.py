@@ -1,9 +1,7 @@
 """Changes of a run's settings, given as texts `key=value` on the command line."""
 
-import ast
 import dataclasses
 import inspect
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +11,8 @@ from mvae_tf import data, optimizers
 from mvae_tf.config import RunConfig, Training
 from mvae_tf.models import registry
 from mvae_tf.parts import independence, likelihoods, masks, mixing, networks
-from mvae_tf.parts.part import choice
+from mvae_tf.parts.part import choice, like_default
+from mvae_tf.runs.assignments import check_key, like_argument, parse
 
 __all__ = ["apply"]
 
@@ -24,31 +23,6 @@ _PARTS = {
     "likelihood": likelihoods,
     "independence": independence,
 }
-
-# Arguments that are a number or a part, which is given by its name or configuration.
-_NUMBER_OR_PART = ("temperature",)
-
-# Names by which other libraries and the papers know a setting.
-_OTHER_NAMES = {
-    "lr": "learning_rate",
-    "opt": "optimizer",
-    "bs": "batch_size",
-    "num_epochs": "epochs",
-    "k": "num_components",
-    "z": "latent_dim",
-    "z_dim": "latent_dim",
-    "latent_size": "latent_dim",
-    "n_components": "num_components",
-    "clipnorm": "optimizer.clipnorm",
-    "clipvalue": "optimizer.clipvalue",
-    "weight_decay": "optimizer.weight_decay",
-    "decay_steps": "learning_rate.decay_steps",
-}
-
-# Settings of a run that are options of the command line.
-_OPTIONS = ("data", "devices", "init_from", "model", "output", "preset", "seed")
-
-_LARGEST = 2**31 - 1
 
 
 def apply(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
@@ -73,41 +47,12 @@ def apply(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
             has the wrong type.
     """
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not (key and equals):
-            raise ValueError(f"Expected --set key=value, got {assignment!r}.")
-        value = _parse(text)
-        _check_size(key, value)
-        config = _set(config, key, value)
+        config = _set(config, *parse(assignment))
     # The arguments of the optimiser are checked by making it, in a graph of its own
     # because a strategy must be made before TensorFlow runs its first operation.
     with tf.Graph().as_default():
         optimizers.from_settings(config.training)
     return config
-
-
-def _parse(text: str) -> Any:
-    """Returns the constant that a text stands for, or else the text itself."""
-    if text.lower() in ("null", "none", "true", "false"):
-        return {"true": True, "false": False}.get(text.lower())
-    for read in (json.loads, ast.literal_eval):
-        try:
-            value = read(text)
-            # Tuples become lists. A value that JSON cannot hold, such as infinity,
-            # stays a text.
-            return json.loads(json.dumps(value, allow_nan=False))
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return text
-
-
-def _check_size(key: str, value: Any) -> None:
-    """Refuses integers that TensorFlow cannot hold, also in lists and objects."""
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_size(key, item)
-    elif isinstance(value, int) and abs(value) > _LARGEST:
-        raise ValueError(f"Expected {key} at most 2^31 - 1, got {value}.")
 
 
 def _set(config: RunConfig, key: str, value: Any) -> RunConfig:
@@ -129,8 +74,7 @@ def _set(config: RunConfig, key: str, value: Any) -> RunConfig:
     if key in training:
         changed = _set_training(config.training, key, value)
         return dataclasses.replace(config, training=changed)
-    if not (key in _NUMBER_OR_PART and isinstance(value, str | dict)):
-        value = _checked(key, arguments.get(key), value)
+    value = like_argument(key, value, arguments.get(key))
     return dataclasses.replace(config, arguments=config.arguments | {key: value})
 
 
@@ -141,22 +85,12 @@ def _data_keys() -> list[str]:
 
 def _check_key(key: str, known: list[str], arguments: dict[str, Any]) -> None:
     """Refuses an unknown key; the error names the key that was probably meant."""
-    if key in known:
-        return
-    if key in _OPTIONS:
-        option = key.replace("_", "-")
-        raise ValueError(f"Unknown --set key {key!r}: use the option --{option}.")
-    meant = _OTHER_NAMES.get(key.lower(), key)
     dotted = [f"data.{name}" for name in _data_keys()]
     for head, module in _PARTS.items():
-        if arguments.get(head) is not None:
+        if key not in known and arguments.get(head) is not None:
             names = module.get(arguments[head]).get_config()
             dotted += [f"{head}.{name}" for name in names if name != "name"]
-    # "temperature" means "mask.temperature" where no other part has one.
-    meant = next((name for name in dotted if name.endswith(f".{key}")), meant)
-    if meant != key and (meant in known or "." in meant):
-        raise ValueError(f"Unknown --set key {key!r}. Did you mean {meant!r}?")
-    choice(key, known, "--set key", "those that `mvae-tf list settings` shows")
+    check_key(key, known, dotted)
 
 
 def _set_part(part: Any, head: str, key: str, value: Any) -> dict[str, Any]:
@@ -165,7 +99,7 @@ def _set_part(part: Any, head: str, key: str, value: Any) -> dict[str, Any]:
         raise ValueError(f"Expected a {head} to set {key!r} of, got none.")
     values = _PARTS[head].get(part).get_config()
     choice(key, [name for name in values if name != "name"], f"key of {head},")
-    return values | {key: _checked(f"{head}.{key}", values[key], value)}
+    return values | {key: like_default(f"{head}.{key}", value, values[key])}
 
 
 def _set_training(training: Training, key: str, value: Any) -> Training:
@@ -202,18 +136,3 @@ def _set_serialized(training: Training, head: str, key: str, value: Any) -> Trai
     changed = {**old, "config": old["config"] | {key: value}}
     changes: dict[str, Any] = {head: changed}
     return dataclasses.replace(training, **changes)
-
-
-def _checked(key: str, old: Any, new: Any) -> Any:
-    """Returns the new value of a setting, if it has the type of the old one."""
-    integer = type(old) is int
-    for kind, what in (
-        (bool, "true or false"),
-        (int if integer else (int, float), "an integer" if integer else "a number"),
-        ((list, tuple), "a list"),
-    ):
-        if isinstance(old, kind):
-            if not isinstance(new, kind) or isinstance(new, bool) != (kind is bool):
-                raise ValueError(f"Expected {key} {what}, got {new!r}.")
-            break
-    return new

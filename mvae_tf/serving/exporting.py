@@ -12,8 +12,8 @@ import keras
 import tensorflow as tf
 
 from mvae_tf.evaluation.samplers import Sampler, check_sampler
-from mvae_tf.models.base import BaseVAE
-from mvae_tf.parts.part import choice
+from mvae_tf.models.base import BaseVAE, check_model
+from mvae_tf.parts.part import choice, is_integer
 from mvae_tf.serving.formats import write_converted
 from mvae_tf.serving.signatures import Endpoint, compare, endpoints_of, example
 from mvae_tf.storage import StorageError, is_running, sync
@@ -70,10 +70,7 @@ def export(
         >>> served = tf.saved_model.load(str(folder))
         >>> served.signatures["generate"](seed=[[0, 7], [1, 7]])["images"]
     """
-    if not isinstance(model, BaseVAE):
-        raise TypeError(
-            f"Expected a model of mvae_tf to export, got {type(model).__name__}."
-        )
+    check_model(model)
     if sampler is not None:
         check_sampler(sampler, model)
     choice(format, FORMATS, "export format")
@@ -189,8 +186,9 @@ def _new_version(base: Path, version: int | None) -> int:
     present = [int(name) for name in names if re.fullmatch("[0-9]+", name)]
     if version is None:
         return max(present, default=0) + 1
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ValueError(f"Expected version an int >= 1, got {version!r}.")
+    if not is_integer(version) or not 1 <= version < 2**63:
+        # TF Serving keeps the number in 64 bits.
+        raise ValueError(f"Expected version an int in [1, 2^63), got {version!r}.")
     if version in present:
         raise ValueError(f"Expected a new version, got {version}: it is in {base}.")
     return version

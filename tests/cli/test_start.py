@@ -56,6 +56,13 @@ QUICK = [
     (["train", "--model=vae", "--batch-size=0", "--output=run"], 2),
     (["train", "--model=vae", "--data=mnits", "--output=run"], 2),
     (["train", "--model=vae", "--data=no.npz", "--output=run"], 2),
+    (["train", "--model=vae", "--set=latent_dm=3", "--output=run"], 2),
+    (["train", "--preset=mvae-gs-mnist", "--set=mask.temp=3", "--output=run"], 2),
+    (["train", "--model=vae", "--set=batch_size=0", "--output=run"], 2),
+    (["train", "--model=vae", "--set=latent_dim=x", "--output=run"], 2),
+    (["train", "--model=vae", "--set=latent_dim", "--output=run"], 2),
+    (["reproduce", "mvae-tabel-6", "--output=results"], 2),
+    (["reproduce", "mvae-table-6"], 2),
     (["evaluate", "nowhere"], 2),
     (["evaluate", "nowhere", "--metrics=fid"], 2),
     (["generate", "nowhere", "--num=1", "--to=a.jpg"], 2),
@@ -72,7 +79,7 @@ def test_help_lists_and_mistakes_do_without_tensorflow(arguments, status):
         ["list"],
         ["list", "datasets"],
         ["list", "settings", "mask"],
-    ) or any(word.startswith("--data=") for word in arguments)
+    ) or any(word.startswith(("--data=", "--set=")) for word in arguments)
     assert not modules & (HEAVY - {"numpy"} if lists_data else HEAVY)
     if status == 0:
         assert result.stdout

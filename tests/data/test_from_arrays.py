@@ -447,3 +447,13 @@ def test_a_source_is_one_function(no_trace):
 
     with pytest.raises(ValueError, match="Expected labels in 0..2 in few, got 0..8"):
         data.load("few")
+
+
+def test_arrays_of_a_file_that_are_not_used_are_named(tmp_path):
+    path = tmp_path / "more.npz"
+    x = np.zeros((12, 4, 4), np.uint8)
+    np.savez(path, x=x, x_train=x, x_test=x, masks=x)
+    splits = data.load(path)
+    assert splits.notes == (f"{path}: left out the arrays x_train, masks.",)
+    np.savez(path, x=x, y=np.arange(12) % 2)
+    assert data.load(path).notes == ()

@@ -1,5 +1,7 @@
 """Samplers of latents: what they draw, for every model, and what they refuse."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -162,3 +164,35 @@ def test_the_export_generates_from_the_sampler(kind, tmp_path):
         rtol=1e-5,
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize("kind", ["GaussianMixture", "VampPrior"])
+def test_what_no_sampler_can_be_fitted_to_is_refused(kind):
+    model = mvae_tf.create("vae", (2,), latent_dim=1, num_classes=2, network="mlp")
+    fit = getattr(mvae_tf.samplers, kind).fit
+    x, y = np.full((4, 2), 0.5, np.float32), [0, 1, 0, 1]
+    data = tf.data.Dataset.from_tensor_slices(x).batch(2)
+    bad = np.where(np.arange(8).reshape(4, 2) == 7, np.nan, x)
+    for message, arguments in (
+        ("Expected an array of images, got a data set", (data, y)),
+        ("Expected at least one image, got none", (x[:0], y[:0])),
+        ("Expected finite pixels, got NaN or inf in image 3", (bad, y)),
+        ("Expected 4 labels, got shape", (x, y * 2)),
+        ("Expected num_components to be an integer >= 1, got 2.5", (x, y, 2.5)),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            fit(model, *arguments)
+    with pytest.raises(TypeError, match="^Expected a model of mvae_tf, got Sequential"):
+        fit(keras.Sequential(), x)
+
+
+@pytest.mark.parametrize(
+    "record", [{"kind": ["x"]}, {"kind": "vamp_prior"}, [1], {"kind": 5}]
+)
+def test_an_archive_of_something_else_is_no_sampler(tmp_path, record):
+    path = tmp_path / "sampler.npz"
+    if isinstance(record, dict):
+        record["model_digest"] = 0
+    np.savez(path, record=np.array(json.dumps(record)), x=np.zeros(3))
+    with pytest.raises(ValueError, match="is no sampler: "):
+        mvae_tf.samplers.load(path)

@@ -213,7 +213,7 @@ def test_bad_batch_changes_nothing(label, compilation):
         logs = model.fit(batches(bad), verbose=0).history
         assert_same(learned(model), before)
         assert logs["skipped_steps"] == [2]
-        assert logs["loss"] == [0.0]
+        assert np.isnan(logs["loss"]).all()
         assert int(model.skipped_steps.numpy()) == 2 * count
         assert int(model.step.numpy()) == step + 2 * count
     logs = model.fit(batches(good), verbose=0).history

@@ -188,6 +188,12 @@ def test_a_registered_optimiser_of_ones_own():
         (["learning_rate.decay_steps=1"], "Expected a schedule to set 'decay_steps'"),
         (["learning_rate=0"], "Expected learning_rate a number > 0, got 0"),
         (["learning_rate=true"], "Expected learning_rate a number > 0, got True"),
+        (["optimizer.beta_1=2"], "Expected beta_1 of FusedAdam from 0 to below 1"),
+        (["optimizer.beta_2=null"], "Expected beta_2 of FusedAdam a number, got None"),
+        (["optimizer.clipnorm=0"], "Expected clipnorm of FusedAdam > 0, got 0"),
+        (["optimizer.weight_decay=[1]"], "Expected weight_decay of FusedAdam a number"),
+        (["optimizer.amsgrad=5"], "Expected amsgrad of FusedAdam true or false"),
+        (["optimizer=SGD", "optimizer.nesterov=3"], "nesterov of SGD true or false"),
     ],
 )
 def test_wrong_optimisers_are_named(settings, message):

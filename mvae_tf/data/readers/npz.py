@@ -1,9 +1,8 @@
 """The source `npz`, arrays in an .npz file such as those of `keras.datasets`."""
 
-import numpy as np
-
-from mvae_tf.data.files import npz_arrays
-from mvae_tf.data.registry import Request, source
+from mvae_tf.data.checks import checked_path
+from mvae_tf.data.files import npz_arrays, npz_names
+from mvae_tf.data.registry import Parts, Request, source
 
 KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "x", "y")
 
@@ -14,7 +13,7 @@ KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "x", "y")
     takes="<file>",
     suffix=".npz",
 )
-def read_npz(request: Request) -> dict[str, np.ndarray]:
+def read_npz(request: Request) -> Parts:
     """Read the arrays of an .npz file.
 
     The file holds `x_train` and `x_test`, and `x_val` where there is a validation part,
@@ -25,4 +24,17 @@ def read_npz(request: Request) -> dict[str, np.ndarray]:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged.
     """
-    return npz_arrays(request.path, KEYS)
+    # TensorFlow is imported when data is loaded, not before.
+    from mvae_tf.data.arrays import in_memory
+
+    arrays = npz_arrays(request.path, KEYS)
+    end = "" if "x" in arrays else "_train"
+    used = [f"{kind}{each}" for each in (end, "_val", "_test") for kind in "xy"]
+    left_out = [
+        name for name in npz_names(checked_path(request.path)) if name not in used
+    ]
+    parts = in_memory(arrays, request, request.path)
+    if left_out:
+        note = f"{request.path}: left out the arrays {', '.join(left_out)}."
+        parts = parts._replace(notes=(note,))
+    return parts
