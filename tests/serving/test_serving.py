@@ -55,7 +55,7 @@ def test_the_demo_model_passes_with_32_clients(serving_check, capsys):
     serving_check.main(["--requests", "5"])
     *lines, verdict = capsys.readouterr().out.splitlines()
     assert verdict == "OK"
-    assert lines[0] == f"Model {MODEL}, version 1: 32 clients, 1 to 34 rows a request"
+    assert lines[0] == f"Model {MODEL}, version 1: 32 clients, 1 to 34 rows per request"
     # Requests, errors, and answers that have the bits of the serial answers.
     (row,) = [line.split() for line in lines if line.startswith("all ")]
     assert row[1:4] == ["160", "0", "160"]
