@@ -135,7 +135,7 @@ def check_settings(assignments: Iterable[str], model: str) -> None:
         model: name of a model of the library.
 
     Raises:
-        ValueError: a key is unknown, or a value cannot stand for it.
+        ValueError: a key is unknown, or a value has the wrong type.
     """
     of_model, of_training = defaults(model), Training()
     of_data = [item.key.removeprefix("data.") for item in _data_settings()]
@@ -162,7 +162,7 @@ def check_settings(assignments: Iterable[str], model: str) -> None:
 
 
 def _keys_of_parts(kind: str) -> list[str]:
-    """Names of the arguments of all parts of one kind."""
+    """Lists the names of the arguments of all parts of one kind."""
     found = [
         item.key.removeprefix(f"{kind}.")
         for name in parts(kind)

@@ -44,7 +44,7 @@ KINDS = (
 )
 
 
-# How the names of tables and figures look; which of them there are takes an import.
+# Form of the names of tables and figures. The list of all names needs TensorFlow.
 _EXPERIMENT = re.compile("(mvae|m-vae|gmmp-vae|cp-vae|cgm)-(table|figure)-[a-z0-9]+")
 _EXPERIMENTS = "those that `mvae-tf reproduce list` shows, such as mvae-table-1"
 

@@ -46,7 +46,8 @@ def parse(assignment: str) -> tuple[str, Any]:
         The key and the value.
 
     Raises:
-        ValueError: it has not this form, or an integer is too large for TensorFlow.
+        ValueError: the text does not have this form, or an integer is too large for
+            TensorFlow.
     """
     key, equals, text = assignment.partition("=")
     if not (key and equals):
@@ -60,9 +61,10 @@ def check_key(key: str, known: Sequence[str], dotted: Sequence[str]) -> None:
     """Refuses an unknown key; the error names the key that was probably meant.
 
     Args:
-        key: what was given.
+        key: the key that was given.
         known: the keys that exist.
-        dotted: those of parts and of the data, for hints.
+        dotted: keys of parts and of the data, such as "mask.temperature", which the
+            error may name.
 
     Raises:
         ValueError: the key is unknown.
@@ -84,12 +86,12 @@ def like_argument(key: str, value: Any, default: Any) -> Any:
     """Returns a value of the kind of the default, or one that names a part.
 
     Args:
-        key: of the setting, for the error.
-        value: what was given.
-        default: value that it replaces.
+        key: key of the setting, for the error.
+        value: the value that was given.
+        default: the value that it replaces.
 
     Raises:
-        ValueError: it is of another kind.
+        ValueError: the value is of another kind.
     """
     if key in _NUMBER_OR_PART and isinstance(value, str | dict):
         return value

@@ -60,9 +60,9 @@ def export(
 
     Raises:
         TypeError: `model` is no model of this library.
-        ValueError: the version exists or is no int >= 1, the format is unknown, or the
-            answers of the model depend on the other rows of a batch (a network with
-            `batch_statistics=True`) or change when it is loaded back.
+        ValueError: the version exists or is no int in [1, 2^63), the format is unknown,
+            or the answers of the model depend on the other rows of a batch (a network
+            with `batch_statistics=True`) or change when it is loaded back.
         mvae_tf.storage.StorageError: the folder cannot be written.
 
     Example:
