@@ -26,6 +26,7 @@ import functools
 import io
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -567,7 +568,7 @@ def outputs(folder, tries):
     """Odd names, a link, a file in the place of the folder, a folder without rights."""
     odd = ["Läufe – ünï🙂", "a b'c\"d", "-x", "%d{}$HOME", "ファイル", "x" * 200, "~"]
     train = ["train", *MODEL, *SIZE, "--output"]
-    for number in range(max(1, tries // 4)):
+    for number in range(math.ceil(tries / 4)):
         (folder / f"{number}").mkdir()
         end(training("plain", folder / f"{number}" / odd[number % len(odd)]))
         yield
@@ -709,7 +710,8 @@ def _resume_with_changes(run, number, record):
 @fault("diverged run")
 def diverged(folder, tries):
     """It says so, and later commands work on its folder and say so."""
-    for number, rate in zip(range(tries), ("1e10", "1e30", "1e4"), strict=False):
+    rates = itertools.cycle(("1e10", "1e30", "1e4"))
+    for number, rate in zip(range(math.ceil(tries / 4)), rates, strict=False):
         run = folder / f"run-{number}"
         arguments = [*MODEL, *SIZE, "--set", f"learning_rate={rate}", "--output", run]
         refused(folder, "train", *arguments)

@@ -109,7 +109,9 @@ def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
         if isinstance(error, (FileExistsError, NotADirectoryError)):
             reason = "expected a folder here, or a path inside one, found a file"
         message = f"{error.filename}: {reason}"
-    if type(error).__name__ in ("ResourceExhaustedError", "MemoryError"):
+    names = ("ResourceExhaustedError", "MemoryError")
+    if type(error).__name__ in names or "overflow when multiplying" in message:
+        # The second is what TensorFlow says of a tensor of more than 2^63 elements.
         shape = re.search(r"shape ?\[[\d,]+\]", message)
         message = "the memory of this machine is not enough"
         message += f" for a tensor of {shape[0]}" if shape else ""

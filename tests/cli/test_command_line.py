@@ -346,6 +346,12 @@ def test_an_unexpected_error_is_one_line_and_status_1(run, monkeypatch, capsys, 
         ),
         (MemoryError(), "memory of this machine is not enough; make the model,"),
         (
+            tf.errors.InvalidArgumentError(
+                None, None, "{{node x}} Encountered overflow when multiplying 3 with 5"
+            ),
+            "memory of this machine is not enough; make the model,",
+        ),
+        (
             ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow"),
             f"The Python at {sys.executable} has no package 'tensorflow'; activate",
         ),
