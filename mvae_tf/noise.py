@@ -263,7 +263,7 @@ class BatchNoise(Noise):
         self.seed = seed
         self.rows = rows
         # `stateless_fold_in` would return this number and the salt of the name.
-        self._folded, _ = tf.unstack(tf.random.experimental.stateless_fold_in(seed, 0))
+        self._folded = tf.random.stateless_uniform([], seed, None, None, tf.int32)
 
     def _sample(self, salt, sampler, *parameters):
         seed = tf.stack([self._folded, salt])

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import evaluation_speed
+import fixed_cost
 import input_pipelines
 import keras
 import naive_mvae
@@ -435,6 +436,32 @@ class Benchmark:
                 f"{name:<36}{milliseconds:>8.1f} ms{ratio(blocks, name, names[0]):>20}"
             )
 
+    def fixed(self):
+        """What a step costs beside its products: tiny models beside plain Keras."""
+        random, shape = np.random.default_rng(0), fixed_cost.TINY["input_shape"]
+        images = random.random((10, fixed_cost.BATCH_SIZE, *shape), np.float32)
+        trained, compiled = {}, {}
+        for name, (model, arguments) in fixed_cost.models().items():
+            pair = name == fixed_cost.AUTOENCODER
+            batches = (images, images) if pair else images
+            trained[name] = Contender(model, batches, **arguments)
+            trained[name].run(1)
+            batch = (tf.constant(images[0]),) * (2 if pair else 1)
+            compiled[name] = roofline.Repeated(
+                lambda model=model, batch=batch: model.train_step(batch)
+            )
+        numbers = {k: fixed_cost.operations(v.function) for k, v in compiled.items()}
+        steps = 5 * self.options.steps
+        blocks = self.measure("Compiled steps of tiny models", compiled, steps)
+        fixed_cost.print_steps(blocks, numbers)
+        blocks = self.measure("fit of tiny models", trained, steps)
+        fixed_cost.print_steps(blocks, {})
+
+    def start(self):
+        """Imports and first steps, each in a process of its own."""
+        blocks = self.measure("Starts", fixed_cost.STARTS, 1)
+        fixed_cost.print_starts(blocks)
+
     def input(self):
         """Images per second that each kind of data source delivers."""
         quick = self.options.quick
@@ -453,7 +480,9 @@ class Benchmark:
 
 
 GROUPS = ("mlp", "bfloat16", "parts", "roofline", "peers", "conv", "family", "input")
-GROUPS += ("evaluation", "xla")
+GROUPS += ("evaluation", "xla", "fixed", "start")
+# What `--quick` measures unless told otherwise, in about two minutes.
+MAIN_RATIOS = ("mlp", "bfloat16", "fixed")
 FAMILY = (
     "vae-cp-fashion_mnist",
     "mog-vae-k10-cp-fashion_mnist",
@@ -486,7 +515,7 @@ def parse(arguments):
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--models", nargs="+", choices=GROUPS, default=GROUPS)
+    add("--models", nargs="+", choices=GROUPS, help="all, unless --quick")
     add("--components", nargs="+", type=int, default=[1, 4, 6, 10, 16])
     add("--conv-components", nargs="+", type=int, default=[1, 4, 6])
     add("--presets", nargs="+", default=FAMILY, help="of the group family")
@@ -499,12 +528,11 @@ def parse(arguments):
     add("--steps-per-execution", type=int, default=20)
     add("--data", type=Path, help=".npz whose x_train are 28 x 28 images")
     add("--json", type=Path, help="file for all that was measured")
-    add("--quick", action="store_true", help="a smoke test, without convolutions")
+    add("--quick", action="store_true", help="the main ratios, in some two minutes")
     options = parser.parse_args(arguments)
+    options.models = options.models or (MAIN_RATIOS if options.quick else GROUPS)
     if options.quick:
-        options.models = [name for name in options.models if name != "conv"]
-        options.components, options.main_components = [1, 2], 2
-        options.rounds, options.steps, options.steps_per_execution = 2, 4, 2
+        options.components, options.rounds, options.steps = [1, 6], 5, 20
         options.presets, options.roofline_components = options.presets[:2], [2]
     return options
 

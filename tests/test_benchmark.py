@@ -78,13 +78,39 @@ def test_quick_run_prints_its_table(benchmark, tmp_path, capsys):
     path = tmp_path / "found.json"
     benchmark.main(["--quick", "--models", "mlp", "--json", str(path)])
     printed = capsys.readouterr().out
-    assert "From K=1 to K=2: arithmetic x 1.53" in printed
+    assert "From K=1 to K=6: arithmetic x 3.64" in printed
     blocks = json.loads(path.read_text())["seconds_and_cores"]["MVAE, MLP"]
-    assert list(blocks) == ["naive K=1", "stacked K=1", "naive K=2", "stacked K=2"]
+    assert list(blocks) == ["naive K=1", "stacked K=1", "naive K=6", "stacked K=6"]
     for name, values in blocks.items():
         assert f"\n{name}" in printed
-        assert np.shape(values) == (2, 2)
+        assert np.shape(values) == (5, 2)
         assert np.min(values) > 0
+
+
+def test_fixed_cost_counts_branches_and_relates_to_the_autoencoder(benchmark, capsys):
+    fixed_cost = benchmark.fixed_cost
+
+    def function():
+        return tf.cond(tf.constant(1.0) > 0.5, lambda: 1.0, lambda: 2.0)
+
+    counted = fixed_cost.operations(tf.function(function, autograph=False))
+    graph = tf.function(function, autograph=False).get_concrete_function().graph
+    assert counted > len(graph.get_operations())
+    blocks = {
+        fixed_cost.AUTOENCODER: np.array([[0.001, 2.0], [0.002, 1.0]]),
+        "vae": np.array([[0.002, 2.0], [0.004, 1.0]]),
+    }
+    fixed_cost.print_steps(blocks, {fixed_cost.AUTOENCODER: 12, "vae": 34})
+    row = capsys.readouterr().out.splitlines()[2]
+    assert row.split()[:4] == ["vae", "34", "3.00", "4.00"]
+    assert row.endswith("2.00 [2.00 2.00]  2.00 [2.00 2.00]")
+
+
+def test_starts_are_timed_in_processes_of_their_own(benchmark):
+    process = benchmark.fixed_cost.Process("total = sum(range(10**5))", "total = 0")
+    seconds, cores = process.run(1)
+    assert 0 < seconds < 60
+    assert cores > 0
 
 
 def test_gpu_check_without_a_gpu_says_so(benchmark, monkeypatch, capsys):

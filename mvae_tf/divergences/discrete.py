@@ -1,7 +1,8 @@
 """Divergences of distributions over categories: Dirichlet and Bernoulli."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
 from mvae_tf.divergences.inputs import TensorLike, floats, require_last_axis
 
@@ -40,11 +41,37 @@ def dirichlet_kl(
         return tf.reduce_sum(0.0 * concentration, axis=-1)
     posterior = tf.maximum(tf.cast(concentration, tf.float64), _LEAST_CONCENTRATION)
     prior = tf.maximum(tf.cast(prior, tf.float64), _LEAST_CONCENTRATION)
-    prior = tf.broadcast_to(
-        prior, tf.broadcast_dynamic_shape(tf.shape(prior), tf.shape(posterior)[-1:])
-    )
-    kl = tfd.Dirichlet(posterior).kl_divergence(tfd.Dirichlet(prior))
-    return tf.cast(kl, concentration.dtype)
+    if not prior.shape.is_fully_defined() or prior.shape != posterior.shape:
+        shape = tf.broadcast_dynamic_shape(tf.shape(prior), tf.shape(posterior))
+        posterior = tf.broadcast_to(posterior, shape)
+        prior = tf.broadcast_to(prior, shape)
+    return tf.cast(_dirichlet_kl(posterior, prior), concentration.dtype)
+
+
+@tf.custom_gradient
+def _dirichlet_kl(a: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """KL(Dir(a) || Dir(c)) of `[..., K]` concentrations of one shape.
+
+    In its gradient most of the derivatives that automatic differentiation would form
+    cancel.
+    """
+    total = tf.reduce_sum(a, axis=-1, keepdims=True)
+    excess = a - c
+    slope = tf.math.digamma(a) - tf.math.digamma(total)
+    value = tf.math.lbeta(c) - tf.math.lbeta(a)
+    value += tf.reduce_sum(excess * slope, axis=-1)
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        one = tf.ones([], a.dtype)
+        of_a = excess * tf.math.polygamma(one, a) - tf.math.polygamma(
+            one, total
+        ) * tf.reduce_sum(excess, axis=-1, keepdims=True)
+        prior_total = tf.reduce_sum(c, axis=-1, keepdims=True)
+        of_c = tf.math.digamma(c) - tf.math.digamma(prior_total) - slope
+        upstream = tf.expand_dims(upstream, -1)
+        return upstream * of_a, upstream * of_c
+
+    return value, gradient
 
 
 def bernoulli_entropy(p: TensorLike) -> tf.Tensor:

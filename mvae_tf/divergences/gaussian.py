@@ -34,17 +34,21 @@ def gaussian_kl(
     Raises:
         ValueError: all arguments are scalars.
     """
+    standard = _is_number(prior_mean, 0) and _is_number(prior_stddev, 1)
     mean, stddev, prior_mean, prior_stddev = floats(
         mean=mean, stddev=stddev, prior_mean=prior_mean, prior_stddev=prior_stddev
     )
     require_last_axis(mean=mean, stddev=stddev, prior_mean=prior_mean)
-    difference = (mean - prior_mean) / prior_stddev
-    ratio = stddev / prior_stddev
-    # This is ratio^2 - 1, which would lose digits where the ratio is near 1.
-    variance_excess = (ratio - 1.0) * (ratio + 1.0)
-    return 0.5 * tf.reduce_sum(
-        tf.square(difference) + variance_excess - 2.0 * tf.math.log(ratio), axis=-1
-    )
+    if not standard:
+        mean, stddev = (mean - prior_mean) / prior_stddev, stddev / prior_stddev
+    # This is stddev^2 - 1, which would lose digits where stddev is near 1.
+    variance_excess = (stddev - 1.0) * (stddev + 1.0)
+    terms = tf.square(mean) + variance_excess - tf.math.log(stddev) * 2.0
+    return tf.reduce_sum(terms, axis=-1) * 0.5
+
+
+def _is_number(value: TensorLike, number: int) -> bool:
+    return isinstance(value, int | float) and value == number
 
 
 def gaussian_w2(

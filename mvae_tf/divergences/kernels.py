@@ -245,9 +245,11 @@ def _log_kernel(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
         second: `[..., m, d]`, whose rows are b.
     """
     first_norm = 0.5 * tf.reduce_sum(tf.square(first), axis=-1)
-    second_norm = 0.5 * tf.reduce_sum(tf.square(second), axis=-1)
-    product = tf.matmul(first, second, transpose_b=True)
-    value = product - (first_norm[..., :, None] + second_norm[..., None, :])
+    second_norm = first_norm
+    if second is not first:
+        second_norm = 0.5 * tf.reduce_sum(tf.square(second), axis=-1)
+    norms = tf.expand_dims(first_norm, -1) + tf.expand_dims(second_norm, -2)
+    value = tf.matmul(first, second, transpose_b=True) - norms
     # Rounding of large numbers could make it positive, and the kernel large.
     return tf.minimum(value, 0.0)
 
@@ -271,7 +273,9 @@ def _dhsic_of_points(points: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         n = tf.cast(tf.shape(points)[1], points.dtype)
         others_rows = tf.math.divide_no_nan(row_product, row_means)
         others = tf.math.divide_no_nan(mean_product, means)[:, None] - others_rows
-        slope = joint + kernel * (others[:, :, None] - others_rows[:, None, :])
+        slope = joint + kernel * (
+            tf.expand_dims(others, 2) - tf.expand_dims(others_rows, 1)
+        )
         pull = tf.reduce_sum(slope, axis=-1, keepdims=True) * points
         return 2.0 * upstream / n**2 * (tf.matmul(slope, points) - pull)
 

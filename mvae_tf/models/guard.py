@@ -77,21 +77,23 @@ class StepGuard:
         low, high = self.inputs.bounds
         is_finite = tf.math.is_finite(x)
         pixels = tf.where(is_finite, x, self.inputs.likelihood.low)
-        found = tf.stack([tf.reduce_min(pixels), tf.reduce_max(pixels)])
         # An empty shard has an infinite minimum and is in range.
-        found = tf.where(tf.size(x) > 0, found, self.inputs.likelihood.low)
+        least, greatest = tf.reduce_min(pixels), tf.reduce_max(pixels)
         if distribution.num_replicas() > 1:
-            found = distribution.stack_replicas(found)
-            found = tf.stack([tf.reduce_min(found[:, 0]), tf.reduce_max(found[:, 1])])
-        outside = (found[0] < low) | (found[1] > high)
+            found = distribution.stack_replicas(tf.stack([least, greatest]))
+            least, greatest = tf.reduce_min(found[:, 0]), tf.reduce_max(found[:, 1])
+        outside = (least < low) | (greatest > high)
+        found = tf.stack([least, greatest])
         if finite:
             all_finite = distribution.on_all(tf.reduce_all(is_finite))
             found = tf.where(all_finite, found, _NOT_FINITE)
             outside |= ~all_finite
         # One execution may run many steps; the message names the first bad one.
-        first = self.found_at == _NOTHING
-        noted = tf.where(first & outside, step, self.found_at)
-        self.found_range.assign(tf.where(first & outside, found, self.found_range))
+        found_at = tf.convert_to_tensor(self.found_at)
+        first = found_at == _NOTHING
+        newly = first & outside
+        noted = tf.where(newly, step, found_at)
+        self.found_range.assign(tf.where(newly, found, self.found_range))
         if y is not None:
             unknown = ~distribution.on_all(tf.reduce_all(tf.math.is_finite(y)))
             noted = tf.where(first & unknown & ~outside, _LABELS - step, noted)
@@ -177,6 +179,7 @@ class StopOnBadSteps(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Forget the bad steps of an earlier run."""
         self.model.guard.forget()
+        self._skipped = _number(self.model.skipped_steps)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Store the counts at the start of the epoch."""
@@ -186,6 +189,10 @@ class StopOnBadSteps(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """End the run if the guard found a reason in the steps of an execution."""
+        skipped = _number(self.model.skipped_steps)
+        if skipped == self._skipped:
+            return
+        self._skipped = skipped
         step, message = self.model.guard.finding()
         if step is not None:
             raise ValueError(message.format(self._name_of_batch(step)))

@@ -41,14 +41,11 @@ class TermMeans(keras.metrics.Metric):
                 NaN.
         """
         ones = tf.ones_like(loss)
-
-        def total(value):
-            value = tf.cast(value, tf.float32)
-            return tf.reduce_sum(value if value.shape.rank else ones * value)
-
         ordered = [loss, *(values[term.name] for term in self.terms), ones]
-        sums = [total(value) for value in ordered]
-        self.sums.assign_add(tf.where(counted, tf.stack(sums), 0.0))
+        ordered = [tf.cast(value, tf.float32) for value in ordered]
+        rows = [value if value.shape.rank else ones * value for value in ordered]
+        sums = tf.reduce_sum(tf.stack(rows), axis=1)
+        self.sums.assign_add(tf.where(counted, sums, 0.0))
 
     def mean(self, place: int) -> tf.Tensor:
         """Return the mean at a place of the vector, a scalar; 0 before any batch."""
@@ -60,8 +57,8 @@ class TermMeans(keras.metrics.Metric):
 
     def logs(self) -> dict[str, tf.Tensor]:
         """Return a dict from names to means, "loss" first."""
-        sums = tf.convert_to_tensor(self.sums)
-        means = tf.unstack(tf.math.divide_no_nan(sums[:-1], sums[-1]))
+        sums, num = tf.split(tf.convert_to_tensor(self.sums), [len(self.terms) + 1, 1])
+        means = tf.unstack(tf.math.divide_no_nan(sums, num))
         names = [self.name, *(term.name for term in self.terms)]
         return dict(zip(names, means, strict=True))
 

@@ -325,12 +325,15 @@ class TrainingStep(Replicas, Hooks):
             `[B]`; a term per batch is added to the sum of each example in full.
         """
         check_terms(values, self.terms)
-        objective = tf.zeros(tf.shape(x)[:1])
-        for per in ("example", "batch"):
-            for name, value in values.items():
-                if name in weights and self.terms[name].per == per:
-                    objective += weights[name] * tf.cast(value, tf.float32)
-        return objective
+        objective = sum(
+            tf.cast(value, tf.float32) * weights[name]
+            for per in ("example", "batch")
+            for name, value in values.items()
+            if name in weights and self.terms[name].per == per
+        )
+        if any(self.terms[name].per == "example" for name in weights):
+            return objective
+        return objective + tf.zeros(tf.shape(x)[:1])
 
     def gather_rows(self, value: tf.Tensor) -> tf.Tensor:
         """Return the rows `[B, ...]` of all replicas, for terms per batch."""

@@ -142,8 +142,19 @@ class Likelihood(Part):
 
 def component_axis(weights: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     """Reshape weights `[B, K]` so that they multiply outputs `[K, B, ...]`."""
-    shape = tf.concat([tf.shape(outputs)[:2], [1] * (outputs.shape.rank - 2)], 0)
+    shape = [outputs.shape[0], -1] + [1] * (outputs.shape.rank - 2)
     return tf.reshape(tf.transpose(weights), shape)
+
+
+@tf.custom_gradient
+def _cross_entropy(x, logits):
+    """Compute the binary cross-entropy of each pixel in nats, with a short gradient."""
+    value = tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=logits)
+
+    def gradient(upstream):
+        return -upstream * logits, upstream * (tf.sigmoid(logits) - x)
+
+    return value, gradient
 
 
 @register("bernoulli")
@@ -155,9 +166,7 @@ class Bernoulli(Likelihood):
     """
 
     def log_prob(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        return -_sum_pixels(
-            tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=outputs)
-        )
+        return -_sum_pixels(_cross_entropy(x, outputs))
 
     def is_mass(self, x: tf.Tensor) -> bool:
         """Return whether all pixels are 0 or 1."""

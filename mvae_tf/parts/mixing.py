@@ -37,7 +37,7 @@ def _gamma_sample(seed, alpha):
     exponential = standard_exponentials(uniform_seed, shape)
 
     fixed = tf.stop_gradient(alpha)
-    scale = fixed[..., tf.newaxis] - 1.0 / 3.0
+    scale = tf.expand_dims(fixed, -1) - 1.0 / 3.0
     cube = tf.maximum((1.0 + normal / tf.sqrt(9.0 * scale)) ** 3, 1e-30)
     log_ratio = 0.5 * normal**2 + scale * (1.0 - cube + tf.math.log(cube))
     first = tf.argmax(tf.cast(-exponential < log_ratio, tf.int32), axis=-1)

@@ -312,6 +312,30 @@ class TestDirichletKL:
         kl = divergences.dirichlet_kl(a, c)
         np.testing.assert_allclose(kl, dirichlet_kl_oracle(a, c), rtol=1e-10)
 
+    @pytest.mark.parametrize("prior", [[0.5, 2.0, 0.3], [[0.5], [1.5]], 0.7])
+    def test_both_gradients_against_automatic_differentiation(self, prior):
+        a = np.array([[0.2, 1.5, 3.0], [4.0, 0.01, 0.9]])
+        upstream = tf.constant([0.3, -1.2], tf.float64)
+
+        def weighted(kl):
+            return lambda a, c: tf.reduce_sum(upstream * kl(a, c + tf.zeros_like(a)))
+
+        def expected(a, c):
+            return tfd.Dirichlet(a).kl_divergence(tfd.Dirichlet(c))
+
+        arguments = a, np.array(prior)
+        for found, slope in zip(
+            gradients(weighted(divergences.dirichlet_kl), *arguments),
+            gradients(weighted(expected), *arguments),
+            strict=True,
+        ):
+            np.testing.assert_allclose(found, slope, rtol=1e-10)
+        np.testing.assert_allclose(
+            gradients(lambda c: divergences.dirichlet_kl(a, c), np.array(prior))[0],
+            gradients(lambda c: expected(a, c + 0.0 * a), np.array(prior))[0],
+            rtol=1e-10,
+        )
+
     def test_rejects_a_scalar(self):
         with pytest.raises(ValueError, match="at least one axis"):
             divergences.dirichlet_kl(1.0, 1.0)

@@ -60,6 +60,28 @@ def test_bernoulli_sums_to_one_over_all_binary_images():
     )
 
 
+def test_gradients_of_bernoulli_against_automatic_differentiation():
+    x = tf.constant([[0.0, 1.0, 0.3, 0.0], [1.0, 0.0, 0.8, 1.0]])
+    logits = tf.constant([[0.0, 30.0, -2.0, 90.0], [-0.5, -40.0, 1.0, -90.0]])
+    upstream = tf.constant([0.5, -2.0])
+
+    def entropies(x, logits):
+        return tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=logits)
+
+    bernoulli = likelihoods.get("bernoulli")
+    found = []
+    for log_prob in (
+        bernoulli.log_prob,
+        lambda x, f: -tf.reduce_sum(entropies(x, f), 1),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch([x, logits])
+            value = log_prob(x, logits)
+        found.append(tape.gradient(value, [x, logits], upstream))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("logit", [-80.0, -5.0, -0.01, 0.0, 1e-4, 0.3, 8.0, 80.0])
 def test_continuous_bernoulli_integrates_to_one(logit):
     likelihood = likelihoods.get("continuous_bernoulli")

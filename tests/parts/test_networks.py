@@ -14,6 +14,7 @@ import mvae_tf
 from mvae_tf.models.hooks import Draw
 from mvae_tf.noise import BatchNoise
 from mvae_tf.parts import likelihoods, networks
+from mvae_tf.parts.networks.dense import ComponentAffine
 from mvae_tf.parts.networks.gated_conv import GatedConv2D
 
 GATED = {
@@ -231,6 +232,36 @@ def test_gated_convolution_against_scipy():
     outputs = layer(image[np.newaxis, :, :, np.newaxis])
     assert layer.compute_output_shape((None, 6, 5, 1)) == (None, 3, 3, 2)
     np.testing.assert_allclose(outputs[0], np.stack(expected, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [3, 0])
+@pytest.mark.parametrize("own_input", [False, True])
+@pytest.mark.parametrize("num", [1, 2])
+def test_dense_layers_are_affine_maps_of_each_component(num, own_input, rows):
+    rng = np.random.default_rng(0)
+    shape = (num, rows, 4) if own_input else (rows, 4)
+    x, bias = (rng.normal(size=s).astype("float32") for s in (shape, (num, 1, 5)))
+    layer = ComponentAffine(num, 4, 5, "glorot_uniform")
+    layer.bias.assign(bias)
+    kernel = layer.kernel.numpy()
+    with tf.GradientTape() as tape:
+        tensors = [tf.constant(x), layer.kernel.value, layer.bias.value]
+        tape.watch(tensors)
+        outputs = layer.affine(tensors[0], tf.tanh)
+    inputs = np.broadcast_to(x, (num, rows, 4))
+    expected = np.tanh(np.einsum("kbi,kio->kbo", inputs, kernel) + bias)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+    slope = 1.0 - expected**2
+    of_x, of_kernel, of_bias = tape.gradient(outputs, tensors)
+    np.testing.assert_allclose(
+        of_kernel, np.einsum("kbi,kbo->kio", inputs, slope), rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        of_bias, slope.sum(axis=1, keepdims=True), rtol=1e-4, atol=1e-5
+    )
+    own = np.einsum("kbo,kio->kbi", slope, kernel)
+    expected = own if own_input else own.sum(axis=0)
+    np.testing.assert_allclose(of_x, expected, rtol=1e-4, atol=1e-5)
 
 
 @each_network

@@ -44,7 +44,7 @@ def layer_seed(seed: int, *names: Any) -> int:
 
 def flat(x):
     """Return the rows `[B, ...]` of a tensor as vectors `[B, P]`."""
-    return tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:])])
+    return tf.reshape(x, [-1, math.prod(x.shape[1:])])
 
 
 def append_labels(x, labels):

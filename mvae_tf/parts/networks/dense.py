@@ -1,6 +1,6 @@
 """Fully connected layers with a component axis, and the networks made of them.
 
-The layers of K components are one batched matrix product over stacked weights.
+The layers of K > 1 components are one batched matrix product over stacked weights.
 """
 
 import tensorflow as tf
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class ComponentAffine(ComponentNetwork):
-    """K affine maps as one batched matrix product; biases start at 0.
+    """K affine maps as one matrix product; biases start at 0.
 
     Args:
         num_components: int, K.
@@ -45,11 +45,24 @@ class ComponentAffine(ComponentNetwork):
         )
         self.built = True
 
-    def affine(self, x):
-        """Compute `[K, B, O]` from inputs `[B, I]` or `[K, B, I]`."""
+    def affine(self, x, activate):
+        """Compute `[K, B, O]` from inputs `[B, I]` or `[K, B, I]`.
+
+        Args:
+            x: the inputs.
+            activate: function of the maps' outputs `[..., O]`.
+        """
         kernel = tf.cast(self.kernel, self.compute_dtype)
         bias = tf.cast(self.bias, self.compute_dtype)
-        return tf.matmul(tf.cast(x, self.compute_dtype), kernel) + bias
+        x = tf.cast(x, self.compute_dtype)
+        if kernel.shape[0] > 1:
+            return activate(tf.matmul(x, kernel) + bias)
+        # A plain product takes a CPU less time to start than a batched one, and
+        # TensorFlow fuses it with bias and activation.
+        x = x if x.shape.rank == 2 else tf.squeeze(x, 0)
+        product = tf.matmul(x, tf.squeeze(kernel, 0))
+        outputs = activate(tf.nn.bias_add(product, tf.squeeze(bias, [0, 1])))
+        return tf.expand_dims(outputs, 0)
 
     def copy_components(self, source, kept):
         self.kernel.assign(tf.gather(source.kernel, kept))
@@ -134,9 +147,6 @@ class MixDecoder:
         *output_shape]`; otherwise it takes `[K, B, ...]` and returns `[K, B,
         *output_shape]`.
         """
-        shared = self.spec.shared
-        if shared:
-            features = tf.expand_dims(features, 0)
         outputs = self.run(features, noise, training)
-        leading = tf.shape(outputs)[1:2] if shared else tf.shape(outputs)[:2]
-        return tf.reshape(outputs, tf.concat([leading, self.spec.output_shape], 0))
+        leading = [-1] if self.spec.shared else [outputs.shape[0], -1]
+        return tf.reshape(outputs, [*leading, *self.spec.output_shape])

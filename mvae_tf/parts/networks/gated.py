@@ -113,7 +113,7 @@ class ComponentLinear(ComponentAffine):
 
     def call(self, x):
         """Compute `[K, B, O]` from inputs `[B, I]` or `[K, B, I]`."""
-        return self.combine(*self.split(self.affine(x)))
+        return self.affine(x, lambda outputs: self.combine(*self.split(outputs)))
 
     def split(self, outputs):
         """Split `[..., 2 O]` into the outputs of h and g; without a gate h is all."""

@@ -56,7 +56,7 @@ class ComponentDense(ComponentAffine):
 
     def call(self, x):
         """Compute `[K, B, O]` from inputs `[B, I]` or `[K, B, I]`."""
-        return self.activation(self.affine(x))
+        return self.affine(x, self.activation)
 
 
 class _Stack(DenseStack):
