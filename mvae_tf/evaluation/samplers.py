@@ -334,7 +334,8 @@ def _chosen(
     labels = None
     if model.conditional:
         # One label may stand for all.
-        labels = np.asarray(y) if np.ndim(y) else np.full(len(images), y)
+        labels = np.asarray(y)
+        labels = labels if labels.ndim else np.full(len(images), labels)
     if len(images) > num:
         order = np.random.default_rng(check_seed(seed)).permutation(len(images))
         images = images[order[:num]]

@@ -191,7 +191,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
             TypeError: the class does not keep an argument as the attribute of its name.
         """
         config = super().get_config()
-        for key in arguments(type(self)):
+        for key in arguments(type(self)):  # type: ignore[arg-type]
             if not hasattr(self, key):
                 raise TypeError(
                     f"Expected {type(self).__name__} to keep its argument {key!r} as "
@@ -223,7 +223,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         Raises:
             AttributeError: a value differs from that of the constructor.
         """
-        defaults = arguments(type(self))
+        defaults = arguments(type(self))  # type: ignore[arg-type]
         if name in defaults:
             value = like_default(name, value, defaults[name])
         before = self.__dict__.get(name)

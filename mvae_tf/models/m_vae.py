@@ -61,7 +61,7 @@ class MixtureOfVAEs(MixtureVAE):
         num_components = self.num_components
         self.prior_means = number_list("prior_means", prior_means, num_components)
         self.prior_stddevs = number_list("prior_stddevs", prior_stddevs, num_components)
-        if prior_stddevs is not None and min(self.prior_stddevs) <= 0:
+        if self.prior_stddevs is not None and min(self.prior_stddevs) <= 0:
             raise ValueError(f"Expected prior_stddevs > 0, got {prior_stddevs}.")
         self.mix_decoder = self.make_mix_decoder(num_components)
 

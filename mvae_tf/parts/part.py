@@ -41,7 +41,7 @@ class Part:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; refuse a wrong argument, and a change of one."""
-        defaults = _defaults(type(self))
+        defaults = _defaults(type(self))  # type: ignore[arg-type]
         if name in defaults:
             if name not in self.unbounded:
                 value = like_default(name, value, defaults[name])
@@ -155,7 +155,7 @@ def like_default(name: str, value: Any, default: Any) -> Any:
                 kind is bool
             ):
                 raise ValueError(f"Expected {name} {what}, got {value!r}.")
-            if kind is float and not math.isfinite(value):
+            if kind is float and not math.isfinite(float(value)):  # type: ignore[arg-type]
                 raise ValueError(f"Expected {name} a finite number, got {value!r}.")
             break
     return value

@@ -225,7 +225,9 @@ def test_slips_cost_no_work(arguments, message, tmp_path, capsys):
 
 
 def test_output_is_needed(capsys):
-    assert main(["reproduce", "mvae-table-6"]) == 2
+    with pytest.raises(SystemExit) as ended:
+        main(["reproduce", "mvae-table-6"])
+    assert ended.value.code == 2
     assert "Expected --output DIR, got none." in capsys.readouterr().err
 
 
