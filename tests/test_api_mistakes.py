@@ -173,6 +173,25 @@ CREATE = [
         "m_vae",
         prior_stddevs=[1, 1, 0, 1],
     ),
+    mistake(
+        MemoryError,
+        r"training layers of \[784, 500, 500, \d+\] units would take .* GiB, more .*",
+        "vae",
+        latent_dim=10**8,
+    ),
+    mistake(MemoryError, r"training layers of .*", "hvae", hidden=10**7, latent_dim=2),
+    mistake(
+        MemoryError,
+        r"a prior of 100,000,000 pseudo-inputs would take .*",
+        "vamp_vae",
+        num_pseudo_inputs=10**8,
+    ),
+    mistake(
+        MemoryError,
+        r"a prior of 1,000,000,000 Gaussians would take .*",
+        "mog_vae",
+        num_prior_components=10**9,
+    ),
     mistake(ValueError, r"Unknown model \['vae'\]: .*", ["vae"]),
     mistake(ValueError, r"Unknown mask \['a'\]: .*", "mvae", mask={"name": ["a"]}),
     mistake(ValueError, r"Expected a seed in .*, got True\.", "vae", seed=True),
@@ -531,6 +550,7 @@ CALLS += [
         component=2.0,
     ),
     mistake(ValueError, r"Expected num in .*, got True\.", "generate", True),
+    mistake(MemoryError, r"2,000,000,000 images would take .*", "generate", 2 * 10**9),
     mistake(
         TypeError, r"MVAE\.draw has no option 'foo'\.", "reconstruct", X, seed=1, foo=1
     ),

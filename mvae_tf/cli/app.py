@@ -113,8 +113,9 @@ def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
     if type(error).__name__ in names or "overflow when multiplying" in message:
         # The second is what TensorFlow says of a tensor of more than 2^63 elements.
         shape = re.search(r"shape ?\[[\d,]+\]", message)
-        message = "the memory of this machine is not enough"
-        message += f" for a tensor of {shape[0]}" if shape else ""
+        why = f": {message}" if isinstance(error, MemoryError) and message else ""
+        why = f" for a tensor of {shape[0]}" if shape else why
+        message = f"the memory of this machine is not enough{why}"
         message += "; make the model, --batch-size or the images smaller"
         status = 2
     if isinstance(error, ModuleNotFoundError):

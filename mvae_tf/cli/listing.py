@@ -14,7 +14,7 @@ from mvae_tf.cli import catalogue
 from mvae_tf.cli.parser import KINDS
 from mvae_tf.config import RunConfig, Training, flat, read_config, setting_text
 from mvae_tf.parts.part import choice
-from mvae_tf.runs.history import divergence, read_history
+from mvae_tf.runs.history import divergence, read_history, read_metrics
 
 __all__ = ["list_names", "show"]
 
@@ -167,8 +167,7 @@ def _state(folder: Path, config: RunConfig) -> str:
 
 
 def _print_numbers(folder: Path, config: RunConfig) -> None:
-    path = folder / "metrics.json"
-    measured = storage.read_json(path)["test"] if path.is_file() else {}
+    measured = read_metrics(folder).get("test", {})
     rows: list[Sequence[str]] = []
     reported = presets.reported(config)
     for item in reported:

@@ -414,6 +414,7 @@ def _add_export(subparsers: Any) -> None:
     add_number(
         parser,
         "--version",
+        least=1,
         help="number of the version (default: one more than the highest)",
     )
     add_sampler(parser)

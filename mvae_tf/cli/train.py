@@ -6,11 +6,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from mvae_tf import presets, storage
+from mvae_tf import presets
 from mvae_tf.cli.app import PROGRAM, STARTED
 from mvae_tf.cli.opening import absolute, check_imports
 from mvae_tf.config import RunConfig, read_config
 from mvae_tf.runs import caveats, overrides, training
+from mvae_tf.runs.history import read_metrics
 
 __all__ = ["train"]
 
@@ -85,7 +86,7 @@ def _given(**values: Any) -> dict[str, Any]:
 
 def _print_summary(run: Path) -> None:
     """Prints the numbers by which models are compared, beside those of the paper."""
-    values = storage.read_json(run / "metrics.json")["test"]
+    values = read_metrics(run)["test"]
     config = read_config(run)
     paper = {item.metric: item for item in presets.reported(config)}
     names = [

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from mvae_tf.data import registry
-from mvae_tf.parts.part import choice
+from mvae_tf.parts.part import choice, like_default
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -95,6 +95,9 @@ def load(
     _check_int("crop_size", crop_size, 1, optional=True)
     _check_int("steps_per_epoch", steps_per_epoch, 1, optional=True)
     _check_int("validation_size", validation_size, 0, optional=True)
+    like_default("download", download, False)
+    if not isinstance(data_dir, str | os.PathLike | None):
+        raise TypeError(f"Expected data_dir as a path or None, got {data_dir!r}.")
     if binarize not in (None, "dynamic", "static"):
         raise ValueError(
             f"Expected binarize as 'dynamic', 'static' or None, got {binarize!r}."

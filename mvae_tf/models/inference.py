@@ -6,6 +6,7 @@ that computes the same for one batch; exports serve these.
 """
 
 import inspect
+import math
 import random
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from mvae_tf.models.hooks import Draw, Hooks
 from mvae_tf.noise import RowNoise, check_seed, content_seeds, index_seeds
+from mvae_tf.parts.memory import check_memory
 from mvae_tf.parts.networks.pixel import in_raster_order
 from mvae_tf.parts.part import check_count, is_integer
 
@@ -200,6 +202,7 @@ class Inference(Hooks):
         """
         if not is_integer(num) or not 1 <= num < 2**31:
             raise ValueError(f"Expected num in 1..{2**31 - 1}, got {num!r}.")
+        check_memory(f"{num:,} images", num * math.prod(self.input_shape), copies=2)
         component = self._checked_component(component)
         self.input_checks.refuse_labels(y)
         options = {"component": component}

@@ -25,6 +25,7 @@ import tensorflow as tf
 from mvae_tf import divergences
 from mvae_tf.noise import Noise
 from mvae_tf.parts import gaussian
+from mvae_tf.parts.memory import check_memory
 from mvae_tf.parts.networks.base import layer_seed
 from mvae_tf.parts.part import check_count, choice
 
@@ -156,6 +157,7 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
             "uniform": (uniform(0.0, 1.0, seed=seed), softplus_of_uniform),
         }[choice(init, ("normal", "uniform"), "prior_init")]
         shape = (num_components, latent_dim)
+        check_memory(f"a prior of {num_components:,} Gaussians", 2 * math.prod(shape))
         self.means = self.add_weight(
             name="means", shape=shape, initializer=means, trainable=trainable
         )
@@ -253,6 +255,12 @@ class VampPrior(keras.layers.Layer, MixturePrior):
         stddev: float,
         seed: int,
     ):
+        # All of them are encoded in each step.
+        check_memory(
+            f"a prior of {num_pseudo_inputs:,} pseudo-inputs",
+            num_pseudo_inputs * math.prod(input_shape),
+            copies=16,
+        )
         super().__init__(name="prior", dtype="float32")
         self.encode = encode
         self.pixel_range = pixel_range

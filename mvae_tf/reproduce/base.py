@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from mvae_tf import data, presets, storage
+from mvae_tf import data, presets
 from mvae_tf.config import RunConfig
 from mvae_tf.runs import checkpoints, overrides, training
+from mvae_tf.runs.history import read_metrics
 
 __all__ = ["SCALES", "Figure", "Paper", "Run", "Table", "Trained"]
 
@@ -263,8 +264,7 @@ class Trained:
     @property
     def metrics(self) -> dict:
         """The numbers of its `metrics.json` by name; none before it is measured."""
-        path = self.folder / "metrics.json"
-        return storage.read_json(path)["test"] if path.exists() else {}
+        return read_metrics(self.folder).get("test", {})
 
     def test(self, num: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the first `num` test images `[N, ...]`, and labels `[N]` or None.

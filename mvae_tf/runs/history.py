@@ -11,7 +11,13 @@ from pathlib import Path
 from mvae_tf import storage
 from mvae_tf.config import Training
 
-__all__ = ["divergence", "early_stopping", "read_history", "write_history"]
+__all__ = [
+    "divergence",
+    "early_stopping",
+    "read_history",
+    "read_metrics",
+    "write_history",
+]
 
 # A run counts as diverged above this loss, in nats per value of an image.
 _DIVERGED = 1e6
@@ -126,3 +132,24 @@ def divergence(
                 "learning_rate may help"
             )
     return ""
+
+
+def read_metrics(folder):
+    """Returns what `metrics.json` of a run holds; an empty dict if there is no file.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        Dict with "test", a dict of numbers by name, and "step".
+
+    Raises:
+        mvae_tf.storage.DamagedFile: the file is damaged, or holds something else.
+    """
+    path = Path(folder) / "metrics.json"
+    if not path.is_file():
+        return {}
+    values = storage.read_json(path)
+    if not isinstance(values, dict) or not isinstance(values.get("test"), dict):
+        raise storage.DamagedFile(f"{path} holds no numbers by name")
+    return values

@@ -17,7 +17,7 @@ from mvae_tf.figures import CAPTIONS, DESCRIPTIONS, draw_run
 from mvae_tf.runs import caveats, page
 from mvae_tf.runs.building import load_data
 from mvae_tf.runs.checkpoints import load
-from mvae_tf.runs.history import read_history
+from mvae_tf.runs.history import read_history, read_metrics
 
 __all__ = ["write_report"]
 
@@ -75,7 +75,7 @@ def write_report(run_folder: str | Path) -> Path:
     config = read_config(folder)
     history = read_history(folder)
     model, splits, note = _draw(folder, config, history)
-    results = _read(folder / "metrics.json").get("test", {})
+    results = read_metrics(folder).get("test", {})
     times = _read(folder / "times.json")
     run = _Run(folder, config, history, results, times, model, splits, note)
     sections = {

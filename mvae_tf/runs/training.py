@@ -34,6 +34,7 @@ from mvae_tf.runs.history import (
     divergence,
     early_stopping,
     read_history,
+    read_metrics,
     write_history,
 )
 from mvae_tf.runs.interruption import Signals
@@ -282,7 +283,7 @@ def evaluate_run(
         classifier=classifier,
     )
     step = int(model.step.numpy())
-    known = storage.read_json(path) if path.exists() else {}
+    known = read_metrics(folder)
     if known.get("step") == step:
         results = known["test"] | results
     values = {"test": finite(results), "step": step}
@@ -322,7 +323,7 @@ def _finished(output, step):
     try:
         names = ("model.keras", "metrics.json", "history.csv")
         intact = all(storage.verify(output / name) for name in names)
-        evaluated = intact and storage.read_json(output / "metrics.json")["step"]
+        evaluated = intact and read_metrics(output).get("step")
     except (storage.DamagedFile, FileNotFoundError):
         return False
     return evaluated == step and (output / "report.html").exists()

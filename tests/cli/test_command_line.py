@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -416,6 +417,15 @@ def test_a_strange_config_is_one_line(run, tmp_path, capsys, key, value):
     fails(["train", "--resume", "--output", tmp_path], capsys)
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"test": 5, "step": 1}', ""])
+def test_numbers_that_are_none_are_one_line(run, tmp_path, capsys, content):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "checksums.sha256").unlink()
+    (tmp_path / "run" / "metrics.json").write_text(content)
+    for command in (["show"], ["report"]):
+        assert "metrics.json" in fails([*command, tmp_path / "run"], capsys)
+
+
 def test_pictures_leave_nothing_beside_them(run, tmp_path):
     for name in ("a.png", "b.PNG", "c.npz"):
         assert (
@@ -551,6 +561,24 @@ def test_own_models_are_imported_where_the_user_says_so(tmp_path):
     assert result.stderr.count("\n") == 1
     result = command(*generate, f"--import={file}")
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("broken_syntax.py", "def f(:", "SyntaxError: invalid syntax"),
+        ("ends_the_process.py", "raise SystemExit(0)", "SystemExit: 0"),
+        ("json.py", "", "a name that no other module has"),
+        ("sklearn.py", "", "a name that no other module has"),
+        ("text.txt", "x = 1", "expected a Python file"),
+    ],
+)
+def test_files_that_may_not_be_imported(tmp_path, capsys, name, text, message):
+    (tmp_path / name).write_text(text)
+    command = ["train", "--model=vae", f"--import={tmp_path / name}", "--output"]
+    assert message in fails([*command, tmp_path / "run"], capsys)
+    assert json.loads("[1]") == [1]
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, capsys):

@@ -466,6 +466,7 @@ def test_sources_describes_all_that_load_accepts():
             "Expected images of at least 9x9 for the crop in digits, got 8x8",
         ),
         ({"validation_size": 5}, "Expected no validation_size for digits"),
+        ({"download": "x"}, "Expected download true or false, got 'x'"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -476,7 +477,8 @@ def test_bad_arguments(arguments, message):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"batch_size": 1.5}, {"seed": True}, {"source": None}]
+    "arguments",
+    [{"batch_size": 1.5}, {"seed": True}, {"source": None}, {"data_dir": 5}],
 )
 def test_arguments_of_a_wrong_type(arguments):
     with pytest.raises(TypeError, match="Expected"):

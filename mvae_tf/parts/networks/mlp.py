@@ -6,10 +6,12 @@ and a linear one to the pixels.
 """
 
 import math
+import operator
 
 import keras
 import tensorflow as tf
 
+from mvae_tf.parts.memory import check_memory
 from mvae_tf.parts.networks.base import (
     Network,
     NetworkSpec,
@@ -72,6 +74,8 @@ class _Stack(DenseStack):
 
     def __init__(self, spec, units, activations, dropout):
         super().__init__(spec)
+        weights = sum(map(operator.mul, units, units[1:]))
+        check_memory(f"training layers of {[*units]} units", spec.sets * weights)
         self.dropout = dropout
         self.num_dropped = sum(activation is not None for activation in activations)
         self.layers_in_order = [
