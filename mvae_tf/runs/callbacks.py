@@ -19,6 +19,7 @@ from mvae_tf import storage
 from mvae_tf.config import flat
 from mvae_tf.evaluation.task import integer_labels, latent_means
 from mvae_tf.parts.terms import kl_names
+from mvae_tf.runs.history import read_times
 from mvae_tf.runs.workers import gpu_name
 
 __all__ = ["KLWarmup", "MixtureSummaries", "RunTimes"]
@@ -80,7 +81,7 @@ class RunTimes(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Reads what was recorded before the run was resumed."""
-        known = storage.read_json(self.path) if self.path.exists() else {}
+        known = read_times(self.path.parent)
         self._started = known.get("started", _now())
         self._before = known.get("training_seconds", 0.0) - time.monotonic()
 

@@ -16,6 +16,7 @@ __all__ = [
     "early_stopping",
     "read_history",
     "read_metrics",
+    "read_times",
     "write_history",
 ]
 
@@ -152,4 +153,28 @@ def read_metrics(folder):
     values = storage.read_json(path)
     if not isinstance(values, dict) or not isinstance(values.get("test"), dict):
         raise storage.DamagedFile(f"{path} holds no numbers by name")
+    return values
+
+
+def read_times(folder):
+    """Returns what `times.json` of a run holds; an empty dict if there is no file.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        Dict with "started" and "device", texts, and "training_seconds".
+
+    Raises:
+        mvae_tf.storage.DamagedFile: the file is damaged, or holds something else.
+    """
+    path = Path(folder) / "times.json"
+    if not path.is_file():
+        return {}
+    values = storage.read_json(path)
+    kinds = {"started": str, "training_seconds": int | float, "device": str}
+    if not isinstance(values, dict) or any(
+        not isinstance(values.get(key), kind) for key, kind in kinds.items()
+    ):
+        raise storage.DamagedFile(f"{path} holds no times of a run")
     return values

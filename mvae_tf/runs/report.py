@@ -17,7 +17,7 @@ from mvae_tf.figures import CAPTIONS, DESCRIPTIONS, draw_run
 from mvae_tf.runs import caveats, page
 from mvae_tf.runs.building import load_data
 from mvae_tf.runs.checkpoints import load
-from mvae_tf.runs.history import read_history, read_metrics
+from mvae_tf.runs.history import read_history, read_metrics, read_times
 
 __all__ = ["write_report"]
 
@@ -76,7 +76,7 @@ def write_report(run_folder: str | Path) -> Path:
     history = read_history(folder)
     model, splits, note = _draw(folder, config, history)
     results = read_metrics(folder).get("test", {})
-    times = _read(folder / "times.json")
+    times = read_times(folder)
     run = _Run(folder, config, history, results, times, model, splits, note)
     sections = {
         "Test numbers": _numbers(run),
@@ -104,11 +104,6 @@ def _draw(folder, config, history):
         return model, None, f"The figures could not be drawn anew: {error}"
     draw_run(model, splits, history, folder / "figures")
     return model, splits, ""
-
-
-def _read(path):
-    """Reads a JSON file; returns an empty dict if there is none."""
-    return storage.read_json(path) if path.is_file() else {}
 
 
 # === Sections ===

@@ -426,6 +426,15 @@ def test_numbers_that_are_none_are_one_line(run, tmp_path, capsys, content):
         assert "metrics.json" in fails([*command, tmp_path / "run"], capsys)
 
 
+@pytest.mark.parametrize("content", ["[1]", '{"started": 5, "training_seconds": "x"}'])
+def test_times_that_are_none_are_one_line(run, tmp_path, capsys, content):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "checksums.sha256").unlink()
+    (tmp_path / "run" / "model.keras").unlink()
+    (tmp_path / "run" / "times.json").write_text(content)
+    assert "holds no times of a run" in fails(["report", tmp_path / "run"], capsys)
+
+
 def test_pictures_leave_nothing_beside_them(run, tmp_path):
     for name in ("a.png", "b.PNG", "c.npz"):
         assert (
