@@ -481,7 +481,7 @@ class Benchmark:
 
 GROUPS = ("mlp", "bfloat16", "parts", "roofline", "peers", "conv", "family", "input")
 GROUPS += ("evaluation", "xla", "fixed", "start")
-# What `--quick` measures unless told otherwise, in about two minutes.
+# What `--quick` measures unless told otherwise.
 MAIN_RATIOS = ("mlp", "bfloat16", "fixed")
 FAMILY = (
     "vae-cp-fashion_mnist",
@@ -528,7 +528,7 @@ def parse(arguments):
     add("--steps-per-execution", type=int, default=20)
     add("--data", type=Path, help=".npz whose x_train are 28 x 28 images")
     add("--json", type=Path, help="file for all that was measured")
-    add("--quick", action="store_true", help="the main ratios, in some two minutes")
+    add("--quick", action="store_true", help="the main ratios alone")
     options = parser.parse_args(arguments)
     options.models = options.models or (MAIN_RATIOS if options.quick else GROUPS)
     if options.quick:
