@@ -1,7 +1,7 @@
 """Latents, categories and their classifiers, on models whose answers are known."""
 
 import itertools
-from types import SimpleNamespace
+from unittest.mock import NonCallableMock
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from mvae_tf.evaluation import UNITS, evaluate
 from mvae_tf.evaluation.classification import accuracies
 from mvae_tf.evaluation.clustering import agreement, usage
 from mvae_tf.evaluation.task import integer_labels, latent_means
+from mvae_tf.models.base import BaseVAE
 
 NETWORK = {"name": "mlp", "hidden": 8}
 
@@ -27,7 +28,8 @@ def model_of(means, has_categories=False, weights=None, **more):
         found = {"mean": means} | ({} if weights is None else {"weights": weights})
         return {key: tf.constant(value[rows]) for key, value in found.items()}
 
-    return SimpleNamespace(
+    return NonCallableMock(
+        spec=BaseVAE,
         has_categories=has_categories,
         conditional=False,
         encode=encode,
@@ -253,7 +255,7 @@ def test_a_group_without_what_it_needs_is_refused_in_one_line():
     conditional = model_of(means)
     conditional.conditional = True
     refused("encoder gets no labels", model=conditional, train=dataset)
-    refused("Expected a model with categories, got SimpleNamespace", name="clustering")
+    refused("Expected a model with categories, got NonCallableMock", name="clustering")
     categorical = model_of(means, has_categories=True)
     refused(
         "data set with labels for clustering, got none",
