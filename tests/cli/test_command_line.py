@@ -205,7 +205,7 @@ def test_help_names_every_option(command, options, capsys):
         (["train", "--init-from=no", "--output=RUN"], "expected a run in no"),
         (
             ["train", "--model=vae", "--set=batch_size=" + "9" * 20, "--output=RUN"],
-            "Expected --batch-size at most 2^31 - 1",
+            "Expected batch_size at most 2^31 - 1",
         ),
         (
             ["train", "--model=vae", "--epochs=" + "9" * 20, "--output=RUN"],
