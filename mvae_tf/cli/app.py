@@ -7,7 +7,9 @@ one line and status 128 + its number.
 """
 
 import argparse
+import contextlib
 import importlib
+import logging
 import os
 import re
 import shlex
@@ -17,11 +19,12 @@ import textwrap
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mvae_tf.cli import parser
+from mvae_tf.cli.options import in_options
 from mvae_tf.runs.interruption import Signals
 
 __all__ = ["PROGRAM", "STARTED", "main"]
@@ -46,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser.parse(arguments)
     module, function = options.command
-    with warnings.catch_warnings(), Signals():
-        warnings.showwarning = _show_warning
+    with _warnings_as_lines(), Signals():
         try:
             if module != "listing":
                 _import_library()
@@ -126,35 +128,38 @@ def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
         # Messages of TensorFlow can be long, because they name nodes of the graph.
         message = f"{type(error).__name__}: {textwrap.shorten(message, 300)}"
         message += f" ({_TRACEBACK}=1 in the environment shows where it happened)"
-    print(f"mvae-tf: error: {_in_options(message, options)}", file=sys.stderr)
+    print(f"mvae-tf: error: {in_options(message, options)}", file=sys.stderr)
     return status
 
 
-def _in_options(message: str, options: argparse.Namespace) -> str:
-    """Translates a message of the library into the words of the command line.
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Prints warnings, and what the library logs, as one line each, in a context."""
+    logger, lines = logging.getLogger("mvae_tf"), _Lines()
+    logger.addHandler(lines)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            yield
+    finally:
+        logger.removeHandler(lines)
 
-    The library names the arguments of its functions, such as `num_samples` and
-    `download=True`. A user of the command line knows them as `--num-samples` and
-    `--set data.download=true`.
+
+class _Lines(logging.Handler):
+    """Prints a message of the library's loggers, once per command.
+
+    A command may load the same data twice, which logs the same messages again.
     """
-    if not hasattr(options, "set"):
-        # Commands without --set cannot pass arguments on to the data set.
-        message = message.replace("with download=True, or with", "with")
-        message = message.replace(", or name another folder", "; or set the folder")
-        message = message.replace("with data_dir=DIR", "in TFDS_DATA_DIR")
-    message = message.replace("download=True", "--set data.download=true")
-    message = message.replace("data_dir=DIR", "--set data.data_dir=DIR")
-    message = message.replace("value_range=None", "--set data.value_range=null")
-    message = message.replace("mvae_tf.presets.names()", "`mvae-tf list presets`")
-    message = message.replace("mvae_tf.data.sources()", "`mvae-tf list datasets`")
-    names = "|".join(
-        action.dest for action in options.parser._actions if action.option_strings
-    )
-    return re.sub(
-        rf"^([Ee]xpected )({names})(?= (?:>|<|=|an? |as |in |at |from |among ))",
-        lambda found: f"{found[1]}--{found[2].replace('_', '-')}",
-        message,
-    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._printed: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message not in self._printed:
+            self._printed.add(message)
+            _show_warning(message)
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:

@@ -154,7 +154,7 @@ def interpolate(options: argparse.Namespace) -> None:
     num = len(options.first)
     if len(options.second) != num:
         raise ValueError(
-            f"Expected {num} indices after --second, as many as after --first, got "
+            f"Expected as many indices after --second as after --first, {num}, got "
             f"{len(options.second)}."
         )
     x, y = _test_images(splits, [*options.first, *options.second])

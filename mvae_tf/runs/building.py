@@ -61,9 +61,10 @@ def create(config: RunConfig, splits: Splits) -> keras.Model:
             f"Expected arguments of the types that {config.model} takes: {error}"
         ) from error
     if model.num_classes not in (None, splits.num_classes):
+        found = splits.num_classes or "no labels"
         raise ValueError(
-            f"Expected data of {model.num_classes} classes, got {splits.num_classes} "
-            f"from {config.data['source']!r}."
+            f"Expected data of {model.num_classes} classes, got {found} from "
+            f"{config.data['source']!r}."
         )
     low, high = model.likelihood.low, model.likelihood.high
     given = splits.value_range or (-math.inf, math.inf)

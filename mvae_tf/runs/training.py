@@ -99,6 +99,7 @@ def train(
         The trained model.
 
     Raises:
+        TypeError: `config` is no `RunConfig`.
         FileExistsError: `output` holds a run and `resume` is False.
         FileNotFoundError: `resume` is True and there is no run, or data is missing.
         ConnectionError: another worker has ended.
@@ -109,6 +110,11 @@ def train(
         Interrupted: SIGINT, SIGTERM or SIGHUP came (see `mvae_tf.runs.interruption`),
             and a checkpoint of the last step was written.
     """
+    if not isinstance(config, RunConfig):
+        raise TypeError(
+            "Expected a RunConfig, such as mvae_tf.presets.get(name).config(), got "
+            f"{type(config).__name__}."
+        )
     output = Path(output)
     worker = Worker.of_environment()
     config = dataclasses.replace(config, workers=worker.count)

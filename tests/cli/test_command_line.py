@@ -219,6 +219,8 @@ def test_help_names_every_option(command, options, capsys):
         (["show", "mvae-gs-mnis"], "Did you mean 'mvae-gs-mnist'"),
         (["train", "--output=RUN"], "Expected --preset NAME or --model NAME"),
         (["train", "--model=vae"], "required: --output"),
+        (["train", "--model=vae", "--output="], "--output: expected a path, got ''"),
+        (["evaluate", ""], "RUN: expected a path, got ''"),
         (["train", "--model=va", "--output=RUN"], "Unknown model 'va'"),
         (["train", "--model=vae", "--preset=x", "--output=RUN"], "not allowed with"),
         (["train", "--preset=mvae-gs-digit", "--output=RUN"], "Did you mean 'mvae-gs-"),
@@ -259,6 +261,10 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
         ),
         (["train", "--resume", "--seed=4", "--output=RUN"], "Expected --seed = 0"),
         (
+            ["train", "--resume", "--set=learning_rate=1", "--output=RUN"],
+            "Expected learning_rate = ",
+        ),
+        (
             ["generate", "RUN", "--num=0", "--to=a.npz"],
             "argument --num: expected a whole number >= 1, got 0",
         ),
@@ -269,7 +275,7 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
             ["reconstruct", "RUN", "--num=0", "--to=a.npz"],
             "argument --num: expected a whole number >= 1, got 0",
         ),
-        (["interpolate", "RUN", "--first", "0", "--to=a.npz"], "Expected 1 indices"),
+        (["interpolate", "RUN", "--first", "0", "--to=a.npz"], "--first, 1, got 4."),
         (
             ["interpolate", "RUN", "--steps=1", "--to=a.npz"],
             "--steps: expected a whole number >= 2",
@@ -285,6 +291,33 @@ def test_mistakes_about_a_run_are_one_line(
     arguments = [argument.replace("RUN", str(run)) for argument in arguments]
     assert message in fails(arguments, capsys)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_left_out_of_the_data_is_one_warning(tmp_path, monkeypatch, capsys):
+    path, x = tmp_path / "data.npz", np.zeros((12, 4, 4), np.uint8)
+    np.savez(path, x=x, masks=x)
+
+    def train(config, *_, **__):
+        # A run loads its data again for its report.
+        training.load_data(config)
+        training.load_data(config)
+        raise ValueError("Expected another run.")
+
+    monkeypatch.setattr(training, "train", train)
+    command = ["train", "--model=vae", f"--data={path}", f"--output={tmp_path / 'run'}"]
+    assert cli.main(command) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"mvae-tf: warning: {path}: left out the arrays masks.",
+        "mvae-tf: error: Expected another run.",
+    ]
+
+
+def test_a_model_of_classes_needs_data_with_labels(tmp_path, capsys):
+    path = tmp_path / "data.npz"
+    np.savez(path, x=np.zeros((12, 4, 4), np.uint8))
+    command = ["train", "--model=cgm", "--set=supervised=true", f"--data={path}"]
+    error = fails([*command, f"--output={tmp_path / 'run'}"], capsys)
+    assert "Expected data of 10 classes, got no labels from" in error
 
 
 @pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

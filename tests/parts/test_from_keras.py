@@ -158,6 +158,8 @@ def no_model(spec):
     ("network", "message"),
     [
         (BARE | {"encoder": unregistered}, "^Expected a function that is registered"),
+        (BARE | {"encoder": keras.Sequential()}, "^Expected a function .* Sequential"),
+        (BARE | {"encoder": 5}, "^Expected a function that returns .* of int"),
         (BARE | {"encoder": "test>gone"}, "^Expected a registered function as encoder"),
         (BARE | {"encoder": "test>random_layer"}, "^Expected encoder without layers"),
         (

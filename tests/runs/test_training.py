@@ -364,6 +364,12 @@ def test_what_cannot_be_trained_is_refused(change, message, tmp_path):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+def test_a_preset_is_not_taken_for_a_configuration(tmp_path):
+    with pytest.raises(TypeError, match=r"RunConfig, such as .* got Preset\."):
+        training.train(mvae_tf.presets.get("mvae-gs-digits"), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
 def test_unwritable_folder_is_found_before_the_training(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):

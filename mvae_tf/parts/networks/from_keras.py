@@ -150,6 +150,11 @@ def _registered(key, function):
                 "the module that registers it."
             )
         return found
+    if isinstance(function, keras.Model) or not callable(function):
+        raise ValueError(
+            f"Expected a function that returns a keras.Model as {key}, got an object "
+            f"of {type(function).__name__}."
+        )
     name = keras.saving.get_registered_name(function)
     if keras.saving.get_registered_object(name) is not function:
         raise ValueError(
