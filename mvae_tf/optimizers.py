@@ -134,6 +134,8 @@ def from_settings(training: Training) -> keras.optimizers.Optimizer:
     rate = training.learning_rate
     if isinstance(rate, dict):
         rate = _made(find_schedule(rate["class_name"]), rate["config"])
+    else:
+        rate = float(rate)  # Keras refuses an int.
     given = training.optimizer["config"] | {"learning_rate": rate}
     kind = find(training.optimizer["class_name"])
     if kind is FusedAdam:

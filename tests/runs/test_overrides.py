@@ -140,6 +140,7 @@ def test_any_optimiser_of_keras_is_named_by_its_class():
     assert optimizer.weight_decay == 0.5
     assert float(optimizer.learning_rate) == pytest.approx(0.2)
     assert made("optimizer=SGD", "optimizer.momentum=0.9").momentum == 0.9
+    assert float(made("optimizer=SGD", "learning_rate=1").learning_rate) == 1.0
 
 
 def test_a_schedule_starts_at_the_learning_rate():
