@@ -31,7 +31,7 @@ VERDICTS = {
     "cannot hold": "the paper's numbers contradict themselves or mathematics",
     "not run": "nothing can be said here",
 }
-_NUMBER = re.compile(r"\{(?:(\w+):)?([\w-]+) ([^\s{}]+) (\w+)(?: (\w+))?\}")
+_NUMBER = re.compile(r"\{(?:(\w+):)?([\w-]+)\s([^\s{}]+)\s(\w+)(?:\s(\w+))?\}")
 _README = re.compile(r"(<!-- begin results -->\n).*?(<!-- end results -->)", re.DOTALL)
 # A figure of several runs has a suffix for each.
 _BASE = re.compile(r"[a-z-]+-(?:table|figure)-[a-z]?\d+")
