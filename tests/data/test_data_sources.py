@@ -568,7 +568,7 @@ def test_any_damage_to_an_npz_file_is_found_and_named(tmp_path):
         path.write_bytes(content)
         try:
             request = Request(path=path, validation_size=0)
-            train, *_ = in_memory(read_npz(request), request, str(path))
+            train, *_ = read_npz(request)
         except ValueError as error:
             messages.append(str(error))
         else:
