@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from mvae_tf.cli import parser
-from mvae_tf.cli.options import in_options
 from mvae_tf.runs.interruption import Signals
 
 __all__ = ["PROGRAM", "STARTED", "main"]
@@ -128,8 +127,37 @@ def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
         # Messages of TensorFlow can be long, because they name nodes of the graph.
         message = f"{type(error).__name__}: {textwrap.shorten(message, 300)}"
         message += f" ({_TRACEBACK}=1 in the environment shows where it happened)"
-    print(f"mvae-tf: error: {in_options(message, options)}", file=sys.stderr)
+    print(f"mvae-tf: error: {_in_options(message, options)}", file=sys.stderr)
     return status
+
+
+def _in_options(message: str, options: argparse.Namespace) -> str:
+    """Translates a message of the library into the words of the command line.
+
+    The library names the arguments of its functions, such as `num_samples` and
+    `download=True`. A user of the command line knows them as `--num-samples` and
+    `--set data.download=true`.
+    """
+    if not hasattr(options, "set"):
+        # Commands without --set cannot pass arguments on to the data set.
+        message = message.replace("with download=True, or with", "with")
+        message = message.replace(", or name another folder", "; or set the folder")
+        message = message.replace("with data_dir=DIR", "in TFDS_DATA_DIR")
+    message = message.replace("download=True", "--set data.download=true")
+    message = message.replace("data_dir=DIR", "--set data.data_dir=DIR")
+    message = message.replace("value_range=None", "--set data.value_range=null")
+    message = message.replace("mvae_tf.presets.names()", "`mvae-tf list presets`")
+    message = message.replace("mvae_tf.data.sources()", "`mvae-tf list datasets`")
+    # A setting of a resumed run, under the name that --set knows it by.
+    message = re.sub(r"^Expected (?:arguments|training)\.", "Expected ", message)
+    names = "|".join(
+        action.dest for action in options.parser._actions if action.option_strings
+    )
+    return re.sub(
+        rf"^([Ee]xpected )({names})(?= (?:>|<|=|an? |as |in |at |from |among ))",
+        lambda found: f"{found[1]}--{found[2].replace('_', '-')}",
+        message,
+    )
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ import argparse
 import ast
 import contextlib
 import difflib
-import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,7 +25,6 @@ __all__ = [
     "add_number",
     "add_sampler",
     "as_path",
-    "in_options",
     "unrecognized",
 ]
 
@@ -210,36 +208,3 @@ def unrecognized(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str
     near = difflib.get_close_matches(word, known, 1) if word.startswith("-") else []
     hint = f" Did you mean {near[0]}?" if near else ""
     return f"Unrecognized arguments: {' '.join(unknown)}.{hint}"
-
-
-def in_options(message: str, options: argparse.Namespace) -> str:
-    """Translates a message of the library into the words of the command line.
-
-    The library names the arguments of its functions, such as `num_samples` and
-    `download=True`. A user of the command line knows them as `--num-samples` and
-    `--set data.download=true`.
-
-    Args:
-        message: what the library says.
-        options: options of the command.
-    """
-    if not hasattr(options, "set"):
-        # Commands without --set cannot pass arguments on to the data set.
-        message = message.replace("with download=True, or with", "with")
-        message = message.replace(", or name another folder", "; or set the folder")
-        message = message.replace("with data_dir=DIR", "in TFDS_DATA_DIR")
-    message = message.replace("download=True", "--set data.download=true")
-    message = message.replace("data_dir=DIR", "--set data.data_dir=DIR")
-    message = message.replace("value_range=None", "--set data.value_range=null")
-    message = message.replace("mvae_tf.presets.names()", "`mvae-tf list presets`")
-    message = message.replace("mvae_tf.data.sources()", "`mvae-tf list datasets`")
-    # A setting of a resumed run, under the name that --set knows it by.
-    message = re.sub(r"^Expected (?:arguments|training)\.", "Expected ", message)
-    names = "|".join(
-        action.dest for action in options.parser._actions if action.option_strings
-    )
-    return re.sub(
-        rf"^([Ee]xpected )({names})(?= (?:>|<|=|an? |as |in |at |from |among ))",
-        lambda found: f"{found[1]}--{found[2].replace('_', '-')}",
-        message,
-    )

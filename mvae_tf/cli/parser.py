@@ -23,7 +23,6 @@ from mvae_tf.cli.options import (
     add_number,
     add_sampler,
     as_path,
-    in_options,
     unrecognized,
 )
 from mvae_tf.config import Training
@@ -71,7 +70,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     try:
         _check(options)
     except (OSError, ValueError) as error:
-        options.parser.error(in_options(str(error), options))
+        options.parser.error(str(error))
     return options
 
 
