@@ -22,7 +22,6 @@ from data_fixtures import (
 from PIL import Image
 
 from mvae_tf import data
-from mvae_tf.data.arrays import in_memory
 from mvae_tf.data.images import fit, fitted_shape
 from mvae_tf.data.readers.npz import read_npz
 from mvae_tf.data.registry import Request

@@ -4,10 +4,11 @@ import harness
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import mvae_tf
 from mvae_tf import config, likelihoods, networks, quiet
-from mvae_tf.models import VAE, register, registry
+from mvae_tf.models import VAE, Term, register, registry
 from mvae_tf.parts.part import Part
 
 SMALL = {"input_shape": (4, 4, 1), "latent_dim": 2, "network": {"name": "mlp"}}
@@ -49,6 +50,27 @@ def test_an_argument_that_is_not_kept_is_an_error(own_names):
     model.compile()
     with pytest.raises(TypeError, match="^Expected ForgetfulVAE to keep its argument"):
         model.fit(np.zeros((2, 4, 4, 1), "float32"), verbose=0)
+
+
+def test_a_subclass_of_the_vae_adds_a_term(own_names, tmp_path):
+    @register("bright_vae")
+    class BrightVAE(VAE):
+        def __init__(self, *args, weight=0.5, **kwargs):
+            super().__init__(*args, terms={"brightness": Term(weight)}, **kwargs)
+            self.weight = weight
+
+        def loss_terms(self, x, y, noise, training):
+            terms = super().loss_terms(x, y, noise, training)
+            return terms | {"brightness": tf.reduce_sum(x, axis=[1, 2, 3])}
+
+    model = BrightVAE(**SMALL)
+    model.compile()
+    logs = model.evaluate(np.ones((2, 4, 4, 1), "float32"), verbose=0, return_dict=True)
+    assert logs["brightness"] == 16.0
+    total = logs["reconstruction"] + logs["kl"] + 8.0
+    assert logs["loss"] == pytest.approx(total, rel=1e-6)
+    model.save(tmp_path / "model.keras")
+    assert mvae_tf.load(tmp_path / "model.keras").weight == 0.5
 
 
 def test_a_name_belongs_to_one_class(own_names):
