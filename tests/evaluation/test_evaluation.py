@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 import mvae_tf
-from mvae_tf.evaluation import GROUPS, UNITS, evaluate
+from mvae_tf.evaluation import GROUPS, UNITS, Classifier, evaluate
 from mvae_tf.models import VAE
 from mvae_tf.parts import likelihoods
 
@@ -139,10 +139,11 @@ def labelled(images):
     return batches((x, np.arange(len(x)) % 3), 20)
 
 
-class Halves:
+class Halves(Classifier):
     """A classifier of how bright the two halves of an image are."""
 
-    name = "halves"
+    def __init__(self):
+        super().__init__("halves", network=None)
 
     def misfit(self, input_shape):
         return None if input_shape == (4, 4, 1) else "Expected images of (4, 4, 1)."
