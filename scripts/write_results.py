@@ -207,10 +207,10 @@ Each table and figure has one verdict:
     + "\n".join(f"- **{name}**: {text};" for name, text in VERDICTS.items())[:-1]
     + """.
 
-In the tables below, the paper's number stands in brackets behind ours. "46 of 100"
-epochs are those of a run that was not complete. `@code` is a model as the authors'
-scripts have it; without it, a model follows the paper's equations. A cause is called
-measured where a run without it, or a computation, showed its effect."""
+In the tables below, the paper's number stands in brackets behind ours. Epochs such as
+"21 of 100" are those of a run that was not complete. `@code` is a model as the
+authors' scripts have it; without it, a model follows the paper's equations. A cause is
+called measured where a run without it, or a computation, showed its effect."""
 )
 
 DATA = """## Data
