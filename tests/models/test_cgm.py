@@ -375,7 +375,7 @@ def test_inference_of_a_supervised_model_needs_no_labels(data):
         model.log_likelihood(x, 3), model.log_likelihood(x, 3, y=y), rtol=1e-6
     )
     np.testing.assert_array_equal(model.reconstruct(x), model.reconstruct(x, y))
-    # Compiled code fuses a product with its bias and activation, which rounds otherwise.
+    # Compiled code fuses products with their biases, which rounds in another way.
     np.testing.assert_allclose(model.predict(x, verbose=0), model(x), rtol=1e-6)
 
 
