@@ -23,9 +23,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from mvae_tf.models.base import check_model
 from mvae_tf.models.gmmp_vae import GMMpVAE
-from mvae_tf.models.hooks import Draw
+from mvae_tf.models.hooks import Draw, check_model
 from mvae_tf.parts.part import check_count
 
 __all__ = ["Check", "audit", "averaged_sample_bound", "suspects"]

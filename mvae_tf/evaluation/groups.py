@@ -16,7 +16,7 @@ from mvae_tf.evaluation import (
 )
 from mvae_tf.evaluation.classifiers import Classifier
 from mvae_tf.evaluation.task import Task
-from mvae_tf.models.base import check_model
+from mvae_tf.models.hooks import check_model
 from mvae_tf.parts.part import check_count, choice
 
 __all__ = ["GROUPS", "evaluate"]

@@ -34,8 +34,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from mvae_tf import storage
-from mvae_tf.models.base import check_model
-from mvae_tf.models.hooks import Draw
+from mvae_tf.models.hooks import Draw, check_model
 from mvae_tf.noise import RowNoise, check_seed
 from mvae_tf.parts import gaussian
 from mvae_tf.parts.part import check_count, choice

@@ -25,7 +25,7 @@ from mvae_tf.parts.networks.base import NetworkSpec
 from mvae_tf.parts.part import Part, check_count, like_default
 from mvae_tf.parts.terms import Term
 
-__all__ = ["BaseVAE", "check_model"]
+__all__ = ["BaseVAE"]
 
 _MOST_COMPONENTS = 1_000
 _DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -269,13 +269,3 @@ def _shape(shape):
             f"Expected input_shape (height, width, channels) or (size,), got {shape}."
         )
     return sides
-
-
-def check_model(model: Any) -> None:
-    """Check that something is a model of this library.
-
-    Raises:
-        TypeError: it is not.
-    """
-    if not isinstance(model, BaseVAE):
-        raise TypeError(f"Expected a model of mvae_tf, got {type(model).__name__}.")

@@ -18,7 +18,7 @@ from mvae_tf.parts.networks.base import Network
 from mvae_tf.parts.part import is_integer
 from mvae_tf.parts.priors import Prior
 
-__all__ = ["Draw", "Hooks", "Posterior"]
+__all__ = ["Draw", "Hooks", "Posterior", "check_model"]
 
 
 class Posterior(NamedTuple):
@@ -259,3 +259,13 @@ class Hooks(keras.Model):
                 f"{component!r}."
             )
         return int(component)
+
+
+def check_model(model: Any) -> None:
+    """Check that something is a model of this library.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(model, Hooks):
+        raise TypeError(f"Expected a model of mvae_tf, got {type(model).__name__}.")

@@ -12,7 +12,8 @@ import keras
 import tensorflow as tf
 
 from mvae_tf.evaluation.samplers import Sampler, check_sampler
-from mvae_tf.models.base import BaseVAE, check_model
+from mvae_tf.models.base import BaseVAE
+from mvae_tf.models.hooks import check_model
 from mvae_tf.parts.part import choice, is_integer
 from mvae_tf.serving.formats import write_converted
 from mvae_tf.serving.signatures import Endpoint, compare, endpoints_of, example

@@ -55,7 +55,9 @@ class ComponentAffine(ComponentNetwork):
         kernel = tf.cast(self.kernel, self.compute_dtype)
         bias = tf.cast(self.bias, self.compute_dtype)
         x = tf.cast(x, self.compute_dtype)
-        if kernel.shape[0] > 1:
+        # On several devices or workers, plain products round otherwise after a restart
+        # than in a run that was not interrupted; batched ones do not.
+        if kernel.shape[0] > 1 or tf.distribute.has_strategy():
             return activate(tf.matmul(x, kernel) + bias)
         # A plain product takes a CPU less time to start than a batched one, and
         # TensorFlow fuses it with bias and activation.
