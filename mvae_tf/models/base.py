@@ -220,8 +220,8 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         Files keep the arguments of the constructor, so that another value would be lost
         or would be saved without having had an effect.
 
-        Another object for `prior`, which constructors of subclasses replace, is accepted
-        at any time and used, but a file keeps the prior of the constructor.
+        Another object for `prior`, which constructors of subclasses replace, is
+        accepted at any time and used, but a file keeps the prior of the constructor.
 
         Raises:
             AttributeError: a value differs from that of the constructor.
