@@ -138,26 +138,26 @@ def check_settings(assignments: Iterable[str], model: str) -> None:
         ValueError: a key is unknown, or a value has the wrong type.
     """
     of_model, of_training = defaults(model), Training()
+    training = [item.name for item in dataclasses.fields(Training)]
     of_data = [item.key.removeprefix("data.") for item in _data_settings()]
     of_data += ["source", "limit"]
+    of_parts = {kind: _keys_of_parts(kind) for kind in PART_KINDS if kind in of_model}
+    dotted = [f"data.{name}" for name in of_data]
+    dotted += [f"{kind}.{name}" for kind, names in of_parts.items() for name in names]
     for assignment in assignments:
         key, value = parse(assignment)
         head, dot, tail = key.partition(".")
+        if head in ("optimizer", "learning_rate") and (dot or isinstance(value, str)):
+            continue  # Which classes and arguments there are, Keras says.
         if dot and head == "data":
             choice(tail, of_data, "argument of the data,")
-        elif dot and head in of_model and head in PART_KINDS:
-            choice(tail, _keys_of_parts(head), f"key of {head},")
-        elif not dot or head not in ("optimizer", "learning_rate"):
-            training = [item.name for item in dataclasses.fields(Training)]
-            dotted = [f"data.{name}" for name in of_data]
-            for kind in [kind for kind in PART_KINDS if kind in of_model]:
-                dotted += [f"{kind}.{name}" for name in _keys_of_parts(kind)]
+        elif dot and head in of_parts:
+            choice(tail, of_parts[head], f"key of {head},")
+        else:
             check_key(key, [*training, *of_model, "input_shape", "dtype"], dotted)
             if key in of_model:
                 like_argument(key, value, _value_of(of_model[key]))
-            elif key in training and not (
-                key in ("optimizer", "learning_rate") and isinstance(value, str)
-            ):
+            elif key in training:
                 dataclasses.replace(of_training, **{key: value})
 
 

@@ -1,6 +1,5 @@
 """Safe reading of .npz and .mat files: nothing in them is ever unpickled."""
 
-import os
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -9,7 +8,7 @@ import numpy as np
 
 from mvae_tf.data.checks import checked_path, one_line
 
-__all__ = ["mat_array", "npz_arrays", "npz_names"]
+__all__ = ["mat_array", "npz_arrays"]
 
 # Errors that NumPy and SciPy have been seen to raise on damaged files.
 _UNREADABLE = (
@@ -23,7 +22,9 @@ _UNREADABLE = (
 )
 
 
-def npz_arrays(path: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
+def npz_arrays(
+    path: str, keys: Iterable[str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Read the arrays of an .npz file.
 
     Args:
@@ -31,7 +32,8 @@ def npz_arrays(path: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
         keys: Names of the arrays to read; others are left out.
 
     Returns:
-        dict of the arrays among `keys` that the file holds.
+        dict of the arrays among `keys` that the file holds, and the names of all its
+        arrays.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -64,13 +66,7 @@ def npz_arrays(path: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
         raise ValueError(
             f"Expected the key {wanted} in {path}, got {', '.join(names) or 'none'}."
         )
-    return arrays
-
-
-def npz_names(path: str | os.PathLike) -> list[str]:
-    """Return the names of all arrays of an .npz file that `npz_arrays` has read."""
-    with np.load(path, allow_pickle=False) as file:
-        return list(file.files)
+    return arrays, names
 
 
 def mat_array(path: str, key: str) -> np.ndarray:

@@ -7,12 +7,11 @@ arguments of `load` without it.
 import inspect
 import logging
 import math
-import numbers
 import os
 from typing import TYPE_CHECKING, Any
 
 from mvae_tf.data import registry
-from mvae_tf.parts.part import choice, like_default
+from mvae_tf.parts.part import choice, is_integer, like_default
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -230,7 +229,7 @@ def _checked_size(image_size: Any) -> tuple[int, int] | None:
     if image_size is None:
         return None
     pair = image_size if isinstance(image_size, list | tuple) else (image_size,) * 2
-    if len(pair) != 2 or not all(_is_int(n) and n > 0 for n in pair):
+    if len(pair) != 2 or not all(is_integer(n) and n > 0 for n in pair):
         raise ValueError(
             "Expected image_size as a positive int, a pair (height, width) or None, "
             f"got {image_size!r}."
@@ -238,16 +237,12 @@ def _checked_size(image_size: Any) -> tuple[int, int] | None:
     return int(pair[0]), int(pair[1])
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
 def _check_int(
     name: str, value: Any, low: int, high: int | None = None, optional: bool = False
 ) -> None:
     if optional and value is None:
         return
-    if not _is_int(value):
+    if not is_integer(value):
         raise TypeError(f"Expected {name} as an int, got {value!r}.")
     if value < low or (high is not None and value >= high):
         limit = f"at least {low}" if high is None else f"in [{low}, {high})"

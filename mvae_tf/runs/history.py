@@ -7,6 +7,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mvae_tf import storage
 from mvae_tf.config import Training
@@ -135,7 +136,7 @@ def divergence(
     return ""
 
 
-def read_metrics(folder):
+def read_metrics(folder: str | Path) -> dict[str, Any]:
     """Returns what `metrics.json` of a run holds; an empty dict if there is no file.
 
     Args:
@@ -147,16 +148,10 @@ def read_metrics(folder):
     Raises:
         mvae_tf.storage.DamagedFile: the file is damaged, or holds something else.
     """
-    path = Path(folder) / "metrics.json"
-    if not path.is_file():
-        return {}
-    values = storage.read_json(path)
-    if not isinstance(values, dict) or not isinstance(values.get("test"), dict):
-        raise storage.DamagedFile(f"{path} holds no numbers by name")
-    return values
+    return _read_record(Path(folder) / "metrics.json", "numbers by name", test=dict)
 
 
-def read_times(folder):
+def read_times(folder: str | Path) -> dict[str, Any]:
     """Returns what `times.json` of a run holds; an empty dict if there is no file.
 
     Args:
@@ -168,13 +163,17 @@ def read_times(folder):
     Raises:
         mvae_tf.storage.DamagedFile: the file is damaged, or holds something else.
     """
-    path = Path(folder) / "times.json"
+    kinds = {"started": str, "training_seconds": int | float, "device": str}
+    return _read_record(Path(folder) / "times.json", "times of a run", **kinds)
+
+
+def _read_record(path, what, **kinds):
+    """Returns a dict from a JSON file, in which the values of some keys have kinds."""
     if not path.is_file():
         return {}
     values = storage.read_json(path)
-    kinds = {"started": str, "training_seconds": int | float, "device": str}
     if not isinstance(values, dict) or any(
         not isinstance(values.get(key), kind) for key, kind in kinds.items()
     ):
-        raise storage.DamagedFile(f"{path} holds no times of a run")
+        raise storage.DamagedFile(f"{path} holds no {what}")
     return values

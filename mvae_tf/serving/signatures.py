@@ -139,8 +139,8 @@ def _checks(model):
         every((value >= -1e-6) & (sums >= least) & (sums <= 1.001), message)
 
     def labels(value):
-        message = f"Expected labels in 0..{(model.num_classes or 0) - 1}."
-        every((value >= 0) & (value < (model.num_classes or 0)), message)
+        last = model.input_checks.last_label
+        every((value >= 0) & (value <= last), f"Expected labels in 0..{last}.")
 
     images = dict.fromkeys(("x", "x0", "x1"), pixels)
     numbers = {name: finite(name) for name in ("z", "position")}

@@ -27,7 +27,7 @@ def read_frey_faces(request: Request) -> dict[str, np.ndarray]:
     path = request.path
     suffix = Path(path).suffix.lower()
     if suffix == ".npz":
-        x = npz_arrays(path, ("x",))["x"]
+        x = npz_arrays(path, ("x",))[0]["x"]
     elif suffix == ".mat":
         x = mat_array(path, "ff").T
     else:

@@ -1,7 +1,6 @@
 """The source `npz`, arrays in an .npz file such as those of `keras.datasets`."""
 
-from mvae_tf.data.checks import checked_path
-from mvae_tf.data.files import npz_arrays, npz_names
+from mvae_tf.data.files import npz_arrays
 from mvae_tf.data.registry import Parts, Request, source
 
 KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "x", "y")
@@ -27,12 +26,10 @@ def read_npz(request: Request) -> Parts:
     # TensorFlow is imported when data is loaded, not before.
     from mvae_tf.data.arrays import in_memory
 
-    arrays = npz_arrays(request.path, KEYS)
+    arrays, names = npz_arrays(request.path, KEYS)
     end = "" if "x" in arrays else "_train"
     used = [f"{kind}{each}" for each in (end, "_val", "_test") for kind in "xy"]
-    left_out = [
-        name for name in npz_names(checked_path(request.path)) if name not in used
-    ]
+    left_out = [name for name in names if name not in used]
     parts = in_memory(arrays, request, request.path)
     if left_out:
         note = f"{request.path}: left out the arrays {', '.join(left_out)}."

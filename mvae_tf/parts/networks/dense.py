@@ -3,8 +3,12 @@
 The layers of K > 1 components are one batched matrix product over stacked weights.
 """
 
+import operator
+from collections.abc import Sequence
+
 import tensorflow as tf
 
+from mvae_tf.parts.memory import check_memory
 from mvae_tf.parts.networks.base import (
     ComponentNetwork,
     NetworkSpec,
@@ -79,13 +83,20 @@ class DenseStack(ComponentNetwork):
 
     Args:
         spec: sizes of the layer.
+        units: sizes of the input and of the output of each layer.
+        maps: number of affine maps in a layer, 2 if it has a gate.
+
+    Raises:
+        MemoryError: the weights would not fit into the memory of this machine.
 
     Attributes:
         spec: sizes of the layer.
         layers_in_order: the layers, made by the subclass.
     """
 
-    def __init__(self, spec: NetworkSpec):
+    def __init__(self, spec: NetworkSpec, units: Sequence[int], maps: int = 1):
+        weights = maps * sum(map(operator.mul, units, units[1:]))
+        check_memory(f"training layers of {[*units]} units", spec.sets * weights)
         super().__init__(**spec.layer)
         self.spec = spec
 

@@ -8,12 +8,10 @@ https://arxiv.org/abs/1705.07120.
 """
 
 import math
-import operator
 
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.memory import check_memory
 from mvae_tf.parts.networks.base import (
     Network,
     NetworkSpec,
@@ -171,9 +169,7 @@ class GatedStack(DenseStack):
     """
 
     def __init__(self, spec, units, initializer, linear=False):
-        super().__init__(spec)
-        weights = 2 * sum(map(operator.mul, units, units[1:]))
-        check_memory(f"training layers of {[*units]} units", spec.sets * weights)
+        super().__init__(spec, units, maps=2)
         last = len(units) - 2
         self.layers_in_order = [
             ComponentLinear(

@@ -6,12 +6,10 @@ and a linear one to the pixels.
 """
 
 import math
-import operator
 
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.memory import check_memory
 from mvae_tf.parts.networks.base import (
     Network,
     NetworkSpec,
@@ -73,9 +71,7 @@ class _Stack(DenseStack):
     """
 
     def __init__(self, spec, units, activations, dropout):
-        super().__init__(spec)
-        weights = sum(map(operator.mul, units, units[1:]))
-        check_memory(f"training layers of {[*units]} units", spec.sets * weights)
+        super().__init__(spec, units)
         self.dropout = dropout
         self.num_dropped = sum(activation is not None for activation in activations)
         self.layers_in_order = [
