@@ -29,7 +29,7 @@ from mvae_tf.models import MVAE, VAE, create
 from mvae_tf.optimizers import FusedAdam
 from mvae_tf.parts.mixing import DirichletWeights
 
-MLP = {"input_shape": (784,), "latent_dim": 50}
+MLP = fixed_cost.MLP
 CONV = {
     "input_shape": (32, 32, 3),
     "latent_dim": 256,
