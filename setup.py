@@ -17,7 +17,7 @@ DOCS = ["django-static-mathjax", "furo", "myst-nb", "sphinx>=9"]
 
 
 def long_description():
-    """README for a page elsewhere: without pictures, links absolute or as text."""
+    """Return the README for other sites: no pictures, links absolute or as text."""
     text = (ROOT / "README.md").read_text("utf-8")
     text = re.sub(r"^!\[.*?\]\((?!https?:).*?\)\n\n", "", text, flags=re.M)
     link = rf"[\1]({REPOSITORY}/blob/main/\2)" if REPOSITORY else r"\1"
@@ -25,7 +25,7 @@ def long_description():
 
 
 def addresses():
-    """The links of the package: those that exist."""
+    """Return the links of the package that exist."""
     if not REPOSITORY:
         return {}
     return {

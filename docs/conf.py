@@ -67,7 +67,7 @@ mathjax_path = "mathjax/tex-svg.js"
 
 
 def setup(app):
-    """Writes the pages that are made from the code, and prepares docstrings."""
+    """Write the pages that are made from the code, and prepare docstrings."""
     generated = HERE / "_static" / "_generated" / "mathjax"
     generated.mkdir(parents=True, exist_ok=True)
     shutil.copy(files("mathjax") / "static/mathjax/es5/tex-svg.js", generated)

@@ -16,12 +16,12 @@ _MARKUP = re.compile(r"[*|\\]|(?<=\w)_(?=\W|$)")
 
 
 def process(app, what, name, obj, options, lines):
-    """Handles the event `autodoc-process-docstring`: changes `lines` in place."""
+    """Handle the event `autodoc-process-docstring`: change `lines` in place."""
     lines[:] = restructured(lines)
 
 
 def restructured(lines):
-    """Rewrites a docstring in Google style so that it is valid reStructuredText.
+    """Rewrite a docstring in Google style so that it is valid reStructuredText.
 
     Args:
         lines: lines of the docstring, without the common indentation.
@@ -78,7 +78,7 @@ class _Text:
         return "".join(made)
 
     def _tick(self, before, after):
-        """Returns the mark of code, separated from letters that touch it outside."""
+        """Return the mark of code, separated from letters that touch it outside."""
         if self._in_code:
             return "``\\ " if after[:1].isalnum() else "``"
         return "\\ ``" if before[-1:].isalnum() else "``"

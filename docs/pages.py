@@ -39,7 +39,7 @@ MODULES = {
 
 
 def write(folder):
-    """Writes all generated pages below the folder of the documentation.
+    """Write all generated pages below the folder of the documentation.
 
     Args:
         folder: path of `docs/`.
@@ -67,7 +67,7 @@ everything else may change. All of them are reachable after ``import mvae_tf``."
 
 
 def _write(path, text):
-    """Writes a page that has changed, so that Sphinx reads no other page again."""
+    """Write a page that has changed, so that Sphinx reads no other page again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text("utf-8") != text:
         path.write_text(text, "utf-8")
@@ -95,7 +95,7 @@ def _presets_of(model):
 
 
 def _results(folder):
-    """Reads the rows of all tables of results, each with the name of its table."""
+    """Read the rows of all tables of results, each with the name of its table."""
     rows = []
     for path in sorted(Path(folder).glob("*/*-table-*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
@@ -135,7 +135,7 @@ def _results_of(model, results):
 
 
 def _api(folder, name, about):
-    """Writes the page of a module; returns False if there is no such module."""
+    """Write the page of a module; return False if there is no such module."""
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -155,7 +155,7 @@ def _api(folder, name, about):
 
 
 def _entry(module, name, value):
-    """Returns the directive that documents one public name."""
+    """Return the directive that documents one public name."""
     if not callable(value):
         return _data(module, name, value)
     directive, options = "autofunction", []
@@ -170,14 +170,14 @@ def _entry(module, name, value):
 
 
 def _own_members(cls):
-    """Lists the public methods of a class that this package defines, in order."""
+    """List the public methods of a class that this package defines, in order."""
     own = [c for c in reversed(cls.__mro__) if c.__module__.startswith("mvae_tf")]
     names = dict.fromkeys(name for c in own for name in vars(c) if name[0] != "_")
     return [name for name in names if callable(getattr(cls, name))]
 
 
 def _data(module, name, value):
-    """Returns the entry of a constant, as a table if it maps names to texts."""
+    """Return the entry of a constant, as a table if it maps names to texts."""
     lines = [f".. py:data:: {module}.{name}\n"]
     if isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
         lines.append("   .. list-table::\n")

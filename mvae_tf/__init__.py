@@ -72,7 +72,7 @@ if not quiet.starts_command_line():
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Imports `figures` and `reproduce`, which need Matplotlib, on their first use."""
+    """Import `figures` and `reproduce`, which need Matplotlib, on their first use."""
     if name in ("figures", "reproduce"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -117,7 +117,7 @@ class Training:
         self._check_optimizer()
 
     def _check_optimizer(self) -> None:
-        """Refuses arguments of the optimiser that are ignored or prevent a resume."""
+        """Refuse arguments of the optimiser that are ignored or prevent a resume."""
         _check_serialized("optimizer", self.optimizer)
         given = self.optimizer["config"]
         adam = self.optimizer["class_name"] == "Adam"
@@ -222,12 +222,12 @@ class RunConfig:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns a plain dict, of which `from_dict` makes an equal configuration."""
+        """Return a plain dict, of which `from_dict` makes an equal configuration."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Makes a configuration from what `to_dict` returned.
+        """Make a configuration from what `to_dict` returned.
 
         Args:
             values: the dict; arguments that do not exist any more are left out.
@@ -256,7 +256,7 @@ class RunConfig:
         return cls(**values)
 
     def check_resumed_by(self, other: "RunConfig") -> None:
-        """Checks that `other` can continue this run: that only the epochs differ.
+        """Check that `other` can continue this run: that only the epochs differ.
 
         A warning on stderr says so if the versions of the libraries differ.
 
@@ -284,7 +284,7 @@ class RunConfig:
 
 
 def read_config(folder: str | Path) -> RunConfig:
-    """Reads the configuration of a run.
+    """Read the configuration of a run.
 
     Args:
         folder: the run folder, which holds `config.json`.
@@ -308,7 +308,7 @@ def read_config(folder: str | Path) -> RunConfig:
 
 
 def without_retired(model: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments in an old file without those that do not exist any more.
+    """Return the arguments in an old file without those that do not exist any more.
 
     Args:
         model: registered name of the model.
@@ -337,7 +337,7 @@ def _without(retired, arguments):
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turns nested dicts into one dict with dotted keys, such as "training.epochs".
+    """Turn nested dicts into one dict with dotted keys, such as "training.epochs".
 
     Args:
         values: the dict.
@@ -353,7 +353,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def setting_text(value: Any) -> str:
-    """Writes the value of a setting as a text, as `--set` takes it.
+    """Write the value of a setting as a text, as `--set` takes it.
 
     Args:
         value: a text, or another value that JSON can hold.
@@ -375,7 +375,7 @@ def _check_positive(name: str, value: Any) -> None:
 
 
 def _check_serialized(name: str, value: Any) -> None:
-    """Checks that a value has the form in which Keras serialises an object."""
+    """Check that a value has the form in which Keras serialises an object."""
     if (
         not isinstance(value, dict)
         or not isinstance(value.get("class_name"), str)

@@ -195,7 +195,7 @@ def _found(name: str, known: dict[str, type], base: type, what: str) -> Any:
 
 
 def _check_arguments(kind: type, given: dict[str, Any]) -> None:
-    """Refuses values that Keras takes and computes nonsense with."""
+    """Refuse values that Keras takes and computes nonsense with."""
     defaults = {
         name: parameter.default
         for each in (kind, keras.optimizers.Adam if kind is FusedAdam else kind)

@@ -28,7 +28,7 @@ _HARMLESS = re.compile(
 
 
 def starts_command_line() -> bool:
-    """Tells whether Python is about to run `python -m mvae_tf` or the script `mvae-tf`.
+    """Return whether Python is about to run `python -m mvae_tf` or `mvae-tf`.
 
     Both import the package before they import the command line itself, `mvae_tf.cli`.
     """
@@ -41,7 +41,7 @@ def starts_command_line() -> bool:
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without the messages in which it says that nothing is wrong.
+    """Import TensorFlow without the messages in which it says that nothing is wrong.
 
     Everything else that any thread writes to stderr meanwhile appears when the import
     has ended or failed.

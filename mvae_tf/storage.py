@@ -72,7 +72,7 @@ class DamagedFile(ValueError):
 
 @contextlib.contextmanager
 def write(path: StrPath) -> Iterator[Path]:
-    """Yields a temporary path, whose file becomes `path` when the block succeeds.
+    """Yield a temporary path, whose file becomes `path` when the block succeeds.
 
     The temporary file is in the folder of `path`, which is made if it is missing, and
     has the suffix of `path`. If the block raises an error, the temporary file is
@@ -115,7 +115,7 @@ def write(path: StrPath) -> Iterator[Path]:
 
 
 def write_text(path: StrPath, text: str) -> None:
-    """Writes a text file in UTF-8, as `write` does.
+    """Write a text file in UTF-8, as `write` does.
 
     Args:
         path: File to make or to replace.
@@ -126,7 +126,7 @@ def write_text(path: StrPath, text: str) -> None:
 
 
 def write_csv(path: StrPath, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a table with a header, as `write` does.
+    """Write a table with a header, as `write` does.
 
     Args:
         path: File to make or to replace.
@@ -140,7 +140,7 @@ def write_csv(path: StrPath, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_json(path: StrPath, value: Any) -> None:
-    """Writes an indented JSON file, as `write` does.
+    """Write an indented JSON file, as `write` does.
 
     Args:
         path: File to make or to replace.
@@ -154,7 +154,7 @@ def write_json(path: StrPath, value: Any) -> None:
 
 
 def read_json(path: StrPath) -> Any:
-    """Reads a JSON file, and verifies it if the manifest lists it.
+    """Read a JSON file, and verify it if the manifest lists it.
 
     Args:
         path: File to read.
@@ -171,7 +171,7 @@ def read_json(path: StrPath) -> Any:
 
 
 def verify(path: StrPath) -> bool:
-    """Checks a file against its digest in the manifest of its folder.
+    """Check a file against its digest in the manifest of its folder.
 
     Args:
         path: File to check.
@@ -207,7 +207,7 @@ def verify(path: StrPath) -> bool:
 
 
 def verify_archive(path: StrPath) -> None:
-    """Checks an `.npz` or `.keras` file by its digest, or else by its own checksums.
+    """Check an `.npz` or `.keras` file by its digest, or else by its own checksums.
 
     Such a file is a zip archive, which has a CRC-32 checksum of each of its members. If
     these agree, but the manifest does not list the file or lists another digest, the
@@ -248,7 +248,7 @@ def verify_archive(path: StrPath) -> None:
 
 
 def warn(message: str) -> None:
-    """Prints a warning on stderr.
+    """Print a warning on stderr.
 
     Args:
         message: Text of one line.
@@ -258,7 +258,7 @@ def warn(message: str) -> None:
 
 @contextlib.contextmanager
 def in_use(folder: StrPath) -> Iterator[None]:
-    """Makes this process the only one that may write to a run folder, in a context.
+    """Make this process the only one that may write to a run folder, in a context.
 
     Temporary files of killed processes are removed from the folder. The lock is one of
     the operating system on a file `.lock` in the folder, so that it ends with the
@@ -295,7 +295,7 @@ def in_use(folder: StrPath) -> Iterator[None]:
 
 
 def remove(path: StrPath) -> None:
-    """Removes a file, if it exists, and its line in the manifest.
+    """Remove a file, if it exists, and its line in the manifest.
 
     Args:
         path: File to remove.
@@ -309,7 +309,7 @@ def remove(path: StrPath) -> None:
 
 
 def clean_temporaries(folder: StrPath) -> None:
-    """Removes the temporary files that killed processes left in a folder.
+    """Remove the temporary files that killed processes left in a folder.
 
     No other process may be writing to the folder (see `in_use`). The function does not
     check whether the process in the name of a file is running, because another process
@@ -324,7 +324,7 @@ def clean_temporaries(folder: StrPath) -> None:
 
 
 def _publish(temporary, path):
-    """Renames a temporary file to its path, and writes its digest to the manifest."""
+    """Rename a temporary file to its path, and write its digest to the manifest."""
     folder, name = path.parent, path.name
     new = _digest(temporary)
     with _locked(folder):
@@ -336,7 +336,7 @@ def _publish(temporary, path):
 
 
 def _read_manifest(folder):
-    """Reads the manifest of a folder.
+    """Read the manifest of a folder.
 
     Returns:
         Dict from the name of a file to the set of its valid digests, and dict from the
@@ -357,7 +357,7 @@ def _read_manifest(folder):
 
 
 def _write_manifest(folder, entries, damaged, keep=None):
-    """Writes the entries of the files that exist, and that of the file `keep`.
+    """Write the entries of the files that exist, and that of the file `keep`.
 
     Damaged lines are kept. Otherwise the files that they listed would count as files
     that were never listed.
@@ -391,7 +391,7 @@ def _replace(temporary, path):
 
 
 def sync(path: str | os.PathLike) -> None:
-    """Waits until a file, or the list of names in a folder, is on the disk.
+    """Wait until a file, or the list of names in a folder, is on the disk.
 
     Args:
         path: File or folder.
@@ -405,7 +405,7 @@ def sync(path: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def _locked(folder):
-    """Locks a folder, so that only one thread of one process is in the context."""
+    """Lock a folder, so that only one thread of one process is in the context."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         # Some network file systems cannot lock a folder. Processes that write to one
@@ -423,7 +423,7 @@ def _digest(path):
 
 
 def is_running(process_id: int) -> bool:
-    """Tells whether a process of this machine is running, under any user.
+    """Return whether a process of this machine is running, under any user.
 
     Args:
         process_id: Number of the process.

@@ -86,7 +86,7 @@ print("kept components:", small.kept_components)
 
 # %%
 def describe(name, model):
-    """Prints the size of a model and its errors on the test images."""
+    """Print the size of a model and its errors on the test images."""
     error = np.square(model.reconstruct(x_test) - x_test).sum() / len(x_test)
     drawn = np.square(model.reconstruct(x_test, seed=0) - x_test).sum() / len(x_test)
     bound = np.mean(model.elbo(x_test, seed=0))

@@ -76,7 +76,7 @@ print(x_test.shape, y_test[:10])
 
 # %%
 def train(model):
-    """Trains a model on the shapes and shows what it makes of test images."""
+    """Train a model on the shapes and show what it makes of test images."""
     model.compile(optimizer=mvae_tf.optimizers.FusedAdam(2e-3))
     history = model.fit(
         shapes.train, validation_data=shapes.validation, epochs=EPOCHS, verbose=0
@@ -99,7 +99,7 @@ train(mvae_tf.create("mvae", num_components=3, **arguments))
 # %%
 @mvae_tf.data.source("shapes", "discs and squares, 16x16, drawn anew from a fixed seed")
 def read_shapes(request):
-    """Reads the data set: a dict of arrays."""
+    """Read the data set: a dict of arrays."""
     x, y = draw_shapes(IMAGES)
     return {"x": x, "y": y}
 
@@ -122,20 +122,20 @@ class Laplace(mvae_tf.likelihoods.Likelihood):
         self.scale = scale
 
     def link(self, features):
-        """Returns mean pixels in (0, 1)."""
+        """Return mean pixels in (0, 1)."""
         return tf.sigmoid(tf.cast(features, tf.float32))
 
     def log_prob(self, x, outputs):
-        """Returns the log-density of each image in nats."""
+        """Return the log-density of each image in nats."""
         pixels = tfd.Laplace(outputs, self.scale).log_prob(x)
         return tf.reduce_sum(pixels, axis=list(range(1, pixels.shape.rank)))
 
     def mean(self, outputs):
-        """Returns the mean image."""
+        """Return the mean image."""
         return outputs
 
     def quantile(self, outputs, probability):
-        """Returns the pixels at these probabilities."""
+        """Return the pixels at these probabilities."""
         pixels = tfd.Laplace(outputs, self.scale).quantile(probability)
         return tf.clip_by_value(pixels, 0.0, 1.0)
 
@@ -158,7 +158,7 @@ register = keras.saving.register_keras_serializable("your_own")
 
 @register
 def encoder(spec):
-    """Returns a model from images to features."""
+    """Return a model from images to features."""
     return keras.Sequential(
         [
             layers.Conv2D(16, 3, strides=2, padding="same", activation="silu"),
@@ -170,7 +170,7 @@ def encoder(spec):
 
 @register
 def decoder(spec):
-    """Returns a model from latents to the outputs of the likelihood."""
+    """Return a model from latents to the outputs of the likelihood."""
     return keras.Sequential(
         [
             layers.Dense(64, activation="silu"),
@@ -201,7 +201,7 @@ class FreeBitsVAE(mvae_tf.models.VAE):
         self.free_nats = free_nats
 
     def loss_terms(self, x, y, noise, training):
-        """Computes the terms of the VAE, with the KL cut off from below."""
+        """Compute the terms of the VAE, with the KL cut off from below."""
         terms = super().loss_terms(x, y, noise, training)
         return terms | {"kl": tf.maximum(terms["kl"], self.free_nats)}
 

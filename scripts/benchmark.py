@@ -72,16 +72,16 @@ class Clock(keras.callbacks.Callback):
     """Time from the first to the last step of an epoch."""
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Forgets the last epoch."""
+        """Forget the last epoch."""
         self.start = None
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Starts with the first step."""
+        """Start with the first step."""
         if self.start is None:
             self.start = time.perf_counter(), time.process_time()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Stops, for good after the last step."""
+        """Stop, for good after the last step."""
         self.seconds = time.perf_counter() - self.start[0]
         self.processor_seconds = time.process_time() - self.start[1]
 
@@ -122,7 +122,7 @@ class WithoutUpdate(keras.optimizers.SGD):
     """An optimiser that changes nothing."""
 
     def update_step(self, gradient, variable, learning_rate):
-        """Leaves the variable as it is."""
+        """Leave the variable as it is."""
 
 
 # === Arithmetic ===
@@ -138,7 +138,7 @@ def mlp_arithmetic(num_components, batch_size):
 
 
 def conv_arithmetic(num_components, batch_size):
-    """As `mlp_arithmetic`, for the networks of 32 x 32 images."""
+    """Do what `mlp_arithmetic` does, for the networks of 32 x 32 images."""
     latent_dim = CONV["latent_dim"]
     encoder = 2048 * 1024 + 1024 * (2 * latent_dim + 1)
     channels = 3
@@ -154,7 +154,7 @@ def conv_arithmetic(num_components, batch_size):
 
 
 def peak_rate(repetitions=5):
-    """The best float32 matrix-product rate of this machine through TF, in flop/s."""
+    """Measure this machine's best rate of float32 matrix products in TF, in flop/s."""
     best = 0.0
     for n in (1024, 2048):
         a = tf.random.normal([n, n])
@@ -171,7 +171,7 @@ def peak_rate(repetitions=5):
 
 
 def measure(contenders, rounds, steps):
-    """Blocks of every contender in turn, forwards and backwards by rounds.
+    """Time blocks of every contender in turn, forwards and backwards by rounds.
 
     Returns:
         dict from name to an array `[rounds, 2]` of seconds a step and cores used.
@@ -225,7 +225,7 @@ def print_growth(blocks, components, batch_size, arithmetic):
 
 
 def print_parts(blocks):
-    """What the step costs more with each part than without it."""
+    """Return what the step costs more with each part than without it."""
     whole = blocks["whole"][:, 0]
     print(f"{'whole step':<32}{1e3 * np.median(whole):>8.2f} ms")
     for name, values in blocks.items():
@@ -238,7 +238,7 @@ def print_parts(blocks):
 
 
 def print_evaluation(blocks):
-    """Seconds of each work, and its ratio to what it is compared with."""
+    """Measure the seconds of each work, and its ratio to what it is compared with."""
     for name, base, unit in evaluation_speed.TABLE:
         seconds = f"{np.median(blocks[name][:, 0]):>10.4f} s per {unit}"
         if base is None:
@@ -270,7 +270,7 @@ class Benchmark:
         self.blocks = {}
 
     def measure(self, title, contenders, steps):
-        """Prints the title, then measures."""
+        """Print the title, then measure."""
         print(f"\n{title}", flush=True)
         self.blocks[title] = measure(contenders, self.options.rounds, steps)
         # Other work on the machine can only hide some of the peak.
@@ -278,7 +278,7 @@ class Benchmark:
         return self.blocks[title]
 
     def train(self, model, optimizer, jit_compile=False):
-        """A contender on vectors."""
+        """Make a contender on vectors."""
         return Contender(
             model,
             self.digits,
@@ -288,14 +288,14 @@ class Benchmark:
         )
 
     def naive(self, num_components):
-        """The naive MVAE of MLPs as a contender."""
+        """Make a contender of the naive MVAE of MLPs."""
         latent_dim = MLP["latent_dim"]
         networks = naive_mvae.mlp_networks(num_components, latent_dim)
         model = naive_mvae.NaiveMVAE(networks, latent_dim)
         return self.train(model, naive_mvae.adam())
 
     def stacked(self, num_components, cls=MVAE, optimizer=None, **arguments):
-        """The library's MVAE of MLPs as a contender."""
+        """Make a contender of the library's MVAE of MLPs."""
         model = cls(num_components=num_components, **MLP, **arguments)
         return self.train(model, optimizer or FusedAdam(1e-3))
 
@@ -366,7 +366,7 @@ class Benchmark:
         print_parts(blocks)
 
     def fused_adam(self):
-        """The optimiser of this library."""
+        """Make the optimiser of this library."""
         return FusedAdam(1e-3)
 
     def peers(self):
@@ -382,7 +382,7 @@ class Benchmark:
         peers.peers(self, MLP, contender)
 
     def roofline(self):
-        """The parts of a step beside what they would take at best."""
+        """Measure the parts of a step beside what they would take at best."""
         for k in self.options.roofline_components:
             trained = self.stacked(k)
             found = roofline.parts(trained.model, self.digits[0])
@@ -437,7 +437,7 @@ class Benchmark:
             )
 
     def fixed(self):
-        """What a step costs beside its products: tiny models beside plain Keras."""
+        """Measure a step beside its products: tiny models beside plain Keras."""
         random, shape = np.random.default_rng(0), fixed_cost.TINY["input_shape"]
         images = random.random((10, fixed_cost.BATCH_SIZE, *shape), np.float32)
         trained, compiled = {}, {}
@@ -458,12 +458,12 @@ class Benchmark:
         fixed_cost.print_steps(blocks, {})
 
     def start(self):
-        """Imports and first steps, each in a process of its own."""
+        """Time import and first steps, each in a process of its own."""
         blocks = self.measure("Starts", fixed_cost.STARTS, 1)
         fixed_cost.print_starts(blocks)
 
     def input(self):
-        """Images per second that each kind of data source delivers."""
+        """Count the images per second that each kind of data source delivers."""
         quick = self.options.quick
         num = 256 if quick else 8000
         found = input_pipelines.measure(self.options.rounds, num)
@@ -473,7 +473,7 @@ class Benchmark:
         self.blocks["Input pipelines (images/s and cores)"] = rates
 
     def evaluation(self):
-        """Importance sampling, encoding, pictures and sampling, and their products."""
+        """Time importance sampling, encoding, pictures and sampling, and products."""
         works = evaluation_speed.contenders(MLP["latent_dim"], self.options.quick)
         blocks = self.measure("Evaluation and sampling", works, 1)
         print_evaluation(blocks)
@@ -502,7 +502,7 @@ FAMILY = (
 
 
 def digits(path, batch_size=128, num=10):
-    """Vectors `[num, batch_size, 784]` in [0, 1], random without a file."""
+    """Make vectors `[num, batch_size, 784]` in [0, 1], random without a file."""
     if path is None:
         shape = (num, batch_size, 784)
         return np.random.default_rng(0).random(shape, np.float32)
@@ -512,7 +512,7 @@ def digits(path, batch_size=128, num=10):
 
 
 def parse(arguments):
-    """Options of the command line."""
+    """Read the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--models", nargs="+", choices=GROUPS, help="all, unless --quick")

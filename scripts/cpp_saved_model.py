@@ -28,7 +28,7 @@ class _Buffer(ctypes.Structure):
 
 @cache
 def _c_api():
-    """Loads TensorFlow's C API from the library in TensorFlow's wheel."""
+    """Load TensorFlow's C API from the library in TensorFlow's wheel."""
     path = next(Path(tf.sysconfig.get_lib()).glob("libtensorflow_cc*"))
     library = ctypes.CDLL(str(path))
     handle, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
@@ -63,7 +63,7 @@ def _c_api():
 
 @contextlib.contextmanager
 def _status():
-    """Yields a status for a C function to fill in, and raises it if it is an error."""
+    """Yield a status for a C function to fill in, and raise it if it is an error."""
     status = _c_api().TF_NewStatus()
     try:
         yield status
@@ -110,7 +110,7 @@ class CppSavedModel:
         }
 
     def run(self, name, inputs, keys):
-        """Runs a signature and returns its answer.
+        """Run a signature and return its answer.
 
         Args:
             name: name of the signature.
@@ -145,7 +145,7 @@ class CppSavedModel:
                 c.TF_DeleteTensor(tensor)
 
     def _places(self, infos, keys):
-        """Finds the places in the graph of the named inputs or outputs."""
+        """Find the places in the graph of the named inputs or outputs."""
         names = [infos[key].name.split(":") for key in keys]
         find = _c_api().TF_GraphOperationByName
         return (_Output * len(names))(

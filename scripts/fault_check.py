@@ -91,7 +91,7 @@ class Death:
         )
 
     def prepare(self):
-        """Makes this process die."""
+        """Make this process die."""
         rename, savez, renames = os.replace, np.savez, 0
 
         def deadly_rename(*paths):
@@ -129,7 +129,7 @@ class FullDisk:
     room: int
 
     def prepare(self):
-        """Makes writes of this process fail, which else would kill it."""
+        """Make writes of this process fail, which else would kill it."""
         from mvae_tf import storage
 
         write, files = storage.write, 0
@@ -149,7 +149,7 @@ class Nobody:
     """A user for whom folders without rights are closed, as they never are to root."""
 
     def prepare(self):
-        """Makes this process run as that user."""
+        """Make this process run as that user."""
         if not os.getuid():
             os.setuid(_NOBODY)
 
@@ -158,7 +158,7 @@ class TrainingOnly:
     """Leaves out the evaluation and the report of a run, which take long."""
 
     def prepare(self):
-        """Replaces them in this process."""
+        """Replace them in this process."""
         from mvae_tf.runs import training
 
         training.evaluate = lambda *arguments, **options: {}
@@ -172,7 +172,7 @@ TRAINING_ONLY = TrainingOnly()
 
 
 def _command(arguments, errors, environment, changes):
-    """Runs the command line in a child, with stderr in a file."""
+    """Run the command line in a child, with stderr in a file."""
     os.environ |= environment
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
@@ -212,7 +212,7 @@ class Command:
 
     @property
     def lines(self):
-        """Lines of stderr that the command itself wrote."""
+        """Return the lines of stderr that the command itself wrote."""
         text = self.errors.read_text(errors="replace") if self.errors.exists() else ""
         if "Traceback" in text:
             raise AssertionError(text.strip().splitlines()[-1])
@@ -220,7 +220,7 @@ class Command:
 
 
 def start(folder, *arguments, environment=(), changes=()):
-    """A `Command`; its stderr goes into `folder`."""
+    """Start a `Command`, whose stderr goes into `folder`."""
     errors = folder / f"errors-{time.monotonic_ns()}"
     process = CONTEXT.Process(
         target=_command, args=(arguments, errors, dict(environment), changes)
@@ -230,7 +230,7 @@ def start(folder, *arguments, environment=(), changes=()):
 
 
 def refused(folder, *arguments, **options):
-    """The one line of a command that must end with status 2."""
+    """Return the one line of a command that must end with status 2."""
     command = start(folder, *arguments, **options)
     status = command.wait()
     lines = [line for line in command.lines if "error" in line]
@@ -239,19 +239,19 @@ def refused(folder, *arguments, **options):
 
 
 def succeeds(folder, *arguments, **options):
-    """Runs a command that must end with status 0."""
+    """Run a command that must end with status 0."""
     end([start(folder, *arguments, **options)])
 
 
 def end(commands):
-    """Waits for processes that must succeed."""
+    """Wait for processes that must succeed."""
     for command in commands:
         status = command.wait()
         assert status == 0, f"status {status}: {command.lines}"
 
 
 def training(setting, run, *changes):
-    """Starts the processes of a run of one setting; two for two workers.
+    """Start the processes of a run of one setting; two for two workers.
 
     The run is resumed where it exists. `changes` are for the first process.
     """
@@ -280,7 +280,7 @@ def training(setting, run, *changes):
 
 
 def kill_once(begin, seconds, number):
-    """Starts processes and kills one, by the clock or, every second time, in a write.
+    """Start processes and kill one, by the clock or, every second time, in a write.
 
     Args:
         begin: function of changes for the first process, which starts all.
@@ -309,7 +309,7 @@ def kill_once(begin, seconds, number):
 
 
 def kill_in_chains(begin, tries, check):
-    """Kills again and again what `begin` starts; yields for each kill, once checked.
+    """Kill again and again what `begin` starts; yield for each kill, once checked.
 
     Args:
         begin: see `kill_once`; it is to continue what it finds.
@@ -333,7 +333,7 @@ def kill_in_chains(begin, tries, check):
 
 
 def state(run):
-    """Weights, optimiser and history at the end of a run, as bytes."""
+    """Return weights, optimiser and history at the end of a run, as bytes."""
     newest = sorted((run / "checkpoints").glob("step-*.npz"))[-1]
     with np.load(newest) as file:
         arrays = {key: file[key].tobytes() for key in file}
@@ -352,7 +352,7 @@ FAULTS = []
 
 
 def fault(name, quick=True):
-    """Decorator that adds a check; it yields after each try that went well."""
+    """Make a decorator that adds a check, which yields after each good try."""
 
     def decorate(check):
         FAULTS.append((name, quick, check))
@@ -362,7 +362,7 @@ def fault(name, quick=True):
 
 
 def kills(setting):
-    """Kills of a training, which must end with the bits of an undisturbed one."""
+    """Kill a training, which must end with the bits of an undisturbed one."""
 
     def check(folder, tries):
         run, expected = folder / "run", []
@@ -386,7 +386,7 @@ for _setting in SETTINGS:
 
 @contextlib.contextmanager
 def finished(folder):
-    """A copy of a small finished run, which is made once."""
+    """Return a copy of a small finished run, which is made once."""
     run = folder.parent / "finished" / "run"
     if not run.exists():
         run.parent.mkdir(exist_ok=True)
@@ -397,7 +397,7 @@ def finished(folder):
 
 
 def kills_of(*arguments):
-    """Kills of a command on a finished run; the same command must then succeed."""
+    """Kill a command on a finished run; the same command must then succeed."""
 
     def check(folder, tries):
         with finished(folder) as run:
@@ -424,7 +424,7 @@ fault("kill, report", quick=False)(kills_of("report", "{run}"))
 
 @fault("kill, reproduce", quick=False)
 def kills_of_reproduce(folder, tries):
-    """Kills of a figure with its training; the same command makes the same figure."""
+    """Kill a figure with its training; the same command makes the same figure."""
     output, expected = folder / "results", []
     smoke = output / "smoke"
     arguments = ["reproduce", "cp-vae-figure-4", "--scale", "smoke", "--output", output]
@@ -465,7 +465,7 @@ def signals(folder, tries):
 
 @fault("two processes, one folder")
 def two_processes(folder, tries):
-    """The second is refused, and the first ends as it would alone."""
+    """Check that the second is refused, and that the first ends as it would alone."""
     expected = undisturbed(folder)
     seconds = itertools.cycle(("train", "resume", "evaluate", "report", "audit"))
     tried = 0
@@ -494,7 +494,7 @@ def two_processes(folder, tries):
 
 @fault("flipped bit, any file of a run")
 def flipped_bits(folder, tries):
-    """A flip is found, or it costs nothing."""
+    """Check that a flip is found, or costs nothing."""
     import mvae_tf
     from mvae_tf.runs import training as runs
 
@@ -530,7 +530,7 @@ def flipped_bits(folder, tries):
 
 
 def _restores(run, model):
-    """Restores the newest checkpoint that is intact, into a compiled model."""
+    """Restore the newest checkpoint that is intact, into a compiled model."""
     import mvae_tf
     from mvae_tf.runs.checkpoints import Checkpoints
 
@@ -593,7 +593,7 @@ def outputs(folder, tries):
 
 @fault("hostile archives")
 def hostile_archives(folder, tries):
-    """Archives that are bombs, pickles, other models, or damaged at random."""
+    """Read archives that are bombs, pickles, other models, or damaged at random."""
     with finished(folder) as run:
         good = (run / "model.keras").read_bytes()
         for number in range(tries):
@@ -623,7 +623,7 @@ def hostile_archives(folder, tries):
 
 @fault("hostile images")
 def hostile_images(folder, tries):
-    """Files that are damaged, empty, huge or no images: named in one line, or read."""
+    """Read damaged, empty and huge files and no images: an error names them."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -662,7 +662,7 @@ def hostile_images(folder, tries):
 
 @fault("hostile settings")
 def hostile_settings(folder, tries):
-    """Values of other types in `config.json`, and settings that make no sense."""
+    """Try values of other types in `config.json`, and settings that make no sense."""
     with finished(folder) as run:
         record = folder / "record.json"
         process = CONTEXT.Process(
@@ -683,7 +683,7 @@ def hostile_settings(folder, tries):
 
 
 def _resume_with_changes(run, number, record):
-    """Resumes the run with one value changed, `number` times, all in this process."""
+    """Resume the run with one value changed, `number` times, all in this process."""
     from mvae_tf.cli import main
 
     values = [None, 1, -1, 1e400, "x", [], {}, [[]], True, "\ud800", 10**30, 10**8, 0.5]
@@ -709,7 +709,7 @@ def _resume_with_changes(run, number, record):
 
 @fault("diverged run")
 def diverged(folder, tries):
-    """It says so, and later commands work on its folder and say so."""
+    """Check that it says so, and that later commands on its folder do, too."""
     rates = itertools.cycle(("1e10", "1e30", "1e4"))
     for number, rate in zip(range(math.ceil(tries / 4)), rates, strict=False):
         run = folder / f"run-{number}"
@@ -731,7 +731,7 @@ MOST_MEGABYTES = 100
 
 
 def _peak(function, pipe):
-    """Sends the megabytes that a call adds, beyond those of a small one before."""
+    """Send the megabytes that a call adds, beyond those of a small one before."""
     import mvae_tf
 
     model = mvae_tf.create(
@@ -764,7 +764,7 @@ def _generate(model, small):
 
 
 def print_memory():
-    """Prints the megabytes that long work adds to the same work on little.
+    """Print the megabytes that long work adds to the same work on little.
 
     Returns:
         Whether each is less than `MOST_MEGABYTES`.
@@ -787,7 +787,7 @@ def print_memory():
 
 
 def install(folder):
-    """Installs the package of this repository; returns the interpreter that has it."""
+    """Install the package of this repository; return the interpreter that has it."""
     print("Installing the package into a new environment (some minutes)", flush=True)
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
@@ -802,14 +802,14 @@ def install(folder):
 
 
 def check_with(python):
-    """Runs this script, with its arguments, by the interpreter; returns its status."""
+    """Run this script, with its arguments, by the interpreter; return its status."""
     without = {key: v for key, v in os.environ.items() if key != "PYTHONPATH"}
     command = [python, __file__, *sys.argv[1:], "--python", python]
     return subprocess.run(command, env=without, check=False).returncode
 
 
 def run_check(check, tries):
-    """Number of tries that went well, and what was wrong with the next one, or ""."""
+    """Return how many tries went well, and what was wrong with the next one, or ""."""
     done = 0
     with tempfile.TemporaryDirectory() as temporary:
         # Open to the process that runs as nobody.
@@ -827,7 +827,7 @@ def run_check(check, tries):
 
 
 def main():
-    """Prints one line for each fault; the exit status is 1 if any did harm."""
+    """Print one line for each fault; the exit status is 1 if any did harm."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", help="interpreter that finds the mvae_tf to check")
     parser.add_argument("--tries", type=int, default=25, help="of each (default 25)")

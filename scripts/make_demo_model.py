@@ -107,7 +107,7 @@ say nothing about the models and data sets of the papers.
 
 
 def main():
-    """Trains, exports and describes the model."""
+    """Train, export and describe the model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = Path(__file__).parent.parent / "saved_models" / "mvae-gs-digits"
     parser.add_argument("--to", type=Path, default=default, help="folder of versions")
@@ -133,7 +133,7 @@ def main():
 
 
 def card(model, digits, version, epochs):
-    """Measures the model, and returns the text of its card."""
+    """Measure the model, and return the text of its card."""
     results = evaluate(model, digits.test, num_samples=1000)
     size = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
     generated, test = nearest_distances(model, digits)
@@ -164,12 +164,12 @@ def card(model, digits, version, epochs):
 
 
 def written(value):
-    """Writes a number, or a nested list of numbers, with two decimals."""
+    """Write a number, or a nested list of numbers, with two decimals."""
     return np.array2string(np.asarray(value), precision=2).replace("\n", "")
 
 
 def nearest_distances(model, digits):
-    """Measures the mean distance to the nearest training image.
+    """Measure the mean distance to the nearest training image.
 
     Returns:
         The distance of samples, and that of test images.
@@ -185,7 +185,7 @@ def nearest_distances(model, digits):
 
 
 def flat(dataset):
-    """Returns the images of a data set as `[N, P]`."""
+    """Return the images of a data set as `[N, P]`."""
     images = np.concatenate([x for x, _ in dataset])
     return images.reshape(len(images), -1)
 

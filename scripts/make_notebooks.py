@@ -48,13 +48,13 @@ if importlib.util.find_spec("mvae_tf") is None:
 
 
 def repository():
-    """Reads the repository's address in `pyproject.toml`, "" while there is none."""
+    """Read the repository's address in `pyproject.toml`, "" while there is none."""
     text = ROOT.joinpath("pyproject.toml").read_text("utf-8")
     return tomllib.loads(text)["tool"]["mvae_tf"]["repository"]
 
 
 def notebook(source, name, address):
-    """Makes the text of a notebook from its source in the percent format.
+    """Make the text of a notebook from its source in the percent format.
 
     Args:
         source: text of the `.py` file.
@@ -89,7 +89,7 @@ def notebook(source, name, address):
 
 
 def main():
-    """Writes each notebook beside its source."""
+    """Write each notebook beside its source."""
     for source in sorted(FOLDER.glob("*.py")):
         text = notebook(source.read_text("utf-8"), source.stem, repository())
         source.with_suffix(".ipynb").write_text(text, "utf-8")

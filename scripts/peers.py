@@ -13,7 +13,7 @@ __all__ = ["missing", "peers"]
 
 
 def missing():
-    """What the peers lack here, as one line; empty where all is installed."""
+    """Return what the peers lack here, as one line; empty if all is installed."""
     names = [n for n in ("torch", "pythae") if not importlib.util.find_spec(n)]
     if not names:
         return ""
@@ -21,14 +21,14 @@ def missing():
 
 
 def _arithmetic(batch_size, latent_dim, rows_encoded):
-    """Operations of a step of the VAE: 3 times those of its forward products."""
+    """Count the operations of a VAE step: 3 times those of its forward products."""
     encoder = 784 * 500 + 500 * 500 + 500 * 2 * latent_dim
     decoder = latent_dim * 500 + 500 * 500 + 500 * 784
     return 3 * 2 * (rows_encoded * encoder + batch_size * decoder)
 
 
 def peers(benchmark, mlp, keras_vae):
-    """Measures and prints the table.
+    """Measure and print the table.
 
     Args:
         benchmark: `Benchmark`, which trains and measures.
@@ -79,7 +79,7 @@ def peers(benchmark, mlp, keras_vae):
 
 
 def _plain_torch(pythae_vae, batches, latent_dim):
-    """Loops of plain PyTorch, the compiled one where it compiles."""
+    """Time loops of plain PyTorch, the compiled one where it compiles."""
     loops = {"plain PyTorch": pythae_vae.PlainTorch(latent_dim, batches)}
     compiled = pythae_vae.PlainTorch(latent_dim, batches, compiled=True)
     try:

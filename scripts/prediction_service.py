@@ -40,7 +40,7 @@ class PredictionService(service_grpc.PredictionServiceServicer):
         self._model = CppSavedModel(folder)
 
     def Predict(self, request, context):
-        """Runs the signature that the request names, and returns its answer."""
+        """Run the signature that the request names, and return its answer."""
         with _aborting(context):
             self._check_model(request.model_spec)
             name = request.model_spec.signature_name or "serving_default"
@@ -64,7 +64,7 @@ class PredictionService(service_grpc.PredictionServiceServicer):
             return response
 
     def GetModelMetadata(self, request, context):
-        """Returns the signatures, with the names, dtypes and shapes of their inputs."""
+        """Return the signatures, with the names, dtypes and shapes of their inputs."""
         with _aborting(context):
             self._check_model(request.model_spec)
             if list(request.metadata_field) != ["signature_def"]:
@@ -93,7 +93,7 @@ class PredictionService(service_grpc.PredictionServiceServicer):
 
 
 def _arrays(protos, infos):
-    """Returns the arrays in a request, and checks their names and dtypes."""
+    """Return the arrays in a request, and check their names and dtypes."""
     if set(protos) != set(infos):
         raise _invalid(f"Expected inputs {_names(infos)}, got {_names(protos)}.")
     for key, proto in protos.items():
@@ -125,7 +125,7 @@ def _aborting(context):
 
 
 def _serve(folder, pipe):
-    """Runs the server until the other end of the pipe is closed."""
+    """Run the server until the other end of the pipe is closed."""
     with ThreadPoolExecutor(WORKERS) as pool:
         server = grpc.server(pool, options=MESSAGES_OF_ANY_SIZE)
         service = PredictionService(folder)
@@ -140,7 +140,7 @@ def _serve(folder, pipe):
 
 @contextlib.contextmanager
 def running_server(folder):
-    """Yields the address and the process id of a server, which ends with the block."""
+    """Yield the address and the process id of a server, which ends with the block."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=_serve, args=(folder, theirs), daemon=True)

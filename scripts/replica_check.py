@@ -103,7 +103,7 @@ def one_worker(names):
 
 
 def print_times(workers):
-    """Prints the times in this process, as a worker or as one with several devices."""
+    """Print the times in this process, as a worker or as one with several devices."""
     import tensorflow as tf
 
     if "TF_CONFIG" in os.environ:
@@ -127,7 +127,7 @@ def free_ports(number):
 
 
 def run_child(kind, names, folder):
-    """Trains in this process, and writes the weights of each model, once."""
+    """Train in this process, and write the weights of each model, once."""
     if kind.startswith("times-"):
         print_times(kind.removeprefix("times-"))
         return
@@ -139,7 +139,7 @@ def run_child(kind, names, folder):
 
 
 def main():
-    """Prints the table."""
+    """Print the table."""
     from mvae_tf.models import names
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -48,7 +48,7 @@ class Repeated:
 
 
 def bandwidth(repetitions=5, numbers=2**25):
-    """Bytes per second that one addition to a large vector reads and writes."""
+    """Measure the bytes per second that adding to a large vector moves."""
     vector = tf.zeros([numbers])
     add = tf.function(lambda: vector + 1.0)
     add()
@@ -67,7 +67,7 @@ def layers(model):
 
 
 def parts(model, images):
-    """The parts of a step of a compiled MVAE.
+    """Time the parts of a step of a compiled MVAE.
 
     Args:
         model: a compiled MVAE of MLPs.
@@ -169,7 +169,7 @@ def parts(model, images):
 
 
 def print_roofline(found, blocks, peak, rate):
-    """Prints the parts, what is left of the step, and what `fit` adds to it.
+    """Print the parts, what is left of the step, and what `fit` adds to it.
 
     Args:
         found: what `parts` returned.

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 def main():
-    """Draws rows x rows images and writes them as one PNG file."""
+    """Draw rows x rows images and write them as one PNG file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("base", type=Path, help="folder with a sub-folder per version")
     parser.add_argument("--to", type=Path, required=True, help="PNG file to write")
@@ -39,7 +39,7 @@ def main():
 
 
 def newest_version(base):
-    """Finds the folder of the highest version number in `base`."""
+    """Find the folder of the highest version number in `base`."""
     versions = [p for p in base.glob("*") if p.name.isdigit()]
     if not versions:
         raise SystemExit(f"error: no version folder (a number) in {base}")
@@ -47,7 +47,7 @@ def newest_version(base):
 
 
 def as_sheet(images, rows, zoom):
-    """Makes a square uint8 sheet of images `[rows * rows, H, W, C]` in [0, 1]."""
+    """Make a square uint8 sheet of images `[rows * rows, H, W, C]` in [0, 1]."""
     images = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=0.4)
     _, height, width, channels = images.shape
     sheet = tf.reshape(images, [rows, rows, height, width, channels])

@@ -43,14 +43,14 @@ ANSWER_SECONDS = 60
 
 @contextlib.contextmanager
 def connection(address):
-    """Yields a stub of the service, on a connection of its own."""
+    """Yield a stub of the service, on a connection of its own."""
     own = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(address, own + MESSAGES_OF_ANY_SIZE) as channel:
         yield service_grpc.PredictionServiceStub(channel)
 
 
 def signatures_of(stub, name):
-    """Asks the server for the signatures of the model, a dict by name."""
+    """Ask the server for the signatures of the model, a dict by name."""
     request = metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = name
     response = stub.GetModelMetadata(request, timeout=ANSWER_SECONDS)
@@ -60,7 +60,7 @@ def signatures_of(stub, name):
 
 
 def predict_request(model, signature, inputs):
-    """Makes a request from a dict of arrays."""
+    """Make a request from a dict of arrays."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = model, signature
     for key, value in inputs.items():
@@ -69,13 +69,13 @@ def predict_request(model, signature, inputs):
 
 
 def predict(stub, request):
-    """Sends a request; returns the answer as a dict of arrays."""
+    """Send a request; return the answer as a dict of arrays."""
     response = stub.Predict(request, timeout=ANSWER_SECONDS)
     return {key: tf.make_ndarray(value) for key, value in response.outputs.items()}
 
 
 def example(signature, rows, seed):
-    """Draws random valid inputs of a signature of this library, a dict of arrays."""
+    """Draw random valid inputs of a signature of this library, a dict of arrays."""
     random = np.random.default_rng(seed)
     draw = {
         "z": lambda shape: random.normal(size=shape),
@@ -109,7 +109,7 @@ class Reply(NamedTuple):
 
 
 def distance(answer, expected):
-    """Returns the largest difference relative to 1 + |expected|.
+    """Return the largest difference relative to 1 + |expected|.
 
     It is infinite for answers that cannot be compared.
     """
@@ -125,7 +125,7 @@ def distance(answer, expected):
 
 
 def prepare(stub, model):
-    """Asks about all signatures and batch sizes, and compares batches with rows.
+    """Ask about all signatures and batch sizes, and compare batches with rows.
 
     Returns:
         List of `Question`, and the largest distance of a row of their answers from the
@@ -152,7 +152,7 @@ def prepare(stub, model):
 
 
 def ask(stub, question):
-    """Asks a question, and returns the `Reply`."""
+    """Ask a question, and return the `Reply`."""
     start = time.perf_counter()
     try:
         answer = predict(stub, question.request)
@@ -165,7 +165,7 @@ def ask(stub, question):
 
 
 def ask_at_once(address, questions, clients, requests, process):
-    """Asks with many clients; returns all replies, and the highest memory in MB."""
+    """Ask with many clients; return all replies, and the highest memory in MB."""
     together = threading.Barrier(clients)
 
     def client(number):
@@ -184,7 +184,7 @@ def ask_at_once(address, questions, clients, requests, process):
 
 
 def memory(process):
-    """Returns the resident memory of a process in MB of 10^6 bytes."""
+    """Return the resident memory of a process in MB of 10^6 bytes."""
     return process.memory_info().rss / 1e6
 
 
@@ -192,7 +192,7 @@ def memory(process):
 
 
 def compare_loaders(folder):
-    """Returns the largest distance between answers of three ways to load an export."""
+    """Return the largest distance between answers of three ways to load an export."""
     cpp = CppSavedModel(folder)
     inputs = {
         name: example(signature, rows=5, seed=0)
@@ -207,7 +207,7 @@ def compare_loaders(folder):
 
 
 def eager_answers(folder, inputs):
-    """Returns the answers of `tf.saved_model.load` to inputs, by signature."""
+    """Return the answers of `tf.saved_model.load` to inputs, by signature."""
     signatures = tf.saved_model.load(str(folder)).signatures
     answers = {}
     for name, arrays in inputs.items():
@@ -218,7 +218,7 @@ def eager_answers(folder, inputs):
 
 
 def session_answers(folder, inputs):
-    """Returns the answers of a `Session` to inputs, by signature."""
+    """Return the answers of a `Session` to inputs, by signature."""
     answers = {}
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         load = tf.compat.v1.saved_model.loader.load
@@ -245,7 +245,7 @@ class Report(NamedTuple):
     end: float
 
     def failures(self, tolerance):
-        """Yields a line for each condition that did not hold."""
+        """Yield a line for each condition that did not hold."""
         errors = [reply.error for reply in self.replies if reply.error]
         if errors:
             yield f"{len(errors)} errors, the first {errors[0]}"
@@ -258,7 +258,7 @@ class Report(NamedTuple):
             yield f"memory grew by {growth:.1f} MB, more than {MEMORY_LIMIT:g}"
 
     def show(self):
-        """Prints the results."""
+        """Print the results."""
         rate = len(self.replies) / self.seconds
         print(f"{len(self.replies)} requests, {rate:.0f} per second\n")
         print("signature        requests  errors  bit-equal  median ms  99 % ms")
@@ -274,7 +274,7 @@ class Report(NamedTuple):
 
 
 def check(folder, clients, requests):
-    """Checks an export, and returns the `Report`.
+    """Check an export, and return the `Report`.
 
     Args:
         folder: `<name>/<version>` of the export.
@@ -299,7 +299,7 @@ def check(folder, clients, requests):
 
 
 def print_row(name, replies):
-    """Prints one row of the table."""
+    """Print one row of the table."""
     seconds = [reply.seconds for reply in replies]
     median, high = 1000 * np.percentile(seconds, [50, 99])
     errors = sum(reply.error is not None for reply in replies)
@@ -309,7 +309,7 @@ def print_row(name, replies):
 
 
 def main(arguments=None):
-    """Checks an export, and prints the results."""
+    """Check an export, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("base", type=Path, nargs="?", default=DEMO)
     parser.add_argument("--clients", type=positive, default=32)
@@ -342,7 +342,7 @@ def main(arguments=None):
 
 
 def positive(text):
-    """Reads a whole number of at least 1."""
+    """Read a whole number of at least 1."""
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return int(text)

@@ -38,7 +38,7 @@ _BASE = re.compile(r"[a-z-]+-(?:table|figure)-[a-z]?\d+")
 
 
 def main():
-    """Copies the folders that the command line names, and writes the pages."""
+    """Copy the folders that the command line names, and write the pages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "folders", nargs="*", type=Path, help="DIR/SCALE of `mvae-tf reproduce`"
@@ -52,7 +52,7 @@ def main():
 
 
 def copy(folder):
-    """Copies the numbers and pictures of a scale."""
+    """Copy the numbers and pictures of a scale."""
     if folder.name not in SCALES:
         raise SystemExit(f"Expected a folder DIR/SCALE, got {folder}.")
     target = FOLDER / folder.name
@@ -65,7 +65,7 @@ def copy(folder):
 
 
 def page():
-    """Returns the text of RESULTS.md."""
+    """Return the text of RESULTS.md."""
     verdicts = read_verdicts()
     parts = [INTRODUCTION, "## In short", *summary(verdicts), DATA]
     for key, paper in verdicts["papers"].items():
@@ -77,7 +77,7 @@ def page():
 
 
 def read_verdicts():
-    """Reads verdicts.toml, and replaces the names of numbers by the numbers."""
+    """Read verdicts.toml, and replace the names of numbers by the numbers."""
 
     def filled(value):
         if isinstance(value, dict):
@@ -89,7 +89,7 @@ def read_verdicts():
 
 
 def number(match):
-    """Returns the number that a name stands for, as a text."""
+    """Return the number that a name stands for, as a text."""
     scale, table, run, metric, column = match.groups()
     for folder in [scale] if scale else ("full", "reduced"):
         path = FOLDER / folder / f"{table}.csv"
@@ -102,12 +102,12 @@ def number(match):
 
 
 def names_of(paper):
-    """Lists the names of the tables and figures of a paper."""
+    """List the names of the tables and figures of a paper."""
     return [name for name in reproduce.names() if name.startswith(f"{paper}-")]
 
 
 def summary(verdicts):
-    """Yields the first table: what holds of each paper."""
+    """Yield the first table: what holds of each paper."""
     lines = ["| paper | what holds | what does not | verdicts |", "|---|---|---|---|"]
     for key, paper in verdicts["papers"].items():
         found = [verdict(name, verdicts) for name in names_of(key)]
@@ -122,12 +122,12 @@ def summary(verdicts):
 
 
 def verdict(name, verdicts):
-    """Returns the verdict on a table or a figure."""
+    """Return the verdict on a table or a figure."""
     return verdicts["results"].get(name, {}).get("verdict", "not run")
 
 
 def overview(names, verdicts):
-    """Yields a table of the verdicts on a paper, and the names of what was not run."""
+    """Yield a table of the verdicts on a paper, and the names of what was not run."""
     lines = ["| table or figure | verdict | evidence |", "|---|---|---|"]
     for name in names:
         if name in verdicts["results"]:
@@ -141,7 +141,7 @@ def overview(names, verdicts):
 
 
 def section(name, verdicts):
-    """Yields the numbers and pictures of a table or a figure, if it was run."""
+    """Yield the numbers and pictures of a table or a figure, if it was run."""
     if not files(name):
         return
     result, experiment = verdicts["results"][name], reproduce.get(name)[1]
@@ -166,13 +166,13 @@ def section(name, verdicts):
 
 
 def files(name):
-    """Lists the CSV files of a table or a figure, the fullest scale first."""
+    """List the CSV files of a table or a figure, the fullest scale first."""
     paths = (FOLDER / scale / f"{name}.csv" for scale in reversed(SCALES))
     return [path for path in paths if path.exists()]
 
 
 def pictures(path):
-    """Lists the pictures that belong to a CSV file."""
+    """List the pictures that belong to a CSV file."""
     found = sorted(path.parent.glob(f"{path.stem}*.png"))
     return [p for p in found if _BASE.match(p.stem)[0] == path.stem]
 
@@ -181,7 +181,7 @@ def pictures(path):
 
 
 def with_results(text):
-    """Returns the text of README.md with the present results between its two marks."""
+    """Return the text of README.md with the present results between its two marks."""
     verdicts = read_verdicts()
     (table,) = summary(verdicts)
     table = table.replace("](#", "](RESULTS.md#")

@@ -38,7 +38,7 @@ _TRACEBACK = "MVAE_TF_TRACEBACK"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command.
+    """Run a command.
 
     Args:
         arguments: the words after the program's name; None takes those of the process.
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _import_library() -> None:
-    """Does the imports that `mvae_tf/__init__.py` left out when the program started."""
+    """Do the imports that `mvae_tf/__init__.py` left out when the program started."""
     # TensorFlow's C++ code prints its errors. All but the fatal ones are also raised as
     # exceptions, which `main` reports.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -83,7 +83,7 @@ def _import_library() -> None:
 
 
 def _stopped(options: argparse.Namespace, number: int) -> int:
-    """Says which command continues; returns the exit status of a signal."""
+    """Say which command continues; return the exit status of a signal."""
     hint = ""
     output = getattr(options, "output", None)
     if output is not None and (output / "config.json").exists():
@@ -101,7 +101,7 @@ def _stopped(options: argparse.Namespace, number: int) -> int:
 
 
 def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
-    """Says in one line what went wrong; returns the exit status."""
+    """Say in one line what went wrong; return the exit status."""
     if os.environ.get(_TRACEBACK, "0") not in ("", "0"):
         traceback.print_exception(error)
     message = " ".join(str(error).split())
@@ -132,7 +132,7 @@ def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
 
 
 def _in_options(message: str, options: argparse.Namespace) -> str:
-    """Translates a message of the library into the words of the command line.
+    """Translate a message of the library into the words of the command line.
 
     The library names the arguments of its functions, such as `num_samples` and
     `download=True`. A user of the command line knows them as `--num-samples` and
@@ -162,7 +162,7 @@ def _in_options(message: str, options: argparse.Namespace) -> str:
 
 @contextlib.contextmanager
 def _warnings_as_lines() -> Iterator[None]:
-    """Prints warnings, and what the library logs, as one line each, in a context."""
+    """Print warnings, and what the library logs, as one line each, in a context."""
     logger, lines = logging.getLogger("mvae_tf"), _Lines()
     logger.addHandler(lines)
     try:
@@ -174,7 +174,7 @@ def _warnings_as_lines() -> Iterator[None]:
 
 
 class _Lines(logging.Handler):
-    """Prints a message of the library's loggers, once per command.
+    """Handler that prints a message of the library's loggers, once per command.
 
     A command may load the same data twice, which logs the same messages again.
     """
@@ -191,5 +191,5 @@ class _Lines(logging.Handler):
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    """Prints a warning as one line, without the place in the source."""
+    """Print a warning as one line, without the place in the source."""
     print(f"mvae-tf: warning: {' '.join(str(message).split())}", file=sys.stderr)

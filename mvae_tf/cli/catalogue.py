@@ -71,12 +71,12 @@ class Setting:
 
 
 def models() -> dict[str, str]:
-    """Finds the first line of the docstring of each model, by registered name."""
+    """Find the first line of the docstring of each model, by registered name."""
     return {name: _first_line(node) for name, node in _named_classes("models")}
 
 
 def parts(kind: str) -> dict[str, str]:
-    """Finds the first line of the docstring of each part, by registered name.
+    """Find the first line of the docstring of each part, by registered name.
 
     Args:
         kind: one of `PART_KINDS`.
@@ -86,7 +86,7 @@ def parts(kind: str) -> dict[str, str]:
 
 
 def datasets() -> dict[str, str]:
-    """Returns one line about each source of `mvae_tf.data.load`, by name."""
+    """Return one line about each source of `mvae_tf.data.load`, by name."""
     # The package imports NumPy, which `--help` does not need.
     from mvae_tf import data
 
@@ -94,7 +94,7 @@ def datasets() -> dict[str, str]:
 
 
 def check_dataset(text: str) -> None:
-    """Checks that a source of `mvae_tf.data.load` exists.
+    """Check that a source of `mvae_tf.data.load` exists.
 
     Args:
         text: the source, as a user names it.
@@ -111,24 +111,24 @@ def check_dataset(text: str) -> None:
 
 
 def metrics() -> dict[str, str]:
-    """Reads `mvae_tf.evaluation.UNITS`: the meaning of each number, by name."""
+    """Read `mvae_tf.evaluation.UNITS`: the meaning of each number, by name."""
     return runpy.run_path(str(_PACKAGE / "evaluation" / "units.py"))["UNITS"]
 
 
 def metric_groups() -> list[str]:
-    """Reads `mvae_tf.evaluation.GROUPS`: the groups of numbers of `evaluate`."""
+    """Read `mvae_tf.evaluation.GROUPS`: the groups of numbers of `evaluate`."""
     table = _assigned("evaluation/groups.py", "_GROUPS")
     assert isinstance(table, ast.Dict)
     return [ast.literal_eval(key) for key in table.keys if key is not None]
 
 
 def settings() -> list[Setting]:
-    """Lists every setting that `--set` can change."""
+    """List every setting that `--set` can change."""
     return [*_training_settings(), *_data_settings(), *_model_settings()]
 
 
 def check_settings(assignments: Iterable[str], model: str) -> None:
-    """Finds those mistakes in `--set` that can be found without TensorFlow.
+    """Find those mistakes in `--set` that can be found without TensorFlow.
 
     Args:
         assignments: texts `key=value`.
@@ -162,7 +162,7 @@ def check_settings(assignments: Iterable[str], model: str) -> None:
 
 
 def _keys_of_parts(kind: str) -> list[str]:
-    """Lists the names of the arguments of all parts of one kind."""
+    """List the names of the arguments of all parts of one kind."""
     found = [
         item.key.removeprefix(f"{kind}.")
         for name in parts(kind)
@@ -172,7 +172,7 @@ def _keys_of_parts(kind: str) -> list[str]:
 
 
 def _value_of(default: str) -> Any:
-    """Returns the constant that `Setting.default` stands for; else the text itself."""
+    """Return the constant that `Setting.default` stands for; else the text itself."""
     try:
         return json.loads(default)
     except ValueError:
@@ -201,7 +201,7 @@ def _data_settings() -> Iterator[Setting]:
 
 @functools.cache
 def defaults(model: str) -> dict[str, str]:
-    """Returns the default of each setting of a model, by name.
+    """Return the default of each setting of a model, by name.
 
     Args:
         model: registered name of a model; there are no settings for any other name.
@@ -221,7 +221,7 @@ def _model_settings() -> Iterator[Setting]:
 
 
 def _class_settings(place: str, owner: str, prefix: str) -> Iterator[Setting]:
-    """Yields the settings of a model or a part, with those of its base classes."""
+    """Yield the settings of a model or a part, with those of its base classes."""
     classes = {node.name: node for node in _classes(place)}
     lineage = [dict(_named_classes(place))[owner]]
     for node in lineage:
@@ -257,7 +257,7 @@ def _class_settings(place: str, owner: str, prefix: str) -> Iterator[Setting]:
 
 
 def _fixed(node: ast.ClassDef) -> set[str]:
-    """Returns the names in the attribute `fixed` of a class.
+    """Return the names in the attribute `fixed` of a class.
 
     These are the arguments of the base class to which the class itself gives a value.
     """
@@ -276,7 +276,7 @@ def _tree(place: str) -> ast.Module:
 
 
 def _assigned(place: str, name: str) -> ast.expr:
-    """Finds the expression that a module assigns to a name at its top level."""
+    """Find the expression that a module assigns to a name at its top level."""
     for node in _tree(place).body:
         if isinstance(node, ast.Assign) and any(
             isinstance(target, ast.Name) and target.id == name
@@ -292,7 +292,7 @@ def _files(place: str) -> list[str]:
 
 
 def _classes(place: str) -> Iterator[ast.ClassDef]:
-    """Yields the classes in a file, or in all files of a folder."""
+    """Yield the classes in a file, or in all files of a folder."""
     for file in _files(place):
         for node in _tree(file).body:
             if isinstance(node, ast.ClassDef):
@@ -300,7 +300,7 @@ def _classes(place: str) -> Iterator[ast.ClassDef]:
 
 
 def _named_classes(place: str) -> Iterator[tuple[str, ast.ClassDef]]:
-    """Yields the classes that have a registered name, with that name."""
+    """Yield the classes that have a registered name, with that name."""
     for node in _classes(place):
         name = _registered_name(node)
         if name is not None:
@@ -308,7 +308,7 @@ def _named_classes(place: str) -> Iterator[tuple[str, ast.ClassDef]]:
 
 
 def _registered_name(node: ast.ClassDef) -> str | None:
-    """Returns the name in the decorator `@register("name")` of a class, or None."""
+    """Return the name in the decorator `@register("name")` of a class, or None."""
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name):
             if decorator.func.id == "register" and decorator.args:
@@ -326,7 +326,7 @@ def _first_line(node: ast.ClassDef) -> str:
 
 
 def _arguments(node: ast.FunctionDef, place: str) -> Iterator[tuple[str, str]]:
-    """Yields the names of a function's arguments and their defaults, without `self`."""
+    """Yield the names of a function's arguments and their defaults, without `self`."""
     positional = [*node.args.posonlyargs, *node.args.args]
     missing = [None] * (len(positional) - len(node.args.defaults))
     defaults = [*missing, *node.args.defaults, *node.args.kw_defaults]
@@ -338,7 +338,7 @@ def _arguments(node: ast.FunctionDef, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _written(node: ast.expr, place: str) -> str:
-    """Writes a default as `--set` takes it, or as Python code if it is no constant."""
+    """Write a default as `--set` takes it, or as Python code if it is no constant."""
     if isinstance(node, ast.Name):
         for file in _files(place):
             with contextlib.suppress(LookupError):
@@ -351,7 +351,7 @@ def _written(node: ast.expr, place: str) -> str:
 
 
 def _described(docstring: str, section: str) -> dict[str, str]:
-    """Returns the descriptions in a section of a docstring, by name.
+    """Return the descriptions in a section of a docstring, by name.
 
     Args:
         docstring: the docstring, in Google style.

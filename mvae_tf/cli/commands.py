@@ -41,7 +41,7 @@ __all__ = [
 
 @writing_to_run
 def evaluate(options: argparse.Namespace) -> None:
-    """Measures a run on its test images, and writes the numbers to `metrics.json`."""
+    """Measure a run on its test images, and write the numbers to `metrics.json`."""
     config, splits, model = open_run(options)
     classifier = None
     if options.metrics and "scores" in options.metrics:
@@ -82,7 +82,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def _print_checks(checks: dict[str, Any]) -> None:
-    """Prints a line for each check of the audit."""
+    """Print a line for each check of the audit."""
     for name, check in checks.items():
         failures = check["failures"] or "not finite"
         verdict = "holds" if check["holds"] else f"FAILS ({failures})"
@@ -98,7 +98,7 @@ def _print_checks(checks: dict[str, Any]) -> None:
 
 @writing_to_run
 def audit(options: argparse.Namespace) -> None:
-    """Checks that the numbers of a run keep the order of valid bounds."""
+    """Check that the numbers of a run keep the order of valid bounds."""
     config, splits, model = open_run(options)
     if model.no_bound:
         raise ValueError(f"Expected a model with a bound to audit: {model.no_bound}.")
@@ -126,7 +126,7 @@ def audit(options: argparse.Namespace) -> None:
 
 
 def generate(options: argparse.Namespace) -> None:
-    """Writes images that the model draws from its prior."""
+    """Write images that the model draws from its prior."""
     model = open_model(options)
     if options.label is not None and model.num_classes is None:
         raise ValueError("Expected --label only for a model conditioned on labels.")
@@ -141,7 +141,7 @@ def generate(options: argparse.Namespace) -> None:
 
 
 def reconstruct(options: argparse.Namespace) -> None:
-    """Writes reconstructions of test images, beside the originals."""
+    """Write reconstructions of test images, beside the originals."""
     _, splits, model = open_run(options)
     x, y = _test_images(splits, range(options.num))
     images = model.reconstruct(x, y, component=options.component, seed=options.seed)
@@ -149,7 +149,7 @@ def reconstruct(options: argparse.Namespace) -> None:
 
 
 def interpolate(options: argparse.Namespace) -> None:
-    """Writes frames between test images."""
+    """Write frames between test images."""
     _, splits, model = open_run(options)
     num = len(options.first)
     if len(options.second) != num:
@@ -164,7 +164,7 @@ def interpolate(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Exports the model for TensorFlow Serving, LiteRT or ONNX, as a new version."""
+    """Export the model for TensorFlow Serving, LiteRT or ONNX, as a new version."""
     model = open_model(options)
     sampler = _sampler(options, model)
     folder = mvae_tf.export(model, options.to, options.version, sampler, options.format)
@@ -172,7 +172,7 @@ def export(options: argparse.Namespace) -> None:
 
 
 def _sampler(options: argparse.Namespace, model: BaseVAE) -> samplers.Sampler | None:
-    """Returns the sampler that the options name, if they name one.
+    """Return the sampler that the options name, if they name one.
 
     A sampler that is named by its kind is loaded from the run folder, or else fitted to
     the training images of the run and kept there.
@@ -199,7 +199,7 @@ def _sampler(options: argparse.Namespace, model: BaseVAE) -> samplers.Sampler | 
 
 @writing_to_run
 def report(options: argparse.Namespace) -> None:
-    """Draws the figures of a run and writes its report."""
+    """Draw the figures of a run and write its report."""
     read_run(options)
     # Matplotlib takes a while to import.
     from mvae_tf.runs.report import write_report
@@ -210,7 +210,7 @@ def report(options: argparse.Namespace) -> None:
 def _test_images(
     splits: Splits, indices: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns some images of the test part.
+    """Return some images of the test part.
 
     Args:
         splits: data of the run.
@@ -232,7 +232,7 @@ def _test_images(
 
 
 def _write_images(path: Path, model: BaseVAE, **images: Any) -> None:
-    """Writes images as arrays in an `.npz` file, or side by side in a `.png` file.
+    """Write images as arrays in an `.npz` file, or side by side in a `.png` file.
 
     Args:
         path: the file, with one of these two suffixes.

@@ -37,7 +37,7 @@ class Table(NamedTuple):
 
 
 def list_names(options: argparse.Namespace) -> None:
-    """Prints the entries of one kind, or the number of entries of each kind."""
+    """Print the entries of one kind, or the number of entries of each kind."""
     if options.kind is None:
         for kind in KINDS:
             found = _table(kind).rows
@@ -59,7 +59,7 @@ def list_names(options: argparse.Namespace) -> None:
 
 
 def show(options: argparse.Namespace) -> None:
-    """Prints the settings of a preset or a run, and its numbers beside the paper's."""
+    """Print the settings of a preset or a run, and its numbers beside the paper's."""
     folder = Path(options.name).expanduser()
     if options.name in presets.names():
         _show_preset(presets.get(options.name))
@@ -99,7 +99,7 @@ def _presets() -> Table:
 
 
 def _main_number(preset: presets.Preset) -> str:
-    """Returns the number of the paper that tells most about a preset, as a text."""
+    """Return the number of the paper that tells most about a preset, as a text."""
     if not preset.paper:
         return "-"
     main = [item for item in preset.paper if item.metric in _COMPARED]
@@ -108,7 +108,7 @@ def _main_number(preset: presets.Preset) -> str:
 
 
 def _argument(preset: presets.Preset, name: str) -> str:
-    """Returns an argument of the model as a text; "-" if the model does not take it."""
+    """Return an argument of the model as a text; "-" if the model does not take it."""
     default = catalogue.defaults(preset.model).get(name, "-")
     return str(preset.arguments.get(name, default))
 
@@ -192,7 +192,7 @@ def _print_numbers(folder: Path, config: RunConfig) -> None:
 
 
 def _number(value: Any) -> str:
-    """Writes a number as a text; returns an empty text for any other value."""
+    """Write a number as a text; return an empty text for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     return f"{value:.5g}"
@@ -231,7 +231,7 @@ def _spelled(key: str) -> str:
 
 
 def _print_group(title: str, values: dict[str, Any]) -> None:
-    """Prints settings, one per line."""
+    """Print settings, one per line."""
     print(title)
     width = max(len(key) for key in values)
     for key, value in values.items():
@@ -239,7 +239,7 @@ def _print_group(title: str, values: dict[str, Any]) -> None:
 
 
 def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a table whose last column is wrapped to the width of the screen."""
+    """Print a table whose last column is wrapped to the width of the screen."""
     rows = [header, *rows]
     columns = zip(*(row[:-1] for row in rows), strict=True)
     widths = [max(map(len, column)) for column in columns]

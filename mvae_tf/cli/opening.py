@@ -33,7 +33,7 @@ __all__ = [
 
 
 def import_files(paths: Iterable[Path]) -> None:
-    """Runs the Python files of a user, which register models and parts.
+    """Run the Python files of a user, which register models and parts.
 
     Args:
         paths: the files.
@@ -68,7 +68,7 @@ def import_files(paths: Iterable[Path]) -> None:
 def check_imports(
     config: RunConfig, options: argparse.Namespace, command: str, run: Path
 ) -> None:
-    """Refuses a run that uses what no file given with `--import` registers.
+    """Refuse a run that uses what no file given with `--import` registers.
 
     The files are not imported without this option: a run may come from somebody else,
     and whoever opens it decides what code to run.
@@ -91,7 +91,7 @@ def check_imports(
 
 
 def absolute(source: str) -> str:
-    """Makes the path in a source of data absolute, because a run may be moved.
+    """Make the path in a source of data absolute, because a run may be moved.
 
     Args:
         source: source of `mvae_tf.data.load`.
@@ -106,7 +106,7 @@ def absolute(source: str) -> str:
 
 
 def open_run(options: argparse.Namespace) -> tuple[RunConfig, Splits, BaseVAE]:
-    """Loads the configuration, the data and the model of a run.
+    """Load the configuration, the data and the model of a run.
 
     Args:
         options: options of a command, with `run`.
@@ -117,7 +117,7 @@ def open_run(options: argparse.Namespace) -> tuple[RunConfig, Splits, BaseVAE]:
 
 
 def open_model(options: argparse.Namespace) -> BaseVAE:
-    """Loads the model of a run, or of a `.keras` file.
+    """Load the model of a run, or of a `.keras` file.
 
     Args:
         options: options of a command, with `run`.
@@ -129,7 +129,7 @@ def open_model(options: argparse.Namespace) -> BaseVAE:
 
 
 def read_run(options: argparse.Namespace) -> RunConfig:
-    """Reads the configuration of a run, and warns if the run has diverged.
+    """Read the configuration of a run, and warn if the run has diverged.
 
     Args:
         options: options of a command, with `run`.
@@ -147,7 +147,7 @@ def read_run(options: argparse.Namespace) -> RunConfig:
 
 
 def writing_to_run(command: Callable) -> Callable:
-    """Decorates a command, which then fails while another process uses its run."""
+    """Decorate a command, which then fails while another process uses its run."""
 
     @functools.wraps(command)
     def alone(options: argparse.Namespace) -> None:
@@ -159,5 +159,5 @@ def writing_to_run(command: Callable) -> Callable:
 
 
 def verbosity() -> int:
-    """Returns 1, for progress bars, on a terminal, and 2, for lines only, elsewhere."""
+    """Return 1, for progress bars, on a terminal, and 2, for lines only, elsewhere."""
     return 1 if sys.stdout.isatty() else 2

@@ -32,7 +32,7 @@ __all__ = [
 def add_command(
     subparsers: Any, name: str, command: str, summary: str, examples: str = ""
 ) -> argparse.ArgumentParser:
-    """Adds a command.
+    """Add a command.
 
     Args:
         subparsers: what `add_subparsers` returned.
@@ -59,7 +59,7 @@ def add_command(
 
 
 def add_for_run(subparsers: Any, *arguments: Any, **options: Any) -> Any:
-    """Adds a command that takes a finished run, with the arguments of `add_command`."""
+    """Add a command that takes a finished run, with the arguments of `add_command`."""
     parser = add_command(subparsers, *arguments, **options)
     parser.add_argument(
         "run", metavar="RUN", type=as_path, help="folder of a finished run"
@@ -69,7 +69,7 @@ def add_for_run(subparsers: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
-    """Adds the option `--import`, which registers a user's own models and parts."""
+    """Add the option `--import`, which registers a user's own models and parts."""
     parser.add_argument(
         "--import",
         dest="imports",
@@ -83,7 +83,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampler(parser: argparse.ArgumentParser) -> None:
-    """Adds the option `--sampler`, which draws latents from a sampler."""
+    """Add the option `--sampler`, which draws latents from a sampler."""
     parser.add_argument(
         "--sampler",
         metavar="NAME",
@@ -99,7 +99,7 @@ def add_number(
     least: int | None = None,
     **options: Any,
 ) -> None:
-    """Adds an option that takes a whole number.
+    """Add an option that takes a whole number.
 
     Args:
         parser: parser of the command.
@@ -120,14 +120,14 @@ def add_number(
 
 
 def add_component(parser: argparse.ArgumentParser) -> None:
-    """Adds the option `--component`, which chooses one component."""
+    """Add the option `--component`, which chooses one component."""
     parser.add_argument(
         "--component", metavar="I", type=int, help="use component I alone"
     )
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
-    """Adds the option `--to`, which names a file for a picture or for arrays."""
+    """Add the option `--to`, which names a file for a picture or for arrays."""
     parser.add_argument(
         "--to",
         metavar="FILE",
@@ -138,7 +138,7 @@ def add_file(parser: argparse.ArgumentParser) -> None:
 
 
 def as_path(text: str) -> Path:
-    """Makes a path of a text, in which ~ stands for the home directory.
+    """Make a path of a text, in which ~ stands for the home directory.
 
     Args:
         text: the path. An empty text, which a shell makes of an unset variable, is
@@ -197,7 +197,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def unrecognized(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
-    """Makes the message about words that no option takes.
+    """Make the message about words that no option takes.
 
     Args:
         unknown: the words.

@@ -50,7 +50,7 @@ _EXPERIMENTS = "those that `mvae-tf reproduce list` shows, such as mvae-table-1"
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Reads the options of a command line.
+    """Read the options of a command line.
 
     Args:
         arguments: the words after the program's name; None takes those of the process.
@@ -75,7 +75,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Finds those mistakes in the options that can be found without TensorFlow."""
+    """Find those mistakes in the options that can be found without TensorFlow."""
     for path in (getattr(options, "run", None), getattr(options, "init_from", None)):
         if path is not None and not path.exists():
             raise FileNotFoundError(f"expected a run in {path}, found no such folder")
@@ -100,7 +100,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Makes the parser of all commands."""
+    """Make the parser of all commands."""
     parser = Parser(
         prog="mvae-tf",
         description="Mixtures of variational autoencoders: train, evaluate, generate "

@@ -12,7 +12,7 @@ __all__ = ["reproduce"]
 
 
 def reproduce(options: argparse.Namespace) -> None:
-    """Makes tables and figures of the papers, or lists their names."""
+    """Make tables and figures of the papers, or list their names."""
     if options.names == ["list"]:
         width = max(len(name) for name in papers.names())
         for name in papers.names():
@@ -48,7 +48,7 @@ def reproduce(options: argparse.Namespace) -> None:
 def _sources(
     given: Sequence[str], experiment: str, needed: Sequence[str]
 ) -> dict[str, str]:
-    """Finds the sources of the data sets that an experiment needs.
+    """Find the sources of the data sets that an experiment needs.
 
     Args:
         given: values of `--data`, "NAME=SOURCE" or "SOURCE".

@@ -26,7 +26,7 @@ _MAIN = (
 
 
 def train(options: argparse.Namespace) -> None:
-    """Trains a run, or continues it; prints its numbers and what to do next."""
+    """Train a run, or continue it; print its numbers and what to do next."""
     config = _config(options)
     output = options.output
     training.train(config, output, options.resume, started=STARTED)
@@ -43,7 +43,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def _config(options: argparse.Namespace) -> RunConfig:
-    """Returns the configuration of the run that the options describe."""
+    """Return the configuration of the run that the options describe."""
     if options.preset:
         config = presets.get(options.preset).config()
     elif options.model:
@@ -80,12 +80,12 @@ def _config(options: argparse.Namespace) -> RunConfig:
 
 
 def _given(**values: Any) -> dict[str, Any]:
-    """Returns the values of the options that were given."""
+    """Return the values of the options that were given."""
     return {key: value for key, value in values.items() if value is not None}
 
 
 def _print_summary(run: Path) -> None:
-    """Prints the numbers by which models are compared, beside those of the paper."""
+    """Print the numbers by which models are compared, beside those of the paper."""
     values = read_metrics(run)["test"]
     config = read_config(run)
     paper = {item.metric: item for item in presets.reported(config)}

@@ -35,7 +35,7 @@ _SOURCES = {"paper": 0.0, "ours": 1.0}
 def comparison(
     rows: Sequence[Mapping[str, Any]], title: str, subtitle: str = ""
 ) -> Figure:
-    """Draws numbers of a paper and ours, with a panel per metric and a line per row.
+    """Draw numbers of a paper and ours, with a panel per metric and a line per row.
 
     The paper's numbers are hollow dots, ours are filled dots. The numbers are also
     printed in columns beside the panel. A number that is not finite has no dot.
@@ -86,7 +86,7 @@ def comparison(
 
 
 def _lines(rows):
-    """Names the line of each row; rows of the same name also show their runs."""
+    """Name the line of each row; rows of the same name also show their runs."""
     runs = {}
     for row in rows:
         runs.setdefault(row["row"], set()).add(row.get("run"))
@@ -97,7 +97,7 @@ def _lines(rows):
 
 
 def _texts(cells, names, metric):
-    """Returns pairs of texts, paper and ours, of a metric; a dash if one is missing."""
+    """Return pairs of texts, paper and ours, of a metric; a dash if one is missing."""
     values = [cells.get((name, metric), {}) for name in names]
     numbers = [row.get(source) for row in values for source in _SOURCES]
     finite = [abs(v) for v in numbers if v is not None and math.isfinite(v)]
@@ -147,7 +147,7 @@ def _draw_panel(axes, values, metric):
 
 
 def _print_columns(axes, texts, width):
-    """Prints the numbers in two columns at the right of axes, under their titles."""
+    """Print the numbers in two columns at the right of axes, under their titles."""
     for column, (source, shade) in enumerate(zip(_SOURCES, (GREY, INK), strict=True)):
         numbers = [(i, pair[column], shade) for i, pair in enumerate(texts)]
         for line, text, colour in [(-0.95, source, GREY), *numbers]:
@@ -192,7 +192,7 @@ def histories(
     ylabel: str | None = None,
     xlabel: str = "epoch",
 ) -> Figure:
-    """Draws one quantity over the epochs of several runs, a line for each run.
+    """Draw one quantity over the epochs of several runs, a line for each run.
 
     Args:
         series: Dict from a label to the history of a run, a sequence of dicts with
@@ -235,7 +235,7 @@ def histories(
 
 
 def column(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
-    """Returns the values of one quantity in each row of a history.
+    """Return the values of one quantity in each row of a history.
 
     Args:
         history: Dicts of numbers or texts of numbers.

@@ -22,7 +22,7 @@ def densities(
     title: str,
     subtitle: str = "",
 ) -> Figure:
-    """Draws histograms of numbers with the density that they should have.
+    """Draw histograms of numbers with the density that they should have.
 
     They are Figures 3 and 4 of Lavda, Gregorova and Kalousis (Entropy 2020). The axis
     goes from 0 to 1; the title of a panel names the share of numbers outside, if any.
@@ -57,7 +57,7 @@ def densities(
 def category_posteriors(
     probabilities: Mapping[str, ArrayLike], title: str, subtitle: str = ""
 ) -> Figure:
-    """Draws the probabilities of the K categories as bars, with a line at 1/K.
+    """Draw the probabilities of the K categories as bars, with a line at 1/K.
 
     They are Figures 9 to 12 of Lavda, Gregorova and Kalousis (Entropy 2020).
 
@@ -97,7 +97,7 @@ def category_posteriors(
 def likelihood_histogram(
     values: Mapping[str, ArrayLike], title: str, subtitle: str = ""
 ) -> Figure:
-    """Draws histograms of the log-likelihoods of images, with a panel per model.
+    """Draw histograms of the log-likelihoods of images, with a panel per model.
 
     It is Figure 10 of Guo et al. (IEEE Access 2020). The panels share their axes, which
     leave out the lowest and the highest 0.1% of all images.
@@ -141,7 +141,7 @@ def likelihood_histogram(
 
 
 def _checked(named: Mapping[str, ArrayLike], what: str) -> dict[str, np.ndarray]:
-    """Returns the values of a dict as float64 vectors, after checking them."""
+    """Return the values of a dict as float64 vectors, after checking them."""
     if not named:
         raise ValueError(f"Expected {what} of at least one model, got none.")
     arrays = {label: np.asarray(v, np.float64) for label, v in named.items()}
@@ -155,7 +155,7 @@ def _checked(named: Mapping[str, ArrayLike], what: str) -> dict[str, np.ndarray]
 
 
 def _panels(named, title, subtitle, width, height):
-    """Makes a figure with axes for each name, in lines of about equal length."""
+    """Make a figure with axes for each name, in lines of about equal length."""
     num = len(named)
     lines = -(-num // _ACROSS)
     columns = -(-num // lines)

@@ -29,7 +29,7 @@ _MIN_WIDTH, _WIDTH = 760, 1500
 def reconstruction_rows(
     models: Mapping[str, keras.Model], x: ArrayLike, y: ArrayLike | None = None
 ) -> Figure:
-    """Draws images over their reconstructions by several models.
+    """Draw images over their reconstructions by several models.
 
     Reconstructions come from posterior means and expected weights.
 
@@ -71,7 +71,7 @@ def grids(
     low: float = 0.0,
     high: float = 1.0,
 ) -> Figure:
-    """Draws small grids of images side by side, each below its label.
+    """Draw small grids of images side by side, each below its label.
 
     Args:
         images: Dict from a label to `[N, H, W, 1 or 3]` images, of one H and W.

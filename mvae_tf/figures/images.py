@@ -33,7 +33,7 @@ _MISMATCHED = 10
 def reconstructions(
     model: keras.Model, x: ArrayLike, y: ArrayLike | None = None
 ) -> Figure:
-    """Draws images above reconstructions by the mixture and each component (Fig 2).
+    """Draw images above reconstructions by the mixture and each component (Fig 2).
 
     Args:
         model: Model of this library, of images.
@@ -52,7 +52,7 @@ def reconstructions(
 def named_reconstructions(
     model: keras.Model, x: ArrayLike, y: ArrayLike | None = None
 ) -> dict[str, ArrayLike]:
-    """Computes reconstructions by a model and, in a mixture, by each component.
+    """Compute reconstructions by a model and, in a mixture, by each component.
 
     Args:
         model: Model of this library, of images.
@@ -72,7 +72,7 @@ def named_reconstructions(
 
 
 def mismatch(model: keras.Model, x: np.ndarray, y: np.ndarray | None = None) -> Figure:
-    """Draws what sub-decoders make of the latents of other components (Fig 3).
+    """Draw what sub-decoders make of the latents of other components (Fig 3).
 
     Args:
         model: MVAE or mixture of VAEs, of images, K > 1.
@@ -118,7 +118,7 @@ def mismatch(model: keras.Model, x: np.ndarray, y: np.ndarray | None = None) -> 
 def mismatch_errors(
     model: keras.Model, x: np.ndarray, y: np.ndarray | None = None
 ) -> np.ndarray:
-    """Measures the squared error of each sub-decoder alone, fed by each encoder.
+    """Measure the squared error of each sub-decoder alone, fed by each encoder.
 
     Args:
         model: MVAE or mixture of VAEs.
@@ -148,7 +148,7 @@ def interpolation(
     num_frames: int = 12,
     shift: int = 0,
 ) -> Figure:
-    """Draws frames between pairs of images, one pair per row (Eq 33-36, Fig 6 and 7).
+    """Draw frames between pairs of images, one pair per row (Eq 33-36, Fig 6 and 7).
 
     Args:
         model: Model of this library, of images.
@@ -180,7 +180,7 @@ def interpolation(
 
 
 def _shifted_frames(model, x0, x1, y, num_frames, shift):
-    """Decodes frames `[N, num_frames, H, W, C]` as `interpolation` describes."""
+    """Decode frames `[N, num_frames, H, W, C]` as `interpolation` describes."""
     first, last = model.encode(x0, y), model.encode(x1, y)
     y = y if model.conditional else None
     frames = []
@@ -200,7 +200,7 @@ def traversal(
     y: int | None = None,
     start: np.ndarray | None = None,
 ) -> Figure:
-    """Draws images decoded along one latent dimension of one component (Fig 8-10).
+    """Draw images decoded along one latent dimension of one component (Fig 8-10).
 
     Args:
         model: Model of this library, of images.
@@ -235,7 +235,7 @@ def traversal(
 def samples(
     model: keras.Model, rows: int = 6, columns: int = 12, seed: int = 0
 ) -> Figure:
-    """Draws images by ancestral sampling from the prior of the model.
+    """Draw images by ancestral sampling from the prior of the model.
 
     Args:
         model: Model of this library, of images.
@@ -263,7 +263,7 @@ def samples(
 def samples_by_component(
     model: keras.Model, columns: int = 12, y: ArrayLike | None = None, seed: int = 0
 ) -> Figure:
-    """Draws what each component decodes from the same draws of the prior (Fig 17).
+    """Draw what each component decodes from the same draws of the prior (Fig 17).
 
     Args:
         model: MVAE or mixture of VAEs, of images, K > 1.
@@ -290,7 +290,7 @@ def samples_by_component(
 def samples_by_category(
     model: keras.Model, columns: int = 12, rows: int = 10, seed: int = 0
 ) -> Figure:
-    """Draws images from the prior of each category, the most frequent first.
+    """Draw images from the prior of each category, the most frequent first.
 
     Args:
         model: Model of images, K > 1, whose categories or components have a prior each.
@@ -314,14 +314,14 @@ def samples_by_category(
 
 
 def _decode_alone(model, z, component, y):
-    """Decodes `z [B, K, Z]` by one component alone to images `[B, H, W, C]`."""
+    """Decode `z [B, K, Z]` by one component alone to images `[B, H, W, C]`."""
     weights = np.zeros((len(z), model.num_components), np.float32)
     weights[:, component] = 1.0
     return np.asarray(model.decode(z, weights, y if model.conditional else None))
 
 
 def _table(model, rows, title, subtitle, **options):
-    """Draws a table of rows, an array or a dict from labels to rows of images."""
+    """Draw a table of rows, an array or a dict from labels to rows of images."""
     if len(model.input_shape) != 3 or model.input_shape[-1] not in (1, 3):
         raise ValueError(
             f"Expected a model of grey or colour images, got input shape "

@@ -34,7 +34,7 @@ _NAMED = 10
 
 
 def latents(model: keras.Model, x: ArrayLike, y: ArrayLike | None = None) -> Figure:
-    """Draws the posterior means of each component, coloured by class (Fig 11).
+    """Draw the posterior means of each component, coloured by class (Fig 11).
 
     Latents of more than two dimensions are projected onto their two principal axes,
     found for each component on its own. A model with categories has one panel, with
@@ -90,7 +90,7 @@ def latents_by_component(
     y: ArrayLike | None = None,
     label: int | None = None,
 ) -> Figure:
-    """Draws the posterior means of all components in one plot (Fig 13).
+    """Draw the posterior means of all components in one plot (Fig 13).
 
     Args:
         model: Model of this library, Z >= 2, K > 1.
@@ -126,7 +126,7 @@ def latents_by_component(
 
 
 def dependence(matrix: ArrayLike) -> Figure:
-    """Draws a heat map of the pairwise dHSIC between components (Fig 12).
+    """Draw a heat map of the pairwise dHSIC between components (Fig 12).
 
     Args:
         matrix: `[K, K]`, from `dependence_matrix` of a model.
@@ -150,7 +150,7 @@ def curves(
     history: Sequence[Mapping[str, Any]],
     kl_terms: Collection[str] = ("kl", "dirichlet_kl", "category_kl"),
 ) -> Figure:
-    """Draws objective, KL terms, dropout rate and more over epochs (Fig 14-16).
+    """Draw objective, KL terms, dropout rate and more over epochs (Fig 14-16).
 
     Args:
         history: Sequence of dicts, one for each epoch, with "epoch", "loss" and, where
@@ -215,7 +215,7 @@ def curves(
 
 
 def _means(model, x, y):
-    """Returns posterior means `[N, K, Z]`, with K = 1 where there are categories."""
+    """Return posterior means `[N, K, Z]`, with K = 1 where there are categories."""
     posterior = model.encode(x, y)
     mean = np.asarray(posterior["mean"])
     if not model.has_categories:
@@ -230,7 +230,7 @@ def _class_indices(y):
 
 
 def _project(z):
-    """Returns points `[N, 2]` of latents `[N, Z]`, and the share of variance shown."""
+    """Return points `[N, 2]` of latents `[N, Z]`, and the share of variance shown."""
     if z.shape[-1] < 2:
         raise ValueError(f"Expected latent_dim >= 2, got {z.shape[-1]}.")
     if z.shape[-1] == 2:
@@ -240,7 +240,7 @@ def _project(z):
 
 
 def _scatter(axes, points, groups):
-    """Draws points; returns a handle for each group, or none if there are many."""
+    """Draw points; return a handle for each group, or none if there are many."""
     style = {"s": 7, "alpha": 0.75, "linewidths": 0}
     axes.set_aspect("equal", adjustable="datalim")
     if groups is None:
@@ -260,7 +260,7 @@ def _scatter(axes, points, groups):
 
 
 def _name_groups(axes, points, groups):
-    """Prints the name of each group at its median, for readers who see no colours."""
+    """Print the name of each group at its median, for readers who see no colours."""
     for name in np.unique(groups):
         axes.annotate(
             str(name),

@@ -88,7 +88,7 @@ def draw_run(
     history: Sequence[Mapping[str, Any]],
     folder: str | Path,
 ) -> dict[str, Path]:
-    """Draws every figure that applies to a model.
+    """Draw every figure that applies to a model.
 
     Figures of images need grey or colour images, figures of components need K > 1, and
     figures of latents need Z > 1. They show the first images of the test part, and all
@@ -129,7 +129,7 @@ def draw_run(
 
 
 def _of_images(model, x, y):
-    """Yields names of figures and functions that draw them."""
+    """Yield names of figures and functions that draw them."""
     if len(model.input_shape) != 3 or model.input_shape[-1] not in (1, 3):
         return
     mixture = model.num_components > 1 and isinstance(model, MixtureVAE)
@@ -156,7 +156,7 @@ def _of_images(model, x, y):
 
 
 def _of_numbers(model, x, y):
-    """Yields, as `_of_images` does, the figures of latents and of dependence."""
+    """Yield, as `_of_images` does, the figures of latents and of dependence."""
     mixture = model.num_components > 1 and isinstance(model, MixtureVAE)
     if model.latent_dim > 1 and len(x) > 2:
         yield "latents", partial(plots.latents, model, x, y)
@@ -169,13 +169,13 @@ def _of_numbers(model, x, y):
 
 
 def _of_training(model, history):
-    """Yields, as `_of_images` does, the figure of the history."""
+    """Yield, as `_of_images` does, the figure of the history."""
     if history:
         yield "curves", partial(plots.curves, history, kl_names(model.terms))
 
 
 def _traversal(model, x):
-    """Draws the latent traversal that `CAPTIONS` describes.
+    """Draw the latent traversal that `CAPTIONS` describes.
 
     In a conditional model, the label is 5 and the first dimension moves from 0 to 3. In
     any other model, the dimension that varies most moves from -3 to 3, and the others
@@ -197,7 +197,7 @@ def _traversal(model, x):
 
 
 def _pairs(x, y):
-    """Returns the indices of a few pairs of images; with labels, of one class each."""
+    """Return the indices of a few pairs of images; with labels, of one class each."""
     if y is None:
         num = min(_PAIRS, len(x) // 2)
         return np.arange(num), np.arange(num, 2 * num)

@@ -69,7 +69,7 @@ class HeadedFigure(Figure):
 def new_figure(
     width: int, height: int, title: str | None = None, subtitle: str = ""
 ) -> HeadedFigure:
-    """Makes a figure with a free area under a heading, with `DPI` dots per inch.
+    """Make a figure with a free area under a heading, with `DPI` dots per inch.
 
     Args:
         width: Width of the figure in pixels.
@@ -118,7 +118,7 @@ def new_plot(
     rows: int = 1,
     columns: int = 1,
 ) -> tuple[Figure, list[Axes]]:
-    """Makes a figure with a heading and axes that share the area under it.
+    """Make a figure with a heading and axes that share the area under it.
 
     Args:
         width: Width of the figure in pixels.
@@ -146,7 +146,7 @@ def new_plot(
 def name_panel(
     axes: Axes, title: str | None, x_label: str | None, y_label: str | None = None
 ) -> None:
-    """Writes a title at the upper left of axes, and the names of both directions."""
+    """Write a title at the upper left of axes, and the names of both directions."""
     axes.set_title(title or "", loc="left", size=TEXT_SIZE, color=INK)
     axes.set_xlabel(x_label or "", size=TEXT_SIZE, color=INK)
     axes.set_ylabel(y_label or "", size=TEXT_SIZE, color=INK)
@@ -155,7 +155,7 @@ def name_panel(
 def place(
     figure: Figure, left: float, bottom: float, width: float, height: float
 ) -> Axes:
-    """Adds axes at a place counted in pixels from the lower left corner."""
+    """Add axes at a place counted in pixels from the lower left corner."""
     total_width, total_height = figure.get_size_inches() * DPI
     rectangle = (
         left / total_width,
@@ -169,14 +169,14 @@ def place(
 
 
 def quiet_axes(axes: Axes) -> None:
-    """Gives axes a thin grey frame on two sides and small grey numbers."""
+    """Give axes a thin grey frame on two sides and small grey numbers."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(PALE)
     axes.tick_params(length=0, labelsize=SMALL_SIZE, labelcolor=GREY, pad=4)
 
 
 def level_lines(axes: Axes) -> None:
-    """Draws pale horizontal lines behind the data."""
+    """Draw pale horizontal lines behind the data."""
     axes.grid(axis="y", color="#eceff2", linewidth=0.8)
     axes.set_axisbelow(True)
 
@@ -184,7 +184,7 @@ def level_lines(axes: Axes) -> None:
 def heat_map(
     axes: Axes, values: np.ndarray, text_format: str, vmin: float, vmax: float
 ) -> None:
-    """Draws a matrix as colours, with each value printed in its cell.
+    """Draw a matrix as colours, with each value printed in its cell.
 
     Args:
         axes: Matplotlib axes.
@@ -215,13 +215,13 @@ def heat_map(
 
 
 def text_width(text: str, size: float) -> float:
-    """Measures how many pixels a text of `size` points takes."""
+    """Measure how many pixels a text of `size` points takes."""
     font = FontProperties(size=size)
     return RendererAgg(1, 1, DPI).get_text_width_height_descent(text, font, False)[0]
 
 
 def _wrap(text, width):
-    """Breaks a text of `TEXT_SIZE` points into lines of a width in pixels."""
+    """Break a text of `TEXT_SIZE` points into lines of a width in pixels."""
     lines = []
     for word in text.split():
         if lines and text_width(f"{lines[-1]} {word}", TEXT_SIZE) <= width:
@@ -232,7 +232,7 @@ def _wrap(text, width):
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Writes a figure to an image file, whole or not at all.
+    """Write a figure to an image file, whole or not at all.
 
     Args:
         figure: `matplotlib.figure.Figure`.

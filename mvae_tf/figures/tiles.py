@@ -33,7 +33,7 @@ _ROWS = 1024
 
 
 def scaled(images: ArrayLike, low: float, high: float) -> np.ndarray:
-    """Maps pixel values from [low, high] to [0, 1] and clips what lies beyond.
+    """Map pixel values from [low, high] to [0, 1] and clip what lies beyond.
 
     The range is fixed, never stretched to the extremes of an image, so that pictures
     can be compared.
@@ -56,7 +56,7 @@ def save_grid(
     low: float = 0.0,
     high: float = 1.0,
 ) -> Path:
-    """Writes a grid of images to one image file.
+    """Write a grid of images to one image file.
 
     Small images are enlarged without smoothing, as long as the whole picture stays
     within about 3,000 pixels a side. The file is written by Pillow from one array of
@@ -127,7 +127,7 @@ def image_table(
     column_breaks: Sequence[int] = (),
     beside: tuple[int, int] = (0, 0),
 ) -> Figure:
-    """Draws a figure of rows of images with labels.
+    """Draw a figure of rows of images with labels.
 
     Each pixel of an image is a square of whole pixels of the figure.
 
@@ -172,7 +172,7 @@ def mosaic(
     column_breaks: Sequence[int] = (),
     side: int = _CELL,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Puts a table of images side by side on white.
+    """Put a table of images side by side on white.
 
     Args:
         tiles: `[R, C, H, W, 1 or 3]` in [0, 1]; NaN becomes black.
@@ -191,7 +191,7 @@ def mosaic(
 
 
 def _mosaic(tiles, scale, row_breaks=(), column_breaks=()):
-    """Does what `mosaic` does, for uint8 tiles that it enlarges `scale` times.
+    """Do what `mosaic` does, for uint8 tiles that it enlarges `scale` times.
 
     The picture has the channels of the tiles.
     """
@@ -217,7 +217,7 @@ def _mosaic(tiles, scale, row_breaks=(), column_breaks=()):
 
 
 def _offsets(num, cell, breaks):
-    """Returns where each of `num` rows or columns begins, in pixels."""
+    """Return where each of `num` rows or columns begins, in pixels."""
     gaps = np.full(num, cell)
     gaps[list(breaks)] += _BREAK
     return np.concatenate([[0], np.cumsum(gaps)[:-1]])

@@ -96,7 +96,7 @@ class AnnealedTemperature(Part):
 
 
 class Annealing(keras.callbacks.Callback):
-    """Sets the temperature of each epoch, which depends only on the epoch's number."""
+    """Callback that sets the temperature of each epoch, a function of its number."""
 
     def on_epoch_begin(self, epoch, logs=None):
         """Set the temperature for the epoch."""

@@ -15,7 +15,7 @@ _NOT_FINITE = (np.inf, -np.inf)
 
 
 class StepGuard:
-    """Decides whether a training step may change weights, and counts skipped steps.
+    """Object that decides whether a step may change weights, and counts skipped steps.
 
     A step whose pixels, loss or gradients are not finite is skipped. A step whose
     pixels are out of range, or whose labels are unknown, is skipped, too, and recorded,
@@ -168,7 +168,7 @@ class StepGuard:
 
 
 class StopOnBadSteps(keras.callbacks.Callback):
-    """Ends a run whose batches cannot be trained on; `fit` adds it to every run.
+    """Callback that ends a run whose batches cannot be trained on.
 
     The number of skipped steps is logged as `skipped_steps` for each epoch. Too many
     skipped steps in a row, or one batch out of the range of the likelihood, end the run

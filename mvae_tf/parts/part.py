@@ -72,7 +72,7 @@ class Part:
 
 
 def is_integer(value: Any) -> bool:
-    """Whether a value is an integer, of Python or of NumPy; True and False are not."""
+    """Return whether a value is an integer, of Python or NumPy, and no bool."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 

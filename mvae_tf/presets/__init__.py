@@ -19,17 +19,17 @@ _PRESETS = {preset.name: preset for paper in _PAPERS for preset in paper.presets
 
 
 def names() -> list[str]:
-    """Lists the names of all presets."""
+    """List the names of all presets."""
     return list(_PRESETS)
 
 
 def datasets() -> list[str]:
-    """Lists the names of the data sets that presets train on."""
+    """List the names of the data sets that presets train on."""
     return list(dict.fromkeys(preset.dataset for preset in _PRESETS.values()))
 
 
 def get(name: str) -> Preset:
-    """Returns the preset of this name.
+    """Return the preset of this name.
 
     Raises:
         ValueError: no preset has this name; the error says which name is nearest.
@@ -38,7 +38,7 @@ def get(name: str) -> Preset:
 
 
 def reported(config: RunConfig) -> Sequence[Reported]:
-    """Returns the numbers that a paper reports of the preset that a run comes from.
+    """Return the numbers that a paper reports of the preset that a run comes from.
 
     Args:
         config: configuration of the run.
@@ -50,7 +50,7 @@ def reported(config: RunConfig) -> Sequence[Reported]:
 
 
 def differences(config: RunConfig, num_train: int | None = None) -> list[str]:
-    """Lists how a run departs from its preset in what its numbers depend on.
+    """List how a run departs from its preset in what its numbers depend on.
 
     Args:
         config: configuration of the run.

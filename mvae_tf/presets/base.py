@@ -55,7 +55,7 @@ class Preset:
         return self.data["source"].partition(":")[0]
 
     def config(self) -> RunConfig:
-        """Makes the configuration of a run of this preset."""
+        """Make the configuration of a run of this preset."""
         return RunConfig(
             self.model,
             copy.deepcopy(self.arguments),
@@ -65,7 +65,7 @@ class Preset:
         )
 
     def differences(self, config: RunConfig, num_train: int | None = None) -> list[str]:
-        """Lists how a run departs from this preset in what its numbers depend on.
+        """List how a run departs from this preset in what its numbers depend on.
 
         Args:
             config: configuration of the run, with or without the arguments that have
@@ -121,7 +121,7 @@ _TRAINING_IMAGES = {
 
 
 def _agrees(planned: Any, actual: Any) -> bool:
-    """Tells whether a setting of a run is that of its preset.
+    """Return whether a setting of a run is that of its preset.
 
     A preset may give a part by its name or by some of its arguments.
     """

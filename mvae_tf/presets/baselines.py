@@ -77,7 +77,7 @@ MODELS = {
 
 
 def presets():
-    """Yields all presets of the baselines."""
+    """Yield all presets of the baselines."""
     for table, (dataset, rows) in TABLES.items():
         for row, (rmse, inception) in rows.items():
             yield _preset(
@@ -104,7 +104,7 @@ def _preset(row, dataset, paper):
 
 
 def _colour(table, row, rmse, inception):
-    """Returns error and inception score; without an error, the score is quoted."""
+    """Return error and inception score; without an error, the score is quoted."""
     if rmse is None:
         source, row = f"{SOURCE}, Table {table}", f"{row}, IS, quoted"
         return (Reported("inception_score", inception, source, row),)
@@ -112,7 +112,7 @@ def _colour(table, row, rmse, inception):
 
 
 def _accuracy(row, dataset):
-    """Returns the accuracy of Table IV, if it is there."""
+    """Return the accuracy of Table IV, if it is there."""
     if row not in ACCURACIES.get(dataset, {}):
         return ()
     return accuracy(f"{dataset.upper()}, {row}", ACCURACIES[dataset][row])

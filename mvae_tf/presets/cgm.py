@@ -59,7 +59,7 @@ NOISE = {"input_noise": math.sqrt(0.5)}
 
 
 def presets():
-    """Returns all presets of this paper."""
+    """Return all presets of this paper."""
     return [
         *_table_1("cgm1", dynamic=78.2, static=78.8, error=1.49),
         *_table_1("cgm2", dynamic=77.6, static=77.5, error=1.35),
@@ -107,7 +107,7 @@ def _preset(name, where, paper=(), binarize=None, batch_size=64, **arguments):
 
 
 def _beside(name, model, **arguments):
-    """Returns a preset of a model that Fig 3 shows beside CGM2, trained as CGM2 is."""
+    """Return a preset of a model that Fig 3 shows beside CGM2, trained as CGM2 is."""
     same = _preset(name, "Fig 3", binarize="dynamic")
     kept = {key: same.arguments[key] for key in ("network", "likelihood")}
     arguments = kept | {"latent_dim": 2} | arguments

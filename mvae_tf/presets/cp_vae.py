@@ -89,7 +89,7 @@ TOP_CATEGORIES = {
 
 
 def presets():
-    """Returns all presets of this paper."""
+    """Return all presets of this paper."""
     return [*_images(), *_toy()]
 
 
@@ -116,7 +116,7 @@ def _images():
 
 
 def _code(row, k, reported, settings, **arguments):
-    """Returns the preset `@code` of a row, which follows the authors' code."""
+    """Return the preset `@code` of a row, which follows the authors' code."""
     preset = _preset(row, k, {}, **settings)
     own = preset.arguments | HE_NETWORK
     if preset.model in DISCRETE:
@@ -180,7 +180,7 @@ def _preset(row, k, arguments, data, epochs, paper=()):
 
 
 def _model(row, k):
-    """Returns the prefix of the name, the registered name and the arguments."""
+    """Return the prefix of the name, the registered name and the arguments."""
     condition = {"z_condition": "enumerate" if (k or 0) <= 150 else "sample"}
     components, pseudo_inputs = {"num_components": k}, {"num_pseudo_inputs": k}
     return {

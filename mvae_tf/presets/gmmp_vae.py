@@ -101,7 +101,7 @@ COMPARED = {
 
 
 def presets():
-    """Yields all presets of this paper."""
+    """Yield all presets of this paper."""
     for (network, m), rows in MNIST.items():
         for k, row in zip(PSEUDO_INPUTS, rows, strict=True):
             paper = _bound("1", f"{ROWS[network]}, M = {m}, K = {k}", *row)
@@ -129,7 +129,7 @@ def presets():
 
 
 def _best(network, dataset):
-    """Returns the bound of M = 3 in the table that compares with other papers."""
+    """Return the bound of M = 3 in the table that compares with other papers."""
     table, _, rows = COMPARED[dataset]
     if network not in rows:
         return ()

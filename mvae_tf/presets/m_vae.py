@@ -22,7 +22,7 @@ __all__ = ["presets"]
 
 
 def presets():
-    """Returns all presets of this paper."""
+    """Return all presets of this paper."""
     return [
         _preset("m-vae-digits", "digits"),
         *(

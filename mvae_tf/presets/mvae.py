@@ -40,7 +40,7 @@ MASKS = {"gs": "gumbel", "gau": "gaussian", "fixed": None}
 
 
 def presets():
-    """Returns all presets of this paper."""
+    """Return all presets of this paper."""
     scripts = (script.preset() for script in SCRIPTS)
     return [*_mixtures(), *_plots(), *_single(), *scripts]
 
@@ -74,7 +74,7 @@ def _mixtures():
 
 
 def _plots():
-    """Yields the presets with two latent dimensions, whose latents Figs 8-13 show."""
+    """Yield the presets with two latent dimensions, whose latents Figs 8-13 show."""
 
     def plot(variant, figures, num_components, mask, **arguments):
         size = {"latent_dim": 2, "num_components": num_components, "mask": mask}
@@ -125,7 +125,7 @@ class Script:
     training: dict[str, Any] = field(default_factory=dict)
 
     def preset(self):
-        """Makes the preset `@code`."""
+        """Make the preset `@code`."""
         arguments = {
             "num_components": self.num_components,
             "mask": self.mask,

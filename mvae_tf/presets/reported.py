@@ -18,7 +18,7 @@ MVAE, M_VAE = "TNNLS 2022, Table", "IPTA 2020, Table"
 def colour(
     table: str, row: str, rmse: float, inception: float, source: str = MVAE
 ) -> tuple[Reported, ...]:
-    """Returns the error and the inception score of a row of a table.
+    """Return the error and the inception score of a row of a table.
 
     Args:
         table: number of the table.
@@ -37,7 +37,7 @@ def colour(
 def _selected(
     method: str, initial: int, selected: float, sse: float
 ) -> tuple[Reported, ...]:
-    """Returns the number of selected components and their error, Table VI."""
+    """Return the number of selected components and their error, Table VI."""
     source, row = f"{MVAE} VI", f"{method}, {selected:g} of {initial}"
     return (
         Reported("selected_components", selected, source, f"{row}, selected K"),
@@ -48,13 +48,13 @@ def _selected(
 def _all_components(
     method: str, num_components: int, sse: float, metric: str = "sse_sampled"
 ) -> tuple[Reported, ...]:
-    """Returns the error with all components, Table VI."""
+    """Return the error with all components, Table VI."""
     row = f"{method}, {num_components} of {num_components}, MSE"
     return (Reported(metric, sse, f"{MVAE} VI", row),)
 
 
 def accuracy(row: str, value: float) -> tuple[Reported, ...]:
-    """Returns the accuracy from the latents of all components, of Table IV of MVAE.
+    """Return the accuracy from the latents of all components, of Table IV of MVAE.
 
     Args:
         row: data set and model.
@@ -66,7 +66,7 @@ def accuracy(row: str, value: float) -> tuple[Reported, ...]:
 def _classifiers(
     source: str, *columns: str, **rows: tuple[float, ...]
 ) -> tuple[Reported, ...]:
-    """Returns the accuracies of several classifiers.
+    """Return the accuracies of several classifiers.
 
     Args:
         source: paper and table.

@@ -12,7 +12,7 @@ CONV_64 = {
 
 
 def _grey(source):
-    """Returns the settings for MLPs on grey 28 x 28 images in [0, 1]."""
+    """Return the settings for MLPs on grey 28 x 28 images in [0, 1]."""
     return Setting(
         data={"source": source},
         arguments={"latent_dim": 50, "network": "mlp", "likelihood": "bernoulli"},
@@ -21,7 +21,7 @@ def _grey(source):
 
 
 def _colour_32(source):
-    """Returns the settings for convolutions on colour 32 x 32 images in [0, 1]."""
+    """Return the settings for convolutions on colour 32 x 32 images in [0, 1]."""
     return Setting(
         data={"source": source},
         arguments={"latent_dim": 256, "network": "conv", "likelihood": "sse"},
@@ -30,7 +30,7 @@ def _colour_32(source):
 
 
 def _colour_64(source, epochs, **data):
-    """Returns the settings for convolutions on colour 64 x 64 images in [-1, 1]."""
+    """Return the settings for convolutions on colour 64 x 64 images in [-1, 1]."""
     return Setting(
         data={"source": source, "value_range": [-1.0, 1.0]} | data,
         arguments={

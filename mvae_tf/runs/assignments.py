@@ -36,7 +36,7 @@ _NUMBER_OR_PART = ("temperature",)
 
 
 def parse(assignment: str) -> tuple[str, Any]:
-    """Splits a text `key=value`.
+    """Split a text `key=value`.
 
     Args:
         assignment: the text. The value is a constant as JSON or Python writes it;
@@ -58,7 +58,7 @@ def parse(assignment: str) -> tuple[str, Any]:
 
 
 def check_key(key: str, known: Sequence[str], dotted: Sequence[str]) -> None:
-    """Refuses an unknown key; the error names the key that was probably meant.
+    """Refuse an unknown key; the error names the key that was probably meant.
 
     Args:
         key: the key that was given.
@@ -83,7 +83,7 @@ def check_key(key: str, known: Sequence[str], dotted: Sequence[str]) -> None:
 
 
 def like_argument(key: str, value: Any, default: Any) -> Any:
-    """Returns a value of the kind of the default, or one that names a part.
+    """Return a value of the kind of the default, or one that names a part.
 
     Args:
         key: key of the setting, for the error.
@@ -99,7 +99,7 @@ def like_argument(key: str, value: Any, default: Any) -> Any:
 
 
 def _constant(text: str) -> Any:
-    """Returns the constant that a text stands for, or else the text itself."""
+    """Return the constant that a text stands for, or else the text itself."""
     if text.lower() in ("null", "none", "true", "false"):
         return {"true": True, "false": False}.get(text.lower())
     for read in (json.loads, ast.literal_eval):
@@ -114,7 +114,7 @@ def _constant(text: str) -> Any:
 
 
 def _check_size(key: str, value: Any) -> None:
-    """Refuses integers that TensorFlow cannot hold, also in lists and objects."""
+    """Refuse integers that TensorFlow cannot hold, also in lists and objects."""
     if isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             _check_size(key, item)

@@ -16,7 +16,7 @@ __all__ = ["complete", "create", "load_data", "versions"]
 
 
 def load_data(config: RunConfig) -> Splits:
-    """Loads the data of a run.
+    """Load the data of a run.
 
     Args:
         config: configuration of the run.
@@ -37,7 +37,7 @@ def load_data(config: RunConfig) -> Splits:
 
 
 def create(config: RunConfig, splits: Splits) -> keras.Model:
-    """Makes the compiled model of a run, with the variables of its optimiser.
+    """Make the compiled model of a run, with the variables of its optimiser.
 
     Args:
         config: configuration of the run.
@@ -86,7 +86,7 @@ def create(config: RunConfig, splits: Splits) -> keras.Model:
 
 
 def _divisor(number, most):
-    """Returns the greatest divisor of a number that is at most `most`.
+    """Return the greatest divisor of a number that is at most `most`.
 
     Keras would run past the end of an epoch whose number of steps is no multiple of
     `steps_per_execution`.
@@ -95,7 +95,7 @@ def _divisor(number, most):
 
 
 def complete(config: RunConfig, model: keras.Model) -> RunConfig:
-    """Returns the configuration with every argument of the model and of the data.
+    """Return the configuration with every argument of the model and of the data.
 
     Args:
         config: configuration of the run.
@@ -118,7 +118,7 @@ def complete(config: RunConfig, model: keras.Model) -> RunConfig:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of the libraries that the numbers depend on, by name."""
+    """Return the versions of the libraries that the numbers depend on, by name."""
     names = ("tensorflow", "keras", "tensorflow-probability", "numpy")
     return {"mvae_tf": __version__} | {
         name: importlib.metadata.version(name) for name in names

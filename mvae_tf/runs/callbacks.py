@@ -29,7 +29,7 @@ _THUMBNAIL = 56
 
 
 class KLWarmup(keras.callbacks.Callback):
-    """Lets the weights of all KL terms grow linearly from 0 to their final values.
+    """Callback that raises the weights of all KL terms linearly from 0 to the final ones.
 
     The KL terms are those that a model declares with `Term(warmup=True)`. In epoch e,
     counted from 1, each weight is min(1, e / epochs) times its final value, as in the
@@ -47,7 +47,7 @@ class KLWarmup(keras.callbacks.Callback):
         self.epochs = epochs
 
     def on_train_begin(self, logs=None):
-        """Warns about a warm-up that the run is too short to finish."""
+        """Warn about a warm-up that the run is too short to finish."""
         planned = self.params.get("epochs")
         if planned is not None and planned < self.epochs:
             warnings.warn(
@@ -57,7 +57,7 @@ class KLWarmup(keras.callbacks.Callback):
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Sets the weights for the epoch."""
+        """Set the weights for the epoch."""
         fraction = min(1.0, (epoch + 1) / self.epochs)
         for name, weight in self.model.term_weights.items():
             if self.model.terms[name].warmup:
@@ -65,7 +65,7 @@ class KLWarmup(keras.callbacks.Callback):
 
 
 class RunTimes(keras.callbacks.Callback):
-    """Records when a run was trained, for how long and on what device, in a JSON file.
+    """Callback that records in a JSON file when, how long and on what a run was trained.
 
     The file holds `started` and `updated` (ISO 8601, UTC), `training_seconds` and
     `device`. The seconds are those of all finished epochs, also of those before the run
@@ -80,13 +80,13 @@ class RunTimes(keras.callbacks.Callback):
         self.path = Path(path)
 
     def on_train_begin(self, logs=None):
-        """Reads what was recorded before the run was resumed."""
+        """Read what was recorded before the run was resumed."""
         known = read_times(self.path.parent)
         self._started = known.get("started", _now())
         self._before = known.get("training_seconds", 0.0) - time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the file."""
+        """Write the file."""
         values = {
             "started": self._started,
             "updated": _now(),
@@ -97,7 +97,7 @@ class RunTimes(keras.callbacks.Callback):
 
 
 class MixtureSummaries(keras.callbacks.Callback):
-    """Writes everything that TensorBoard shows of a run.
+    """Callback that writes everything that TensorBoard shows of a run.
 
     After each epoch, counted from 1, it writes
 
@@ -136,17 +136,17 @@ class MixtureSummaries(keras.callbacks.Callback):
         self.settings = flat(settings or {})
 
     def on_train_begin(self, logs=None):
-        """Opens the event file and writes the settings."""
+        """Open the event file and write the settings."""
         self._writer = tf.summary.create_file_writer(str(self.log_dir))
         if self.settings:
             self._try(self._write_settings)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the summaries of the epoch."""
+        """Write the summaries of the epoch."""
         self._try(self._write_epoch, epoch + 1, logs or {})
 
     def on_train_end(self, logs=None):
-        """Writes the latents for the projector and closes the event file."""
+        """Write the latents for the projector and close the event file."""
         self._try(self._write_latents)
         self._try(self._writer.close)
 
@@ -195,7 +195,7 @@ class MixtureSummaries(keras.callbacks.Callback):
             )
 
     def _tag(self, name):
-        """Returns the tag of a value of Keras' logs, which begins with its group."""
+        """Return the tag of a value of Keras' logs, which begins with its group."""
         if name.startswith("val_"):
             return f"validation/{name.removeprefix('val_')}"
         if name == "loss" or name == "learning_rate":
@@ -212,7 +212,7 @@ class MixtureSummaries(keras.callbacks.Callback):
         return len(shape) == 3 and shape[-1] in (1, 3)
 
     def _picture(self):
-        """Makes one picture of all rows of images; returns it and the rows' names."""
+        """Make one picture of all rows of images; return it and the rows' names."""
         # These modules import Matplotlib, which takes a while.
         from mvae_tf.figures.images import named_reconstructions
         from mvae_tf.figures.tiles import mosaic, scaled
@@ -227,7 +227,7 @@ class MixtureSummaries(keras.callbacks.Callback):
         return mosaic(tiles, row_breaks=breaks, side=_THUMBNAIL)[0], list(rows)
 
     def _write_latents(self):
-        """Writes one embedding for each component, in the projector's format."""
+        """Write one embedding for each component, in the projector's format."""
         from tensorboard.plugins import projector
 
         config = projector.ProjectorConfig()
@@ -251,7 +251,7 @@ class MixtureSummaries(keras.callbacks.Callback):
         projector.visualize_embeddings(str(self.log_dir), config)
 
     def _write_sprite(self):
-        """Writes all images as one picture; returns width and height of an image."""
+        """Write all images as one picture; return width and height of an image."""
         from PIL import Image
 
         low, high = self.model.likelihood.shown_range
@@ -273,7 +273,7 @@ def _now():
 
 
 def _device(strategy):
-    """Names the device that a run is trained on, and says how many there are."""
+    """Name the device that a run is trained on, and say how many there are."""
     count = strategy.num_replicas_in_sync
     if name := gpu_name():
         return f"{count} x {name}"

@@ -18,7 +18,7 @@ def divergence(
     results: Mapping[str, Any],
     input_shape: Sequence[int],
 ) -> str:
-    """Says how a run diverged, judged by its history and by its test numbers.
+    """Say how a run diverged, judged by its history and by its test numbers.
 
     Args:
         history: Rows of `history.csv`.
@@ -39,7 +39,7 @@ def divergence(
 
 
 def of_numbers(results: Mapping[str, Any], diverged: str = "") -> dict[str, str]:
-    """Finds the test numbers that are not to be trusted.
+    """Find the test numbers that are not to be trusted.
 
     Args:
         results: Numbers of `metrics.json`, the audit included.

@@ -45,7 +45,7 @@ class Checkpoints:
     def save(
         self, step: int, history: list[dict[str, float]], inside_epoch: bool
     ) -> None:
-        """Writes a checkpoint, and removes all but the newest two.
+        """Write a checkpoint, and remove all but the newest two.
 
         Every worker has to call this method, because the metrics of an unfinished epoch
         are gathered from all of them.
@@ -70,7 +70,7 @@ class Checkpoints:
             storage.remove(path)
 
     def restore(self) -> tuple[int, list[dict[str, float]], dict[str, Any]]:
-        """Reads the newest intact checkpoint into the model and its optimiser.
+        """Read the newest intact checkpoint into the model and its optimiser.
 
         A damaged checkpoint is passed over, with a line on stderr.
 
@@ -107,7 +107,7 @@ class Checkpoints:
         return 0, [], {}
 
     def save_best(self) -> None:
-        """Writes the weights of the model as those of the best epoch."""
+        """Write the weights of the model as those of the best epoch."""
         if not self.worker.is_chief:
             return
         arrays = {k: v.numpy() for k, v in self._weights().items()}
@@ -115,7 +115,7 @@ class Checkpoints:
             np.savez(temporary, record=np.array("{}"), **arrays)
 
     def restore_best(self) -> None:
-        """Reads the weights that `save_best` wrote into the model.
+        """Read the weights that `save_best` wrote into the model.
 
         Raises:
             mvae_tf.storage.DamagedFile: the file is damaged or missing.
@@ -125,7 +125,7 @@ class Checkpoints:
             variable.assign(arrays[key])
 
     def restore_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Sets the metrics of the model to those of an unfinished epoch.
+        """Set the metrics of the model to those of an unfinished epoch.
 
         Args:
             metrics: what `restore` returned.
@@ -137,19 +137,19 @@ class Checkpoints:
             part.assign(value)
 
     def _gathered_metrics(self):
-        """Gathers the metrics of each replica of every worker, `[replicas, number]`."""
+        """Gather the metrics of each replica of every worker, `[replicas, number]`."""
         own = tf.stack([part.numpy() for part in self._metrics()])
         if self.worker.count > 1:
             own = self.model.distribute_strategy.gather(own, axis=0)
         return {"metrics": own.numpy()}
 
     def _metrics(self):
-        """Lists the variable of each replica, because metrics differ between them."""
+        """List the variable of each replica, because metrics differ between them."""
         strategy = self.model.distribute_strategy
         return strategy.experimental_local_results(self.model.term_means.sums.value)
 
     def _state(self):
-        """Returns the variables of the model and of its optimiser, by key."""
+        """Return the variables of the model and of its optimiser, by key."""
         optimizer = {"optimizer": self.model.optimizer.variables}
         return self._weights() | _numbered(optimizer)
 
@@ -157,12 +157,12 @@ class Checkpoints:
         return _numbered({"weights": self.model.weights})
 
     def _paths(self):
-        """Lists the checkpoints, the oldest first."""
+        """List the checkpoints, the oldest first."""
         return sorted(self.folder.glob("step-*.npz"))
 
 
 def _metrics_of(arrays):
-    """Returns the metrics `[replicas, number]` of a checkpoint.
+    """Return the metrics `[replicas, number]` of a checkpoint.
 
     Version 0.1 wrote a sum and a number of examples for each metric.
     """
@@ -173,7 +173,7 @@ def _metrics_of(arrays):
 
 
 def _numbered(groups):
-    """Returns variables by keys that count them: the paths of Keras may be equal."""
+    """Return variables by keys that count them: the paths of Keras may be equal."""
     return {
         f"{group}/{i:04d}": variable
         for group, variables in groups.items()
@@ -192,7 +192,7 @@ def _read(path):
 
 
 def load(path: str | Path) -> keras.Model:
-    """Loads a trained model.
+    """Load a trained model.
 
     The checksum of the file is verified where the run folder has one, and the
     configuration in the file is checked before a model is made from it.
@@ -224,7 +224,7 @@ def load(path: str | Path) -> keras.Model:
 
 
 def _check_archive(file):
-    """Refuses a damaged archive, and one that is no model of this library."""
+    """Refuse a damaged archive, and one that is no model of this library."""
     storage.verify_archive(file)
     try:
         with zipfile.ZipFile(file) as archive:

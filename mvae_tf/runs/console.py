@@ -19,7 +19,7 @@ _REFRESH = 0.2
 
 
 class Console(keras.callbacks.Callback):
-    """Prints the lines of a run on stdout; as a callback, those of its epochs.
+    """Printer of the lines of a run on stdout; as a callback, of those of its epochs.
 
     Args:
         verbose: 0 prints nothing, 2 prints lines only, 1 or "auto" also counts the
@@ -39,7 +39,7 @@ class Console(keras.callbacks.Callback):
         self._last_refresh = 0.0
 
     def say(self, text: str) -> None:
-        """Prints a line, unless the run is silent."""
+        """Print a line, unless the run is silent."""
         if self.shown:
             print(text, flush=True)
 
@@ -51,7 +51,7 @@ class Console(keras.callbacks.Callback):
         output: Path,
         step: int,
     ) -> None:
-        """Prints the folder, data, model, training settings and device of the run.
+        """Print the folder, data, model, training settings and device of the run.
 
         Args:
             config: configuration of the run.
@@ -94,11 +94,11 @@ class Console(keras.callbacks.Callback):
     # === Epochs ===
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Notes when the epoch starts."""
+        """Note when the epoch starts."""
         self._epoch, self._epoch_started = epoch, time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Prints the time to the first step, and counts steps on a terminal."""
+        """Print the time to the first step, and count steps on a terminal."""
         now = time.monotonic()
         if not self._first_step_seen:
             self._first_step_seen = True
@@ -110,7 +110,7 @@ class Console(keras.callbacks.Callback):
             print(f"\r{text}", end="\033[K", flush=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Prints one line about the epoch."""
+        """Print one line about the epoch."""
         if not self.shown:
             return
         self._epochs_seen += 1
@@ -131,14 +131,14 @@ class Console(keras.callbacks.Callback):
 
 
 def _devices(number: int) -> str:
-    """Names the devices of a run."""
+    """Name the devices of a run."""
     if name := gpu_name():
         return name if number == 1 else f"{number} x {name}"
     return "CPU" if number == 1 else f"{number} logical CPUs"
 
 
 def _duration(seconds: float) -> str:
-    """Writes a duration in seconds, minutes or hours, whichever fits it."""
+    """Write a duration in seconds, minutes or hours, whichever fits it."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     if seconds < 100 * 60:

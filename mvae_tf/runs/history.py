@@ -26,7 +26,7 @@ _DIVERGED = 1e6
 
 
 def read_history(folder: str | Path) -> list[dict[str, float]]:
-    """Reads `history.csv`.
+    """Read `history.csv`.
 
     Args:
         folder: the run folder.
@@ -59,7 +59,7 @@ def read_history(folder: str | Path) -> list[dict[str, float]]:
 
 
 def write_history(output: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Writes `history.csv`, or removes it where there are no rows.
+    """Write `history.csv`, or remove it where there are no rows.
 
     Args:
         output: the run folder.
@@ -77,7 +77,7 @@ def early_stopping(
     settings: Training,
     input_shape: Sequence[int] = (),
 ) -> tuple[int, bool]:
-    """Finds the best epoch so far, and decides whether training should stop.
+    """Find the best epoch so far, and decide whether training should stop.
 
     The rule is that of the VampPrior experiments. It depends on the history alone, so
     that a resumed run stops at the same epoch as one that was not interrupted. A run
@@ -109,7 +109,7 @@ def early_stopping(
 def divergence(
     history: Sequence[Mapping[str, float]], input_shape: Sequence[int]
 ) -> str:
-    """Describes the divergence of a run, if it has diverged.
+    """Describe the divergence of a run, if it has diverged.
 
     A run has diverged when the training loss of an epoch is not finite, or is above
     10^6 nats per value of an image, which no likelihood of this library gives to images
@@ -137,7 +137,7 @@ def divergence(
 
 
 def read_metrics(folder: str | Path) -> dict[str, Any]:
-    """Returns what `metrics.json` of a run holds; an empty dict if there is no file.
+    """Return what `metrics.json` of a run holds; an empty dict if there is no file.
 
     Args:
         folder: the run folder.
@@ -152,7 +152,7 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
 
 
 def read_times(folder: str | Path) -> dict[str, Any]:
-    """Returns what `times.json` of a run holds; an empty dict if there is no file.
+    """Return what `times.json` of a run holds; an empty dict if there is no file.
 
     Args:
         folder: the run folder.
@@ -168,7 +168,7 @@ def read_times(folder: str | Path) -> dict[str, Any]:
 
 
 def _read_record(path, what, **kinds):
-    """Returns a dict from a JSON file, in which the values of some keys have kinds."""
+    """Return a dict from a JSON file, in which the values of some keys have kinds."""
     if not path.is_file():
         return {}
     values = storage.read_json(path)

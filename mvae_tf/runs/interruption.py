@@ -59,7 +59,7 @@ class Signals:
         self.received = number
 
     def raise_received(self) -> None:
-        """Raises `Interrupted` if a signal was kept.
+        """Raise `Interrupted` if a signal was kept.
 
         Raises:
             Interrupted: a signal was kept.

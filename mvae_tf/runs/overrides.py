@@ -26,7 +26,7 @@ _PARTS = {
 
 
 def apply(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
-    """Changes some settings of a configuration.
+    """Change some settings of a configuration.
 
     A key is a training setting (`learning_rate`), an argument of the optimiser
     (`optimizer.clipnorm`) or of a learning rate schedule
@@ -56,7 +56,7 @@ def apply(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
 
 
 def _set(config: RunConfig, key: str, value: Any) -> RunConfig:
-    """Returns the configuration with one setting changed."""
+    """Return the configuration with one setting changed."""
     head, dot, tail = key.partition(".")
     if dot and head == "data":
         choice(tail, _data_keys(), "argument of the data,")
@@ -84,7 +84,7 @@ def _data_keys() -> list[str]:
 
 
 def _check_key(key: str, known: list[str], arguments: dict[str, Any]) -> None:
-    """Refuses an unknown key; the error names the key that was probably meant."""
+    """Refuse an unknown key; the error names the key that was probably meant."""
     dotted = [f"data.{name}" for name in _data_keys()]
     for head, module in _PARTS.items():
         if key not in known and arguments.get(head) is not None:
@@ -94,7 +94,7 @@ def _check_key(key: str, known: list[str], arguments: dict[str, Any]) -> None:
 
 
 def _set_part(part: Any, head: str, key: str, value: Any) -> dict[str, Any]:
-    """Returns the configuration of a part of the model with one argument changed."""
+    """Return the configuration of a part of the model with one argument changed."""
     if part is None:
         raise ValueError(f"Expected a {head} to set {key!r} of, got none.")
     values = _PARTS[head].get(part).get_config()
@@ -103,7 +103,7 @@ def _set_part(part: Any, head: str, key: str, value: Any) -> dict[str, Any]:
 
 
 def _set_training(training: Training, key: str, value: Any) -> Training:
-    """Returns training settings with one of them changed.
+    """Return training settings with one of them changed.
 
     The name of an optimiser or of a schedule becomes what Keras serialises.
     """
@@ -123,7 +123,7 @@ def _set_training(training: Training, key: str, value: Any) -> Training:
 
 
 def _set_serialized(training: Training, head: str, key: str, value: Any) -> Training:
-    """Returns training settings with an argument of optimiser or schedule changed."""
+    """Return training settings with an argument of optimiser or schedule changed."""
     old = getattr(training, head)
     if not isinstance(old, dict):
         raise ValueError(

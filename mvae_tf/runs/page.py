@@ -73,7 +73,7 @@ pre { background: var(--box); padding: .8rem 1rem; border-radius: 6px;
 
 
 def document(title: str, body: str) -> str:
-    """Returns the text of an HTML file.
+    """Return the text of an HTML file.
 
     Args:
         title: title of the page, a plain text.
@@ -95,7 +95,7 @@ def document(title: str, body: str) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """Returns a section with a heading, to which `anchor` links.
+    """Return a section with a heading, to which `anchor` links.
 
     Args:
         title: heading, a plain text.
@@ -106,17 +106,17 @@ def section(title: str, *parts: str) -> str:
 
 
 def anchor(title: str) -> str:
-    """Returns the name by which links find the section with this title."""
+    """Return the name by which links find the section with this title."""
     return title.lower().replace(" ", "-")
 
 
 def note(text: str) -> str:
-    """Returns a paragraph that stands out, such as a warning."""
+    """Return a paragraph that stands out, such as a warning."""
     return f'<p class="note">{escape(text)}</p>'
 
 
 def quiet(text: str) -> str:
-    """Returns a paragraph in small grey letters."""
+    """Return a paragraph in small grey letters."""
     return f'<p class="quiet">{escape(text)}</p>'
 
 
@@ -137,7 +137,7 @@ def table(
     rows: Sequence[Sequence[Any]],
     kind: str = "wide",
 ) -> str:
-    """Returns a table of texts, which keep their line breaks.
+    """Return a table of texts, which keep their line breaks.
 
     Args:
         header: names of the columns, or None.
@@ -168,5 +168,5 @@ def _cell(cell, head):
 
 
 def escape(value: Any) -> str:
-    """Returns the text of a value with the characters that HTML reserves replaced."""
+    """Return the text of a value with the characters that HTML reserves replaced."""
     return html.escape(str(value))

@@ -29,7 +29,7 @@ _LOOKED_AT_BATCHES = 10
 
 
 class Progress(keras.callbacks.Callback):
-    """Counts steps, writes checkpoints and the history, and stops early.
+    """Callback that counts steps, writes checkpoints and history, and stops early.
 
     Args:
         output: the run folder.
@@ -62,7 +62,7 @@ class Progress(keras.callbacks.Callback):
         self.step, self.history, self._metrics = state
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Brings back the metrics of an epoch that was interrupted."""
+        """Bring back the metrics of an epoch that was interrupted."""
         self._before = self.step
         self.signals.wait = True
         self._warned = False
@@ -71,7 +71,7 @@ class Progress(keras.callbacks.Callback):
             self._metrics = {}
 
     def on_train_batch_end(self, batch, logs=None):
-        """Counts the step, and writes a checkpoint where one is due."""
+        """Count the step, and write a checkpoint where one is due."""
         last, self.step = self.step, self._before + batch + 1
         every = self.settings.checkpoint_every
         due = every and self.step // every > last // every
@@ -88,7 +88,7 @@ class Progress(keras.callbacks.Callback):
             self._warned = self._warn(row)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the epoch into the history, with a checkpoint, and stops early."""
+        """Write the epoch into the history, with a checkpoint, and stop early."""
         row = {key: float(value) for key, value in logs.items()}
         self.history.append({"epoch": epoch + 1} | row)
         best, stopped = early_stopping(
@@ -106,7 +106,7 @@ class Progress(keras.callbacks.Callback):
         self._end()
 
     def end_as_diverged(self, error: Exception) -> None:
-        """Ends the epoch in which too many steps were skipped: it has no loss.
+        """End the epoch in which too many steps were skipped: it has no loss.
 
         Args:
             error: what the guard of the steps has raised.
@@ -119,18 +119,18 @@ class Progress(keras.callbacks.Callback):
         self._end()
 
     def _write(self, step):
-        """Writes the checkpoint at the end of an epoch, and the history."""
+        """Write the checkpoint at the end of an epoch, and the history."""
         self.checkpoints.save(step, self.history, inside_epoch=False)
         if self.checkpoints.worker.is_chief:
             write_history(self.output, self.history)
 
     def _end(self):
-        """Raises the signal that waited for the end of the epoch, if there is one."""
+        """Raise the signal that waited for the end of the epoch, if there is one."""
         self.signals.raise_received()
         self.signals.wait = False
 
     def _warn(self, row):
-        """Says that the run diverges, if it does."""
+        """Say that the run diverges, if it does."""
         diverged = divergence([row], self.model.input_shape)
         if diverged:
             storage.warn(f"{diverged}; it stops after this epoch")
@@ -144,7 +144,7 @@ def fit(
     progress: Progress,
     console: Console,
 ) -> None:
-    """Trains the rest of an interrupted epoch, then the epochs that are left.
+    """Train the rest of an interrupted epoch, then the epochs that are left.
 
     Args:
         model: compiled model.

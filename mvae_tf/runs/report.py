@@ -53,7 +53,7 @@ class _Run(NamedTuple):
 
 
 def write_report(run_folder: str | Path) -> Path:
-    """Draws the figures of a run and writes its `report.html`.
+    """Draw the figures of a run and write its `report.html`.
 
     The page holds the facts of the run, the test numbers beside those of the preset's
     paper, the last epoch, the figures and the settings. A number that is not to be
@@ -94,7 +94,7 @@ def write_report(run_folder: str | Path) -> Path:
 
 
 def _draw(folder, config, history):
-    """Draws the figures; returns the model, the data, and why none were drawn."""
+    """Draw the figures; return the model, the data, and why none were drawn."""
     if not (folder / "model.keras").is_file():
         return None, None, "The run has no model yet: it is not finished."
     model = load(folder)
@@ -138,7 +138,7 @@ def _heading(run):
 
 
 def _facts(run):
-    """Lists rows about how the run was made, as far as this is known."""
+    """List rows about how the run was made, as far as this is known."""
     rows = []
     if run.times:
         started = run.times["started"].replace("T", " ").replace("+00:00", " UTC")
@@ -166,7 +166,7 @@ def _duration(seconds):
 
 
 def _files(folder):
-    """Makes links to the other files in the run folder."""
+    """Make links to the other files in the run folder."""
     names = ("config.json", "metrics.json", "history.csv", "model.keras", "times.json")
     names += ("figures", "checkpoints", "logs")
     items = []
@@ -234,7 +234,7 @@ def _numbers(run):
 
 
 def _audit(checks):
-    """Makes the table of the audit, under a warning if a check fails."""
+    """Make the table of the audit, under a warning if a check fails."""
     if not checks:
         return []
     rows = []
@@ -343,7 +343,7 @@ def _repetition(run):
 
 
 def _format(value):
-    """Writes a number, a list or a matrix as a text."""
+    """Write a number, a list or a matrix as a text."""
     if value is None:
         return "not finite"
     if isinstance(value, list):

@@ -71,7 +71,7 @@ def train(
     metrics: Sequence[str] | None = None,
     started: float | None = None,
 ) -> keras.Model:
-    """Trains a model into a run folder, evaluates it and writes its report.
+    """Train a model into a run folder, evaluate it and write its report.
 
     A run that was killed and resumed has the weights of one that was not, bit for bit,
     on the same machine and with the same versions. For this, TensorFlow's op
@@ -138,7 +138,7 @@ def train(
 
 
 def _train(config, stored, output, console, metrics, strategy, worker, signals):
-    """Trains into an opened folder, and returns the model.
+    """Train into an opened folder, and return the model.
 
     Args:
         config: the `RunConfig`, with the number of workers.
@@ -220,7 +220,7 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
 
 
 def _with_newer_arguments(stored, config, splits):
-    """Completes a stored configuration by arguments that are newer than its run.
+    """Complete a stored configuration by arguments that are newer than its run.
 
     In the run, such an argument had its default value.
     """
@@ -231,7 +231,7 @@ def _with_newer_arguments(stored, config, splits):
 
 
 def _finish(output, model, config, splits, metrics, console):
-    """Saves the trained model, evaluates it, and writes the report."""
+    """Save the trained model, evaluate it, and write the report."""
     console.say("Training has ended; saving the model.")
     model.after_training(splits.train)
     with storage.write(output / "model.keras") as temporary:
@@ -257,7 +257,7 @@ def evaluate_run(
     classifier: Classifier | None = None,
     verbose: int = 1,
 ) -> dict[str, Any]:
-    """Evaluates a model on the test part and writes `metrics.json`.
+    """Evaluate a model on the test part and write `metrics.json`.
 
     Args:
         folder: the run folder.
@@ -299,7 +299,7 @@ def evaluate_run(
 
 @contextlib.contextmanager
 def _opened(output: Path, resume: bool, worker: Worker) -> Iterator[RunConfig | None]:
-    """Opens the run folder, and yields the configuration of the run to resume, or None.
+    """Open the run folder, and yield the configuration of the run to resume, or None.
 
     The chief makes the folder, locks it and writes to it once, so that a disk which is
     full already is noticed before the training. The other workers only read. They do so
@@ -325,7 +325,7 @@ def _opened(output: Path, resume: bool, worker: Worker) -> Iterator[RunConfig | 
 
 
 def _finished(output, step):
-    """Tells whether the model of a step, its numbers and its report are intact."""
+    """Return whether the model of a step, its numbers and its report are intact."""
     try:
         names = ("model.keras", "metrics.json", "history.csv")
         intact = all(storage.verify(output / name) for name in names)
@@ -343,7 +343,7 @@ def _write_report(output):
 
 
 def finite(value: Any) -> Any:
-    """Replaces NaN and infinity, which JSON does not have, by None.
+    """Replace NaN and infinity, which JSON does not have, by None.
 
     Args:
         value: number, text, list or dict, perhaps nested.

@@ -10,7 +10,7 @@ __all__ = ["start_from"]
 
 
 def start_from(model: BaseVAE, source: str | Path) -> None:
-    """Copies the weights of a trained model into a new one.
+    """Copy the weights of a trained model into a new one.
 
     The number of steps and the weights of a warm-up are not copied: they start anew.
 
@@ -38,13 +38,13 @@ def start_from(model: BaseVAE, source: str | Path) -> None:
 
 
 def _weights(model: BaseVAE) -> list[Any]:
-    """Lists the variables that training changes: weights and statistics of layers."""
+    """List the variables that training changes: weights and statistics of layers."""
     statistics = [v for layer in model.layers for v in layer.non_trainable_variables]
     return [*model.trainable_variables, *statistics]
 
 
 def _differences(old: BaseVAE, new: BaseVAE) -> str:
-    """Names the arguments in which two models differ."""
+    """Name the arguments in which two models differ."""
     names = old.registry_name, new.registry_name
     if names[0] != names[1]:
         return f"the model ({names[1]} instead of {names[0]})"

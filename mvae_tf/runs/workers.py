@@ -49,7 +49,7 @@ class Worker:
 
     @classmethod
     def of_environment(cls) -> "Worker":
-        """Reads from `TF_CONFIG` which worker this process is.
+        """Read from `TF_CONFIG` which worker this process is.
 
         Returns:
             The worker; `ALONE` where `TF_CONFIG` is not set.
@@ -89,7 +89,7 @@ ALONE = Worker(0, 1)
 
 
 def gpu_name() -> str:
-    """Returns the name of the first GPU; an empty text if there is none."""
+    """Return the name of the first GPU; an empty text if there is none."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return ""
@@ -98,7 +98,7 @@ def gpu_name() -> str:
 
 
 def make_strategy(devices: int, worker: Worker = ALONE) -> tf.distribute.Strategy:
-    """Makes a strategy over GPUs where there are any, else over logical CPUs.
+    """Make a strategy over GPUs where there are any, else over logical CPUs.
 
     Args:
         devices: number of devices of this process.
@@ -145,7 +145,7 @@ def _strategy_of_workers(devices, gpus):
 
 
 def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
-    """Checks that every worker starts from the same step.
+    """Check that every worker starts from the same step.
 
     Args:
         strategy: strategy of all workers.
@@ -163,7 +163,7 @@ def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-    """Waits until every worker has called this function.
+    """Wait until every worker has called this function.
 
     Args:
         strategy: strategy of all workers.
@@ -173,7 +173,7 @@ def wait_for_all(strategy: tf.distribute.Strategy) -> None:
 
 @contextlib.contextmanager
 def naming_lost_workers(worker: Worker) -> Iterator[None]:
-    """Turns TensorFlow's error about a lost worker into one line, within a context.
+    """Turn TensorFlow's error about a lost worker into one line, within a context.
 
     Args:
         worker: this process among those that train together.

@@ -37,7 +37,7 @@ def export(
     sampler: Sampler | None = None,
     format: str = "saved_model",
 ) -> Path:
-    """Writes a new version of a served model, `<base>/<version>/`.
+    """Write a new version of a served model, `<base>/<version>/`.
 
     The version is written to a hidden folder in `base`, loaded back, compared with the
     model on random inputs, flushed to the disk, and then renamed. So a server that
@@ -98,7 +98,7 @@ def export(
 
 
 def _write(endpoints: Mapping[str, Endpoint], folder: Path) -> None:
-    """Writes the SavedModel."""
+    """Write the SavedModel."""
     archive = keras.export.ExportArchive()
     for name, endpoint in endpoints.items():
         archive.add_endpoint(name, endpoint.__call__, endpoint.inputs)
@@ -108,7 +108,7 @@ def _write(endpoints: Mapping[str, Endpoint], folder: Path) -> None:
 def _write_warmup(
     model: BaseVAE, endpoints: Mapping[str, Endpoint], folder: Path
 ) -> None:
-    """Writes a request for each signature, which TF Serving runs when it loads.
+    """Write a request for each signature, which TF Serving runs when it loads.
 
     A record is a `PredictionLog` of Serving's protocol. Its few fields are written
     here, because the package that defines them is large and nothing else needs it.
@@ -133,7 +133,7 @@ def _proto(tensor):
 
 
 def _field(number, content):
-    """Writes a length-delimited field of a protocol buffer."""
+    """Write a length-delimited field of a protocol buffer."""
     length, size = bytearray(), len(content)
     while size >= 128:
         length.append(size % 128 + 128)
@@ -145,7 +145,7 @@ def _field(number, content):
 
 
 def _check(model: BaseVAE, endpoints: Mapping[str, Endpoint], folder: Path) -> None:
-    """Compares the loaded signatures with the model, and batches with single rows.
+    """Compare the loaded signatures with the model, and batches with single rows.
 
     The comparison runs in this process, because a second process could not use the
     memory of an accelerator that this one holds. It runs on the CPU, because some
@@ -174,7 +174,7 @@ def _check(model: BaseVAE, endpoints: Mapping[str, Endpoint], folder: Path) -> N
 
 
 def _row(tensors, row):
-    """Returns one row of each tensor of a dict."""
+    """Return one row of each tensor of a dict."""
     return {key: value[row : row + 1] for key, value in tensors.items()}
 
 
@@ -182,7 +182,7 @@ def _row(tensors, row):
 
 
 def _new_version(base: Path, version: int | None) -> int:
-    """Returns the number of a version that does not exist yet."""
+    """Return the number of a version that does not exist yet."""
     names = [path.name for path in base.iterdir()] if base.exists() else []
     present = [int(name) for name in names if re.fullmatch("[0-9]+", name)]
     if version is None:
@@ -196,7 +196,7 @@ def _new_version(base: Path, version: int | None) -> int:
 
 
 def _clean_temporaries(base: Path) -> None:
-    """Removes the hidden folders that killed exports have left behind."""
+    """Remove the hidden folders that killed exports have left behind."""
     for path in base.glob(".tmp-*"):
         match = _TEMPORARY.fullmatch(path.name)
         if match and (int(match[1]) == os.getpid() or not is_running(int(match[1]))):
@@ -204,7 +204,7 @@ def _clean_temporaries(base: Path) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Waits until every file in a folder is on the disk."""
+    """Wait until every file in a folder is on the disk."""
     for parent, _, files in os.walk(folder):
         for name in files:
             sync(os.path.join(parent, name))
@@ -213,7 +213,7 @@ def _sync_tree(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _storage_errors(base: Path) -> Iterator[None]:
-    """Turns errors of the file system into a `StorageError`, within a context."""
+    """Turn errors of the file system into a `StorageError`, within a context."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:

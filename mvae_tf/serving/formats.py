@@ -15,7 +15,7 @@ __all__ = ["write_converted"]
 def write_converted(
     model: BaseVAE, endpoints: Mapping[str, Endpoint], folder: Path, format: str
 ) -> None:
-    """Converts each signature but `generate`, and compares its answers with the model.
+    """Convert each signature but `generate`, and compare its answers with the model.
 
     The signatures are converted one by one, because LiteRT's converter keeps only one
     of several signatures that it is given at once.
@@ -51,7 +51,7 @@ def write_converted(
 
 
 def _litert(function, model, inputs):
-    """Converts a function for LiteRT; returns the bytes and the converted answer.
+    """Convert a function for LiteRT; return the bytes and the converted answer.
 
     Args:
         function: `tf.function` with an input signature.
@@ -79,7 +79,7 @@ def _litert(function, model, inputs):
 
 
 def _onnx(function, model, inputs):
-    """Converts a function for ONNX; the arguments and results are as in `_litert`."""
+    """Convert a function for ONNX; the arguments and results are as in `_litert`."""
     try:
         import onnxruntime
         import tf2onnx

@@ -32,7 +32,7 @@ class Endpoint(NamedTuple):
     checks: dict[str, Callable]
 
     def __call__(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Answers a request after checking it, because servers do not compare shapes.
+        """Answer a request after checking it, because servers do not compare shapes.
 
         Args:
             *tensors: one tensor per input.
@@ -57,7 +57,7 @@ class Endpoint(NamedTuple):
 
 
 def endpoints_of(model: BaseVAE, sampler: Sampler | None) -> dict[str, Endpoint]:
-    """Makes the endpoint of each signature of a model.
+    """Make the endpoint of each signature of a model.
 
     Args:
         model: a model of this library.
@@ -116,7 +116,7 @@ def endpoints_of(model: BaseVAE, sampler: Sampler | None) -> dict[str, Endpoint]
 
 
 def _checks(model):
-    """Returns functions that assert what the methods of the model check, by input."""
+    """Return functions that assert what the methods of the model check, by input."""
     low, high = model.input_checks.bounds
     least = 1.0 - 1e-3 if model.normalized_weights else 0.0
 
@@ -148,7 +148,7 @@ def _checks(model):
 
 
 def example(model: BaseVAE, endpoint: Endpoint, rows: int) -> dict[str, tf.Tensor]:
-    """Draws a valid request at random, always the same one.
+    """Draw a valid request at random, always the same one.
 
     Args:
         model: model that the endpoint belongs to.
@@ -188,7 +188,7 @@ def compare(
     dtype: str,
     what: str,
 ) -> None:
-    """Checks that the answer to a request equals another one up to rounding.
+    """Check that the answer to a request equals another one up to rounding.
 
     Args:
         answer: dict from the name of an output to its tensor.

@@ -158,7 +158,7 @@ def _builder(
 
 @contextlib.contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Keeps all messages of a logger but errors back, within a context."""
+    """Keep all messages of a logger but errors back, within a context."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
