@@ -7,6 +7,7 @@ A model declares its terms and writes the methods of `hooks.py`; training is in
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -49,6 +50,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         likelihood: name or configuration of p(x | z) (`mvae_tf.likelihoods`).
         seed: int in 0..2^31 - 1, from which initial weights and all noise are drawn.
         terms: dict from the name of each term that `loss_terms` returns to its `Term`.
+            Models declare their own; a subclass of one passes those that it adds.
         labels: what labels are for, see `Inputs`; None stands for "condition" if
             `num_classes` is set.
         **kwargs: `name` and `dtype` of `keras.Model`.
@@ -203,6 +205,46 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         frozen = [layer.name for layer in self.layers if not layer.trainable]
         return config | ({"frozen": frozen} if frozen else {})
 
+    def check_config(self) -> None:
+        """Check that the configuration makes this model again, as a loaded file does.
+
+        Tests show this for the models of the library. For another class a second model
+        is made here, because only its constructor knows what it does with arguments.
+
+        Raises:
+            TypeError: the class does not keep an argument as the attribute of its name.
+            ValueError: an argument is no plain JSON, or the second model differs.
+        """
+        config, name = self.get_config(), type(self).__name__
+        if type(self).__module__.startswith("mvae_tf."):
+            return
+        for key, value in config.items():
+            if _json(value) is None:
+                raise ValueError(
+                    f"Expected the argument {key} of {name} as plain JSON (numbers, "
+                    f"text, lists and dicts), got {type(value).__name__}."
+                )
+        try:
+            twin = self.from_config(json.loads(json.dumps(config)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Expected a configuration that makes {name} again, got the error "
+                f"{str(error).splitlines()[0]!r}: arguments that a class passes to its "
+                "parent itself belong in `fixed`."
+            ) from error
+        names = {*vars(twin), *arguments(type(self))}  # type: ignore[arg-type]
+        for key in sorted(names - set(vars(keras.Model(name="model")))):
+            found = _json(getattr(twin, key))
+            if key.startswith("_") or found is None:
+                continue
+            value = getattr(self, key, None)
+            if _json(value) != found:
+                raise ValueError(
+                    f"Expected a configuration that makes {name} again with {key} = "
+                    f"{value!r}, got {found}: named arguments are saved, as the "
+                    "attributes of the same names."
+                )
+
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects=None) -> "BaseVAE":
         """Create a model from what `get_config` returned, also in an older version."""
@@ -243,10 +285,11 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         """Save as `keras.Model.save` does, to a `.keras` file.
 
         Raises:
-            ValueError: the path has another suffix.
+            ValueError: the path has another suffix, or the file could not be loaded.
         """
         if not str(filepath).endswith(".keras"):
             raise ValueError(f"Expected a path that ends in .keras, got {filepath}.")
+        self.check_config()
         super().save(filepath, *args, **kwargs)
 
     def export(self, filepath, *args, **kwargs) -> None:
@@ -259,6 +302,14 @@ class BaseVAE(TrainingStep, Inference, Evidence):
             f"Expected mvae_tf.export(model, {str(filepath)!r}), which writes and "
             "checks all signatures, got model.export."
         )
+
+
+def _json(value):
+    """Return a value as JSON text, or None if it is not plain."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _shape(shape):

@@ -33,6 +33,6 @@ class BetaVAE(SingleVAE):
     """
 
     def __init__(self, *args: Any, beta: float = 4.0, **kwargs: Any):
-        terms = {"kl": Term(beta, warmup=True)}
+        terms = {"kl": Term(beta, warmup=True)} | kwargs.pop("terms", {})
         super().__init__(*args, terms=terms, **kwargs)
         self.beta = beta

@@ -130,7 +130,8 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
                 "reconstruction": Term(),
                 "kl": Term(warmup=True),
                 "category_kl": Term(warmup=True),
-            },
+            }
+            | kwargs.pop("terms", {}),
             **kwargs,
         )
         self._set_temperature(temperature)

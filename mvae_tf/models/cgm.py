@@ -129,7 +129,8 @@ class CGM(BaseVAE):
                 "mmd": Term(mmd_weight, per="batch"),
                 "prototype": Term(prototype_weight),
                 "used_prototypes": Term(weight=None),
-            },
+            }
+            | kwargs.pop("terms", {}),
             labels="training" if supervised else None,
             **kwargs,
         )

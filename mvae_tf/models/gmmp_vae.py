@@ -110,7 +110,8 @@ class GMMpVAE(BaseVAE):
             latent_dim=latent_dim,
             num_classes=None,
             network=network,
-            terms={"reconstruction": Term(), "kl": Term(warmup=True)},
+            terms={"reconstruction": Term(), "kl": Term(warmup=True)}
+            | kwargs.pop("terms", {}),
             **kwargs,
         )
         self.num_pseudo_inputs = num_pseudo_inputs

@@ -97,7 +97,8 @@ class HVAE(BaseVAE):
             *args,
             latent_dim=latent_dim,
             network=GatedMLP(hidden, initializer),
-            terms={"reconstruction": Term(), "kl": Term(warmup=True)},
+            terms={"reconstruction": Term(), "kl": Term(warmup=True)}
+            | kwargs.pop("terms", {}),
             **kwargs,
         )
         if latent_dim % 2:

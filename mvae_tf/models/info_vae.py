@@ -68,7 +68,7 @@ class InfoVAE(SingleVAE):
             "kl": Term(1.0 - alpha, warmup=True),
             "mmd": Term(alpha + mmd_weight - 1.0, per="batch"),
         }
-        super().__init__(*args, terms=terms, **kwargs)
+        super().__init__(*args, terms=terms | kwargs.pop("terms", {}), **kwargs)
         self.alpha = alpha
         self.mmd_weight = mmd_weight
 

@@ -63,7 +63,7 @@ class MAE(SingleVAE):
             "diversity": Term(eta, per="batch"),
             "smoothness": Term(gamma, per="batch"),
         }
-        super().__init__(*args, terms=terms, **kwargs)
+        super().__init__(*args, terms=terms | kwargs.pop("terms", {}), **kwargs)
         self.eta = eta
         self.gamma = gamma
         self.free_bits = free_bits

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from mvae_tf import divergences
 from mvae_tf.models.base import BaseVAE
 from mvae_tf.models.hooks import Draw
+from mvae_tf.models.registry import arguments
 from mvae_tf.noise import Noise
 from mvae_tf.parts import gaussian
 from mvae_tf.parts import independence as independence_
@@ -309,8 +310,14 @@ class MixtureVAE(BaseVAE):
             `kept_components` lists their former indices.
 
         Raises:
-            ValueError: no component has a usage of `threshold` or more.
+            ValueError: no component has a usage of `threshold` or more, or the class
+                fixes the number of components.
         """
+        if "num_components" not in arguments(type(self)):  # type: ignore[arg-type]
+            raise ValueError(
+                "Expected a model that is created with any number of components, got "
+                f"{type(self).__name__}, which fixes it."
+            )
         self.input_checks.check(x, y)
         if threshold is not None and not 0 <= like_default("threshold", threshold, 0.0):
             raise ValueError(f"Expected threshold >= 0, got {threshold}.")

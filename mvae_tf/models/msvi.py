@@ -53,7 +53,8 @@ class MSVI(BaseVAE):
         super().__init__(
             *args,
             num_components=num_components,
-            terms={"reconstruction": Term(), "kl": Term(warmup=True)},
+            terms={"reconstruction": Term(), "kl": Term(warmup=True)}
+            | kwargs.pop("terms", {}),
             **kwargs,
         )
         self.encoder = self.make_encoder(self.num_components)

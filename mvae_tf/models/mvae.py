@@ -67,9 +67,8 @@ class MVAE(MixtureVAE):
         **kwargs: Any,
     ):
         mask = masks.get(mask)
-        super().__init__(
-            *args, num_components=num_components, terms=mask.declare(), **kwargs
-        )
+        terms = mask.declare() | kwargs.pop("terms", {})
+        super().__init__(*args, num_components=num_components, terms=terms, **kwargs)
         self.mask = mask
         self.normalized_weights = mask.renormalize
         self.latent_sources = _sources(latent_sources, self.num_components)

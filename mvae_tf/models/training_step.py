@@ -145,7 +145,7 @@ class TrainingStep(Replicas, Hooks):
             FloatingPointError: `bad_steps_allowed` steps in a row were skipped because
                 pixels, loss or gradients were not finite.
         """
-        self.get_config()  # It refuses a model that could not be saved.
+        self.check_config()  # A model that could not be saved is not trained.
         self.input_checks.check(x, y)
         _refuse_weights(**kwargs)
         steps = ("steps_per_epoch", "validation_steps", "validation_batch_size")

@@ -4,7 +4,6 @@ Kingma and Welling, "Auto-Encoding Variational Bayes" (ICLR 2014),
 https://arxiv.org/abs/1312.6114.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from mvae_tf.models.registry import register
@@ -20,7 +19,6 @@ class VAE(SingleVAE):
 
     Args:
         kl_weight: float, weight of the KL in the objective.
-        terms: dict of the terms that a subclass adds, see `SingleVAE`.
         *args, **kwargs: shared arguments, see `BaseVAE`.
 
     Example:
@@ -30,15 +28,7 @@ class VAE(SingleVAE):
         TensorShape([3, 8, 8, 1])
     """
 
-    fixed = ("num_components", "terms")
-
-    def __init__(
-        self,
-        *args: Any,
-        kl_weight: float = 1.0,
-        terms: Mapping[str, Term] | None = None,
-        **kwargs: Any,
-    ):
-        terms = {"kl": Term(kl_weight, warmup=True)} | dict(terms or {})
+    def __init__(self, *args: Any, kl_weight: float = 1.0, **kwargs: Any):
+        terms = {"kl": Term(kl_weight, warmup=True)} | kwargs.pop("terms", {})
         super().__init__(*args, terms=terms, **kwargs)
         self.kl_weight = kl_weight

@@ -57,6 +57,7 @@ class WWAE(SingleVAE):
         **kwargs: Any,
     ):
         terms = {"kl": Term(weight=None), "w2": Term(w2_weight, per="batch")}
+        terms |= kwargs.pop("terms", {})
         super().__init__(*args, terms=terms, likelihood=likelihood, **kwargs)
         self.w2_weight = w2_weight
 

@@ -142,6 +142,8 @@ def like_default(name: str, value: Any, default: Any) -> Any:
     """
     if isinstance(value, Part):
         return value
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
     for kind, kinds, what in (
         (bool, (bool,), "true or false"),
         (int, (numbers.Integral,), "an integer"),
@@ -149,8 +151,6 @@ def like_default(name: str, value: Any, default: Any) -> Any:
         ((list, tuple), (list, tuple), "a list"),
     ):
         if isinstance(default, kind):
-            if getattr(value, "shape", None) == () and hasattr(value, "item"):
-                value = value.item()
             if not isinstance(value, kinds) or isinstance(value, bool) != (
                 kind is bool
             ):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import mvae_tf
 from mvae_tf import config, likelihoods, networks, quiet
-from mvae_tf.models import VAE, Term, register, registry
+from mvae_tf.models import MVAE, VAE, Term, register, registry
 from mvae_tf.parts.part import Part
 
 SMALL = {"input_shape": (4, 4, 1), "latent_dim": 2, "network": {"name": "mlp"}}
@@ -50,6 +50,137 @@ def test_an_argument_that_is_not_kept_is_an_error(own_names):
     model.compile()
     with pytest.raises(TypeError, match="^Expected ForgetfulVAE to keep its argument"):
         model.fit(np.zeros((2, 4, 4, 1), "float32"), verbose=0)
+
+
+def test_a_class_that_fixes_an_argument_says_so(own_names, tmp_path):
+    @register("beta_by_name_vae")
+    class BetaByNameVAE(VAE):
+        fixed = ("kl_weight",)
+
+        def __init__(self, beta=2.0, **kwargs):
+            super().__init__(kl_weight=beta, **kwargs)
+            self.beta = beta
+
+    BetaByNameVAE(3.0, **SMALL).save(tmp_path / "model.keras")
+    assert mvae_tf.load(tmp_path / "model.keras").final_weights["kl"] == 3.0
+
+
+class Doubled(VAE):
+    def __init__(self, *, free_nats=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.free_nats = 2 * free_nats
+
+
+class Renamed(VAE):
+    def __init__(self, beta=2.0, **kwargs):
+        super().__init__(kl_weight=beta, **kwargs)
+        self.beta = beta
+
+
+class ByPlaceAlone(VAE):
+    def __init__(self, free_nats=2.0, /, **kwargs):
+        super().__init__(**kwargs)
+        self.free_nats = free_nats
+
+
+class AnyNumber(VAE):
+    def __init__(self, *sizes, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes = sizes
+
+
+class NotNamed(VAE):
+    def __init__(self, **kwargs):
+        self.free_nats = kwargs.pop("free_nats", 2.0)
+        super().__init__(**kwargs)
+
+
+class ChangedDefault(VAE):
+    def __init__(self, *, sizes=[1], **kwargs):  # noqa: B006
+        super().__init__(**kwargs)
+        self.sizes = sizes
+        self.sizes.append(2)
+
+
+class NotFixed(VAE):
+    fixed = ("kl_weight",)
+
+
+class Anything(VAE):
+    def __init__(self, *, thing=None, **kwargs):
+        super().__init__(**kwargs)
+        self.thing = thing
+
+
+@pytest.mark.parametrize(
+    ("cls", "place", "arguments", "message"),
+    [
+        (Doubled, (), {"free_nats": 3.0}, "again with free_nats = 6.0, got 12.0"),
+        (Renamed, (3.0,), {}, "again, got the error .* multiple values .* in `fixed`"),
+        (ByPlaceAlone, (3.0,), {}, "again, got the error .*Unrecognized"),
+        (AnyNumber, (5, 6), {}, r"again with sizes = \(5, 6\), got \[\]"),
+        (NotNamed, (), {"free_nats": 3.0}, "again with free_nats = 3.0, got 2.0"),
+        (ChangedDefault, (), {}, r"again with sizes = \[1, 2\], got \[1, 2, 2\]"),
+        (NotFixed, (), {"kl_weight": 3.0}, "again with .*3.0.*, got .*1.0"),
+        (Anything, (), {"thing": np.zeros(2)}, "thing of Anything as plain JSON .*nda"),
+        (Anything, (), {"thing": {1, 2}}, "thing of Anything as plain JSON .* got Tr"),
+        (Anything, (), {"thing": networks.MLP(8)}, "again with thing = <.*, got .*mlp"),
+    ],
+)
+def test_a_configuration_that_lies_is_refused(
+    own_names, tmp_path, cls, place, arguments, message
+):
+    model = register(f"lying_{cls.__name__}")(cls)(*place, **SMALL | arguments)
+    model.compile()
+    path = tmp_path / "model.keras"
+    for call in (lambda: model.fit(X, verbose=0), lambda: model.save(path)):
+        with pytest.raises(ValueError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    assert not path.exists()
+
+
+def test_a_number_of_numpy_is_kept_as_a_plain_one(own_names, tmp_path):
+    model = register("anything_vae")(Anything)(thing=np.float32(1.5), **SMALL)
+    model.save(tmp_path / "model.keras")
+    assert mvae_tf.load(tmp_path / "model.keras").thing == 1.5
+
+
+def test_a_class_with_a_fixed_number_of_components_is_not_pruned(own_names):
+    @register("three_mvae")
+    class ThreeMVAE(MVAE):
+        fixed = ("num_components",)
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, num_components=3, **kwargs)
+
+    with pytest.raises(ValueError, match="^Expected a model that is created with any"):
+        ThreeMVAE(**SMALL).prune(X)
+
+
+@pytest.mark.parametrize("name", mvae_tf.names())
+def test_a_subclass_of_every_model_adds_a_term(own_names, name):
+    parent = registry.get(name)
+
+    @register(f"bright_{name}")
+    class Bright(parent):
+        def __init__(self, *args, weight=0.5, **kwargs):
+            super().__init__(*args, terms={"brightness": Term(weight)}, **kwargs)
+            self.weight = weight
+
+        def loss_terms(self, x, y, noise, training):
+            terms = super().loss_terms(x, y, noise, training)
+            return terms | {"brightness": tf.reduce_sum(x, axis=[1, 2, 3])}
+
+    own = harness.Case(f"bright_{name}", f"bright_{name}").compiled()
+    other = harness.Case(name, name).compiled()
+    logs = own.test_on_batch(X, return_dict=True)
+    expected = other.test_on_batch(X, return_dict=True)
+    brightness = X.sum() / len(X)
+    assert logs["brightness"] == pytest.approx(brightness, rel=1e-6)
+    loss = expected["loss"] + 0.5 * brightness
+    assert logs["loss"] == pytest.approx(loss, rel=1e-5)
+    own.check_config()
 
 
 def test_a_subclass_of_the_vae_adds_a_term(own_names, tmp_path):
