@@ -172,8 +172,8 @@ class StopOnBadSteps(keras.callbacks.Callback):
 
     The number of skipped steps is logged as `skipped_steps` for each epoch. Too many
     skipped steps in a row, or one batch out of the range of the likelihood, end the run
-    with an error that names the batch. `evaluate` and `predict` also add it, to refuse
-    batches out of range.
+    with an error that names the batch. `fit` adds the callback to every run, and
+    `evaluate` and `predict` add it to refuse batches out of range.
     """
 
     def on_train_begin(self, logs=None):

@@ -29,7 +29,7 @@ _THUMBNAIL = 56
 
 
 class KLWarmup(keras.callbacks.Callback):
-    """Callback that raises the weights of all KL terms linearly from 0 to the final ones.
+    """Callback that raises the weights of all KL terms linearly to their final values.
 
     The KL terms are those that a model declares with `Term(warmup=True)`. In epoch e,
     counted from 1, each weight is min(1, e / epochs) times its final value, as in the
@@ -65,7 +65,7 @@ class KLWarmup(keras.callbacks.Callback):
 
 
 class RunTimes(keras.callbacks.Callback):
-    """Callback that records in a JSON file when, how long and on what a run was trained.
+    """Callback that records when and on what a run was trained, in a JSON file.
 
     The file holds `started` and `updated` (ISO 8601, UTC), `training_seconds` and
     `device`. The seconds are those of all finished epochs, also of those before the run
