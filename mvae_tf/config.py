@@ -64,10 +64,11 @@ class Training:
             `{"class_name": "CosineDecay", "config": {"initial_learning_rate": 1e-3,
             "decay_steps": 10000}}`. On the command line, `learning_rate=CosineDecay`
             and `learning_rate.decay_steps=10000`.
-        optimizer: an optimiser as Keras serialises it, less its learning rate, such as
-            `{"class_name": "AdamW", "config": {"weight_decay": 0.01}}`; clipping is
-            among its arguments (`clipnorm`, `global_clipnorm`, `clipvalue`). On the
-            command line, `optimizer=AdamW` and `optimizer.weight_decay=0.01`.
+        optimizer: dict, an optimiser as Keras serialises it, less its learning rate,
+            such as `{"class_name": "AdamW", "config": {"weight_decay": 0.01}}`;
+            clipping is among its arguments (`clipnorm`, `global_clipnorm`,
+            `clipvalue`). On the command line, `optimizer=AdamW` and
+            `optimizer.weight_decay=0.01`.
         adam_epsilon: float, epsilon of Adam; 1e-8 as in the authors' graphs.
         normalize_gradients: bool, whether Adam gets the gradient of each variable
             divided by its norm.
@@ -156,22 +157,22 @@ class RunConfig:
     """Configuration of a run: a model, data, training settings and a seed.
 
     Attributes:
-        model: registered name of the model.
-        arguments: arguments of the model, without `seed`. `config.json` holds all of
-            them, `input_shape` included.
-        data: arguments of `mvae_tf.data.load`, without `batch_size` and `seed`.
-        training: settings of the training loop.
+        model: str, registered name of the model.
+        arguments: dict, arguments of the model, without `seed`. `config.json` holds all
+            of them, `input_shape` included.
+        data: dict, arguments of `mvae_tf.data.load`, without `batch_size` and `seed`.
+        training: `Training`, settings of the training loop.
         seed: int that decides initial weights, noise and the order of the images.
-        devices: number of devices of each worker that train together.
-        workers: number of processes that train together; a run takes it from
+        devices: int, number of devices of each worker that train together.
+        workers: int, number of processes that train together; a run takes it from
             `TF_CONFIG` (see `mvae_tf.runs.workers`).
-        preset: name of the preset that the configuration comes from, or None.
-        init_from: folder of a run, or `.keras` file, whose weights this run starts
+        preset: str, name of the preset that the configuration comes from, or None.
+        init_from: str, folder of a run, or `.keras` file, whose weights this run starts
             from; None for new weights.
-        imports: Python files that register the models and parts of the run that are not
-            the library's own. Loading a run never executes them: whoever opens the run
-            imports them first (`--import FILE`).
-        versions: versions of the libraries that made the run, by name.
+        imports: list of str, Python files that register the models and parts of the run
+            that are not the library's own. Loading a run never executes them: whoever
+            opens the run imports them first (`--import FILE`).
+        versions: dict, versions of the libraries that made the run, by name.
     """
 
     model: str
@@ -230,7 +231,8 @@ class RunConfig:
         """Make a configuration from what `to_dict` returned.
 
         Args:
-            values: the dict; arguments that do not exist any more are left out.
+            values: dict that `to_dict` made; arguments that do not exist any more are
+                left out.
 
         Raises:
             ValueError: a key is unknown or missing, or a value has the wrong type.
@@ -261,7 +263,7 @@ class RunConfig:
         A warning on stderr says so if the versions of the libraries differ.
 
         Args:
-            other: configuration of the run that continues.
+            other: `RunConfig`, configuration of the run that continues.
 
         Raises:
             ValueError: another setting differs; the error names the first one.
@@ -287,7 +289,7 @@ def read_config(folder: str | Path) -> RunConfig:
     """Read the configuration of a run.
 
     Args:
-        folder: the run folder, which holds `config.json`.
+        folder: path of the run folder, which holds `config.json`.
 
     Raises:
         FileNotFoundError: the folder holds no run.
@@ -311,8 +313,8 @@ def without_retired(model: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments in an old file without those that do not exist any more.
 
     Args:
-        model: registered name of the model.
-        arguments: arguments of the model as plain JSON.
+        model: str, registered name of the model.
+        arguments: dict, arguments of the model as plain JSON.
 
     Raises:
         ValueError: an argument that does not exist any more had another value than its
@@ -340,8 +342,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Turn nested dicts into one dict with dotted keys, such as "training.epochs".
 
     Args:
-        values: the dict.
-        prefix: text that all keys begin with.
+        values: dict, perhaps nested, whose keys are texts.
+        prefix: str, text that all keys begin with.
     """
     found: dict[str, Any] = {}
     for key, value in values.items():
@@ -356,7 +358,7 @@ def setting_text(value: Any) -> str:
     """Write the value of a setting as a text, as `--set` takes it.
 
     Args:
-        value: a text, or another value that JSON can hold.
+        value: str, or another value that JSON can hold.
     """
     return value if isinstance(value, str) else json.dumps(value)
 

@@ -119,7 +119,7 @@ def standard_normals(seed: tf.Tensor, shape: Sequence[int] | tf.Tensor) -> tf.Te
 
     Args:
         seed: integer tensor `[2]`.
-        shape: shape of the draw.
+        shape: list of shape of the draw.
     """
     return _draw(tf.raw_ops.StatelessRandomNormalV2, seed, shape)
 
@@ -169,7 +169,7 @@ class Noise:
         """Draw float32 numbers from a distribution with parameters for each row.
 
         Args:
-            name: name of the draw.
+            name: str, name of the draw.
             sampler: function from a seed, int32 `[2]`, and the parameters to the draw.
                 It is called either once with all rows, and returns a tensor with the
                 same leading axis, or with single rows without this axis.
@@ -287,7 +287,7 @@ class RowNoise(Noise):
 
     Args:
         seeds: int32 tensor `[B, 2]` (see `content_seeds` and `index_seeds`).
-        draws: number of consecutive rows of the parameters that have one seed in
+        draws: int, number of consecutive rows of the parameters that have one seed in
             common. The parameters then have `B * draws` rows, and a sampler gets
             `draws` of them at a time. None is one row for each seed.
     """

@@ -22,11 +22,11 @@ class FusedAdam(keras.optimizers.Adam):
     gradients are left to Keras.
 
     Args:
-        *args: arguments of `keras.optimizers.Adam`.
+        *args: positional arguments of `keras.optimizers.Adam`.
         normalize_gradients: bool, whether the gradient of each variable is first
             divided by its norm + 1e-7, as in the code of the VampPrior experiments
             (https://github.com/jmtomczak/vae_vampprior); no paper mentions it.
-        **kwargs: arguments of `keras.optimizers.Adam`.
+        **kwargs: keyword arguments of `keras.optimizers.Adam`.
     """
 
     def __init__(self, *args, normalize_gradients=False, **kwargs):
@@ -125,7 +125,7 @@ def from_settings(training: Training) -> keras.optimizers.Optimizer:
     """Make the optimiser of a run, with its learning rate or schedule.
 
     Args:
-        training: settings of the training.
+        training: `Training`, settings of the training.
 
     Raises:
         ValueError: on a name that Keras does not know, and on arguments that the
@@ -148,8 +148,8 @@ def find(name: str) -> type[keras.optimizers.Optimizer]:
     """Return the class of an optimiser.
 
     Args:
-        name: name of a class of `keras.optimizers` ("Adam" is `FusedAdam`), or the name
-            of another class that is registered with Keras, such as "own>Lion".
+        name: str, name of a class of `keras.optimizers` ("Adam" is `FusedAdam`), or the
+            name of another class that is registered with Keras, such as "own>Lion".
 
     Raises:
         ValueError: on an unknown name; the message has the nearest one.

@@ -79,7 +79,7 @@ def write(path: StrPath) -> Iterator[Path]:
     removed and `path` is not changed.
 
     Args:
-        path: File to make or to replace.
+        path: path of the file to make or to replace.
 
     Yields:
         The temporary path, at which the block must write a file.
@@ -118,8 +118,8 @@ def write_text(path: StrPath, text: str) -> None:
     """Write a text file in UTF-8, as `write` does.
 
     Args:
-        path: File to make or to replace.
-        text: Content of the file.
+        path: path of the file to make or to replace.
+        text: str, content of the file.
     """
     with write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -129,8 +129,8 @@ def write_csv(path: StrPath, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a table with a header, as `write` does.
 
     Args:
-        path: File to make or to replace.
-        rows: Dicts with the same keys, at least one; each becomes a line.
+        path: path of the file to make or to replace.
+        rows: dicts with the same keys, at least one; each becomes a line.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
@@ -143,8 +143,8 @@ def write_json(path: StrPath, value: Any) -> None:
     """Write an indented JSON file, as `write` does.
 
     Args:
-        path: File to make or to replace.
-        value: Dict, list, text, number, bool or None, perhaps nested.
+        path: path of the file to make or to replace.
+        value: dict, list, text, number, bool or None, perhaps nested.
 
     Raises:
         ValueError: `value` holds NaN or infinity, which JSON does not have.
@@ -157,7 +157,7 @@ def read_json(path: StrPath) -> Any:
     """Read a JSON file, and verify it if the manifest lists it.
 
     Args:
-        path: File to read.
+        path: path of the file to read.
 
     Raises:
         DamagedFile: The checksum differs, or the content is not JSON.
@@ -174,7 +174,7 @@ def verify(path: StrPath) -> bool:
     """Check a file against its digest in the manifest of its folder.
 
     Args:
-        path: File to check.
+        path: path of the file to check.
 
     Returns:
         True if the manifest lists the file, False if it does not.
@@ -214,7 +214,7 @@ def verify_archive(path: StrPath) -> None:
     manifest is what is damaged. The file is then accepted, with a warning on stderr.
 
     Args:
-        path: File to check.
+        path: path of the file to check.
 
     Raises:
         DamagedFile: The file is damaged, or claims to unpack to many times its size.
@@ -251,7 +251,7 @@ def warn(message: str) -> None:
     """Print a warning on stderr.
 
     Args:
-        message: Text of one line.
+        message: str, text of one line.
     """
     print(f"mvae-tf: warning: {message}", file=sys.stderr)
 
@@ -266,7 +266,7 @@ def in_use(folder: StrPath) -> Iterator[None]:
     is locked.
 
     Args:
-        folder: Folder that exists.
+        folder: path of a folder that exists.
 
     Raises:
         StorageError: Another process is using the folder.
@@ -298,7 +298,7 @@ def remove(path: StrPath) -> None:
     """Remove a file, if it exists, and its line in the manifest.
 
     Args:
-        path: File to remove.
+        path: path of the file to remove.
     """
     path = Path(path)
     with _locked(path.parent):
@@ -316,7 +316,7 @@ def clean_temporaries(folder: StrPath) -> None:
     may have its number by now.
 
     Args:
-        folder: Folder to clean.
+        folder: path of the folder to clean.
     """
     for path in Path(folder).glob(".tmp-*"):
         if _TEMPORARY.fullmatch(path.name) and path.is_file():
@@ -394,7 +394,7 @@ def sync(path: str | os.PathLike) -> None:
     """Wait until a file, or the list of names in a folder, is on the disk.
 
     Args:
-        path: File or folder.
+        path: path of the file or folder.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -426,7 +426,7 @@ def is_running(process_id: int) -> bool:
     """Return whether a process of this machine is running, under any user.
 
     Args:
-        process_id: Number of the process.
+        process_id: int, number of the process.
     """
     try:
         os.kill(process_id, 0)

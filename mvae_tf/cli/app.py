@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: the words after the program's name; None takes those of the process.
+        arguments: list of str, the words after the program's name; None takes those of
+            the process.
 
     Returns:
         The exit status.

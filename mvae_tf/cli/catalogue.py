@@ -56,12 +56,12 @@ class Setting:
     """A setting that `--set` can change.
 
     Attributes:
-        key: text before the equals sign, such as "mask.temperature".
-        default: default value as `--set` takes it, or an expression of Python if the
-            default is not a constant.
+        key: str, text before the equals sign, such as "mask.temperature".
+        default: str, default value as `--set` takes it, or an expression of Python if
+            the default is not a constant.
         owner: "training", "data", or the name of the model or part that has the
             setting.
-        text: meaning of the setting, from the docstring.
+        text: str, meaning of the setting, from the docstring.
     """
 
     key: str
@@ -79,7 +79,7 @@ def parts(kind: str) -> dict[str, str]:
     """Find the first line of the docstring of each part, by registered name.
 
     Args:
-        kind: one of `PART_KINDS`.
+        kind: str, one of `PART_KINDS`.
     """
     classes = _named_classes(PART_KINDS[kind])
     return {name: _first_line(node) for name, node in classes}
@@ -97,7 +97,7 @@ def check_dataset(text: str) -> None:
     """Check that a source of `mvae_tf.data.load` exists.
 
     Args:
-        text: the source, as a user names it.
+        text: str, the source, as a user names it.
 
     Raises:
         ValueError: no source has this name.
@@ -132,7 +132,7 @@ def check_settings(assignments: Iterable[str], model: str) -> None:
 
     Args:
         assignments: texts `key=value`.
-        model: name of a model of the library.
+        model: str, name of a model of the library.
 
     Raises:
         ValueError: a key is unknown, or a value has the wrong type.
@@ -204,7 +204,8 @@ def defaults(model: str) -> dict[str, str]:
     """Return the default of each setting of a model, by name.
 
     Args:
-        model: registered name of a model; there are no settings for any other name.
+        model: str, registered name of a model; there are no settings for any other
+            name.
     """
     classes = dict(_named_classes("models"))
     if model not in classes:
@@ -354,7 +355,7 @@ def _described(docstring: str, section: str) -> dict[str, str]:
     """Return the descriptions in a section of a docstring, by name.
 
     Args:
-        docstring: the docstring, in Google style.
+        docstring: str, the docstring, in Google style.
         section: "Args" or "Attributes".
     """
     found: dict[str, str] = {}

@@ -213,8 +213,8 @@ def _test_images(
     """Return some images of the test part.
 
     Args:
-        splits: data of the run.
-        indices: numbers of N images, counted from 0.
+        splits: `Splits`, data of the run.
+        indices: list of ints, numbers of N images, counted from 0.
 
     Returns:
         Images `[N, ...]`, and their labels `[N]` or None.
@@ -235,7 +235,7 @@ def _write_images(path: Path, model: BaseVAE, **images: Any) -> None:
     """Write images as arrays in an `.npz` file, or side by side in a `.png` file.
 
     Args:
-        path: the file, with one of these two suffixes.
+        path: path of the file, with one of these two suffixes.
         model: the model that made the images, which knows black and white.
         **images: arrays, by their names in the `.npz` file.
     """

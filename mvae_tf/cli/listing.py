@@ -25,10 +25,11 @@ class Table(NamedTuple):
     """The table that `mvae-tf list` prints.
 
     Attributes:
-        header: titles of the columns. The texts of the last column are wrapped to the
-            width of the screen.
-        rows: rows, each with one text per column.
-        hidden: one text per row with further words by which a search finds the row.
+        header: list of str, titles of the columns. The texts of the last column are
+            wrapped to the width of the screen.
+        rows: list of rows, each with one text per column.
+        hidden: list of str, one text per row with further words by which a search finds
+            the row.
     """
 
     header: Sequence[str]

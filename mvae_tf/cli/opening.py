@@ -36,7 +36,7 @@ def import_files(paths: Iterable[Path]) -> None:
     """Run the Python files of a user, which register models and parts.
 
     Args:
-        paths: the files.
+        paths: list of paths of the files.
 
     Raises:
         ValueError: a file cannot be run, or another module has its name; the message
@@ -74,10 +74,10 @@ def check_imports(
     and whoever opens it decides what code to run.
 
     Args:
-        config: configuration of the run.
-        options: options of the command.
-        command: words between the program's name and the run, for the error.
-        run: folder of the run.
+        config: `RunConfig`, configuration of the run.
+        options: `argparse.Namespace` of options of the command.
+        command: str, words between the program's name and the run, for the error.
+        run: path of the run folder.
 
     Raises:
         ValueError: the run uses other files, and none is given.
@@ -94,7 +94,7 @@ def absolute(source: str) -> str:
     """Make the path in a source of data absolute, because a run may be moved.
 
     Args:
-        source: source of `mvae_tf.data.load`.
+        source: str, source of `mvae_tf.data.load`.
     """
     kind, colon, path = source.partition(":")
     if colon and path:
@@ -109,7 +109,7 @@ def open_run(options: argparse.Namespace) -> tuple[RunConfig, Splits, BaseVAE]:
     """Load the configuration, the data and the model of a run.
 
     Args:
-        options: options of a command, with `run`.
+        options: `argparse.Namespace` of options of a command, with `run`.
     """
     config = read_run(options)
     model: Any = mvae_tf.load(options.run)
@@ -120,7 +120,7 @@ def open_model(options: argparse.Namespace) -> BaseVAE:
     """Load the model of a run, or of a `.keras` file.
 
     Args:
-        options: options of a command, with `run`.
+        options: `argparse.Namespace` of options of a command, with `run`.
     """
     if (options.run / "config.json").is_file():
         read_run(options)
@@ -132,7 +132,7 @@ def read_run(options: argparse.Namespace) -> RunConfig:
     """Read the configuration of a run, and warn if the run has diverged.
 
     Args:
-        options: options of a command, with `run`.
+        options: `argparse.Namespace` of options of a command, with `run`.
 
     Raises:
         ValueError: the run uses what no file given with `--import` registers.

@@ -36,12 +36,12 @@ def add_command(
 
     Args:
         subparsers: what `add_subparsers` returned.
-        name: name of the command.
+        name: str, name of the command.
         command: text "module.function", which names a module of `mvae_tf.cli` and the
             function in it that carries the command out.
-        summary: sentence about what the command does, without a capital and a full
+        summary: str, sentence about what the command does, without a capital and a full
             stop.
-        examples: command lines, shown at the end of `--help`.
+        examples: str, command lines, shown at the end of `--help`.
 
     Returns:
         The parser of the command, to which its options can be added.
@@ -102,10 +102,10 @@ def add_number(
     """Add an option that takes a whole number.
 
     Args:
-        parser: parser of the command.
-        name: the option, such as "--epochs".
-        least: the smallest number that is allowed, or None.
-        **options: other arguments of `add_argument`, such as `help`.
+        parser: `argparse.ArgumentParser` of the command.
+        name: str, the option, such as "--epochs".
+        least: int, the smallest number that is allowed, or None.
+        **options: further arguments of `add_argument`, such as `help`.
     """
 
     def number(text: str) -> int:
@@ -141,7 +141,7 @@ def as_path(text: str) -> Path:
     """Make a path of a text, in which ~ stands for the home directory.
 
     Args:
-        text: the path. An empty text, which a shell makes of an unset variable, is
+        text: str, the path. An empty text, which a shell makes of an unset variable, is
             refused: it would stand for the current folder.
     """
     if not text:
@@ -200,8 +200,9 @@ def unrecognized(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str
     """Make the message about words that no option takes.
 
     Args:
-        unknown: the words.
-        parser: parser of the command, whose options may be what was meant.
+        unknown: list of str, the words.
+        parser: `argparse.ArgumentParser` of the command, whose options may be what was
+            meant.
     """
     known: Iterable[str] = parser._option_string_actions
     word = unknown[0].partition("=")[0]

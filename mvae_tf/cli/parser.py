@@ -53,7 +53,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options of a command line.
 
     Args:
-        arguments: the words after the program's name; None takes those of the process.
+        arguments: list of str, the words after the program's name; None takes those of
+            the process.
 
     Returns:
         The options. One of them, `command`, is a list of the names of the module and

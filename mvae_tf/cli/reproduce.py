@@ -51,9 +51,9 @@ def _sources(
     """Find the sources of the data sets that an experiment needs.
 
     Args:
-        given: values of `--data`, "NAME=SOURCE" or "SOURCE".
-        experiment: name of the table or figure, for the error.
-        needed: names of the data sets.
+        given: list of str, values of `--data`, "NAME=SOURCE" or "SOURCE".
+        experiment: str, name of the table or figure, for the error.
+        needed: list of str, names of the data sets.
 
     Returns:
         Dict from the name of a data set to its source, for those that are given.

@@ -25,9 +25,9 @@ def in_memory(arrays: dict[str, Any], request: Request, where: str) -> Parts:
     """Make the parts of a data set from arrays.
 
     Args:
-        arrays: Dict of arrays, with the keys that `mvae_tf.data.source` describes.
-        request: What `load` was asked for.
-        where: Name of the file or the source, for errors.
+        arrays: dict of arrays, with the keys that `mvae_tf.data.source` describes.
+        request: what `load` was asked for.
+        where: str, name of the file or the source, for errors.
 
     Raises:
         ValueError: A key is missing, or an array has a wrong shape, type or value.

@@ -27,10 +27,10 @@ def fixed_split(
     """Split row indices by a permutation that is always the same.
 
     Args:
-        size: Number of rows.
-        num_validation: Number of rows for validation.
-        num_test: Number of rows for testing.
-        where: Name of the data set for errors.
+        size: int, number of rows.
+        num_validation: int, number of rows for validation.
+        num_test: int, number of rows for testing.
+        where: str, name of the data set for errors.
 
     Returns:
         Row indices of training, validation and test.
@@ -50,9 +50,9 @@ def held_out(num_train: int, validation_size: int | None = None) -> int:
     """Return how many training examples become the validation part.
 
     Args:
-        num_train: Number of training examples.
-        validation_size: Number that the user asks for; None stands for a tenth, at most
-            10,000.
+        num_train: int, number of training examples.
+        validation_size: int, number that the user asks for; None stands for a tenth, at
+            most 10,000.
 
     Raises:
         ValueError: Nothing would be left for training.
@@ -72,7 +72,7 @@ def selected(examples: Labelled, rows: np.ndarray | slice) -> Labelled:
 
     Args:
         examples: `(x, y)`; y is None where there are no labels.
-        rows: Indices of the rows, or a slice.
+        rows: int64 `[n]` indices of the rows, or a slice.
     """
     x, y = examples
     return x[rows], None if y is None else y[rows]
@@ -82,11 +82,11 @@ def checked_images(x: np.ndarray, where: str, bounded: bool = True) -> np.ndarra
     """Check an array of images or vectors and bring it to a common form.
 
     Args:
-        x: Array `(n, H, W)`, `(n, H, W, C)` with 1 or 3 channels, or `(n, P)`; uint8,
+        x: array `(n, H, W)`, `(n, H, W, C)` with 1 or 3 channels, or `(n, P)`; uint8,
             bool or float.
-        where: Name of the array for errors.
-        bounded: Whether floats must lie in [0, 1]. If not, integers of any type are
-            accepted as real numbers, too.
+        where: str, name of the array for errors.
+        bounded: bool, whether floats must lie in [0, 1]. If not, integers of any type
+            are accepted as real numbers, too.
 
     Returns:
         Images `[n, H, W, C]` or vectors `[n, P]`, uint8 or float32.
@@ -155,9 +155,9 @@ def checked_labels(y: np.ndarray, num_examples: int, where: str) -> np.ndarray:
     """Check an array of labels.
 
     Args:
-        y: Integers `(n,)` or `(n, 1)`.
-        num_examples: n, the number of images that they belong to.
-        where: Name of the array for errors.
+        y: integers `(n,)` or `(n, 1)`.
+        num_examples: int, n, the number of images that they belong to.
+        where: str, name of the array for errors.
 
     Returns:
         int64 array `[n]`.
@@ -190,9 +190,9 @@ def number_of_classes(
     """Return the number of classes of a data set.
 
     Args:
-        labels: Checked labels of each part.
-        where: Name of the data set for errors.
-        stated: Number of classes that the source states, or None to count them.
+        labels: list of checked labels of each part.
+        where: str, name of the data set for errors.
+        stated: int, number of classes that the source states, or None to count them.
 
     Raises:
         ValueError: A label is not below the stated number. Where no number is stated:
@@ -219,7 +219,7 @@ def checked_path(path: str, what: str = "file") -> Path:
     """Check that a file or folder exists, and return its path with `~` expanded.
 
     Args:
-        path: Path of the file or folder.
+        path: path of the file or folder.
         what: "file" or "folder".
 
     Raises:

@@ -34,12 +34,12 @@ class IndexedExamples:
     """Examples that can be read in any order: arrays in memory, files in a folder.
 
     Attributes:
-        size: Number of examples.
-        shape: Shape of one example, `(H, W, C)` or `(P,)`.
-        read: Function from int64 indices `[b]` to `(x, y)`, or to `x` alone where there
+        size: int, number of examples.
+        shape: tuple of ints, shape of one example, `(H, W, C)` or `(P,)`.
+        read: function from int64 indices `[b]` to `(x, y)`, or to `x` alone where there
             are no labels; `x` is uint8 or float32 `[b, *shape]`.
-        one_by_one: Whether `read` takes a single index and returns a single example.
-            If so, examples are read in parallel.
+        one_by_one: bool, whether `read` takes a single index and returns a single
+            example. If so, examples are read in parallel.
     """
 
     size: int
@@ -62,11 +62,11 @@ class IndexedExamples:
 
         Args:
             epoch: int64 scalar, the number of the epoch.
-            batch_size: Number of examples per batch; the last one may be smaller.
+            batch_size: int, number of examples per batch; the last one may be smaller.
             seed: int that, with the epoch, decides the order; None keeps the examples
                 as they are stored.
-            steps: Number of batches after which the rest of the epoch is left out; -1
-                keeps all.
+            steps: int, number of batches after which the rest of the epoch is left out;
+                -1 keeps all.
         """
 
         def batch(start: tf.Tensor) -> tf.Tensor:
@@ -85,13 +85,14 @@ class StreamedExamples:
     The order of an epoch is drawn within blocks of `SHUFFLE_BLOCK` stored examples.
 
     Attributes:
-        size: Number of examples.
-        shape: Shape of one example, `(H, W, C)`.
-        records: Dataset of undecoded examples, tuples of scalars, in a fixed order.
-        read: Function from the scalars of one record to `(x, y)` or `x`, as in
+        size: int, number of examples.
+        shape: tuple of ints, shape of one example, `(H, W, C)`.
+        records: `tf.data.Dataset` of undecoded examples, tuples of scalars, in a fixed
+            order.
+        read: function from the scalars of one record to `(x, y)` or `x`, as in
             `IndexedExamples`; or, if `one_by_one` is False, from the vectors of a batch
             of records.
-        one_by_one: Whether `read` takes a single record.
+        one_by_one: bool, whether `read` takes a single record.
     """
 
     size: int
@@ -135,7 +136,7 @@ def examples_of(x: np.ndarray, y: np.ndarray | None) -> IndexedExamples:
     """Make examples that are held in memory.
 
     Args:
-        x: Images `[n, H, W, C]` or vectors `[n, P]`, uint8 or float32.
+        x: images `[n, H, W, C]` or vectors `[n, P]`, uint8 or float32.
         y: int64 labels `[n]`, or None.
     """
     with tf.device("CPU:0"):
@@ -156,7 +157,7 @@ def leading(
 
     Args:
         dataset: `tf.data.Dataset` of batches `x` or `(x, y)`.
-        num: Largest number of examples; None for all.
+        num: int, largest number of examples; None for all.
 
     Returns:
         `(x, y)`, `[n, ...]` and `[n]`; y is None where there are no labels.
@@ -187,9 +188,10 @@ def read_one_by_one(
     """Read the examples of each batch one by one, in parallel.
 
     Args:
-        examples: Examples with `one_by_one`.
-        batches: Dataset of batches of indices or records, as `batches` returns it.
-        batch_size: Number of examples per batch.
+        examples: `Examples`, examples with `one_by_one`.
+        batches: `tf.data.Dataset` of batches of indices or records, as `batches`
+            returns it.
+        batch_size: int, number of examples per batch.
 
     Returns:
         Dataset of `(reference, batch)`: the indices or records of a batch as a tuple,
@@ -209,7 +211,7 @@ def kept_in_memory(
     """Decode the examples and keep them in memory, if they are small enough.
 
     Args:
-        examples: Examples of a part.
+        examples: `Examples`, examples of a part.
 
     Returns:
         The same examples in memory, or `examples` itself.
@@ -233,8 +235,8 @@ def _shuffled(positions: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
 
     Args:
         positions: int64 tensor `[b]`.
-        size: Number of elements that are permuted.
-        seed: Integer tensor `[2]` that decides the permutation.
+        size: int, number of elements that are permuted.
+        seed: integer tensor `[2]` that decides the permutation.
     """
     return tf.random.experimental.index_shuffle(
         positions, seed=tf.cast(seed, tf.int64), max_index=tf.cast(size - 1, tf.int64)

@@ -28,8 +28,8 @@ def npz_arrays(
     """Read the arrays of an .npz file.
 
     Args:
-        path: The file.
-        keys: Names of the arrays to read; others are left out.
+        path: str, the file.
+        keys: list of str, names of the arrays to read; others are left out.
 
     Returns:
         dict of the arrays among `keys` that the file holds, and the names of all its
@@ -73,8 +73,8 @@ def mat_array(path: str, key: str) -> np.ndarray:
     """Read one array of a .mat file.
 
     Args:
-        path: The file.
-        key: Name of the variable.
+        path: str, the file.
+        key: str, name of the variable.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -24,10 +24,10 @@ def fitted_shape(
     """Return the shape of an image after `fit`, `(H, W, C)`.
 
     Args:
-        shape: Shape of the image before it, `(H, W, C)`.
-        image_size: As in `fit`.
-        crop_size: As in `fit`.
-        where: Name of the file or data set for errors.
+        shape: tuple of ints, shape of the image before it, `(H, W, C)`.
+        image_size: pair of ints, as in `fit`.
+        crop_size: int, as in `fit`.
+        where: str, name of the file or data set for errors.
 
     Raises:
         ValueError: The image is smaller than the crop.
@@ -50,8 +50,8 @@ def windows(
 
     Args:
         sizes: int array `[n, 2]`, heights and widths.
-        image_size: As in `fit`.
-        crop_size: As in `fit`.
+        image_size: pair of ints, as in `fit`.
+        crop_size: int, as in `fit`.
 
     Returns:
         int array `[n, 4]`: top, left, height and width of each window.
@@ -96,7 +96,7 @@ def fit(
     Args:
         images: uint8 or float tensor `[..., H, W, C]` of known H and W, of rank 3 or 4.
         image_size: `(height, width)` of the result, or None.
-        crop_size: Side of the centred square that is kept first, or None.
+        crop_size: int, side of the centred square that is kept first, or None.
 
     Returns:
         Tensor of the same dtype; uint8 values are rounded.
@@ -115,11 +115,11 @@ def decode_jpeg(
     """Decode a JPEG image and `cut` it, without decoding what is cut away.
 
     Args:
-        content: Scalar string, the content of the file.
-        channels: 1 or 3.
-        window: Row of `windows`, an array or a tensor.
-        outer: Row of `with_margin`.
-        image_size: As in `cut`.
+        content: scalar string, the content of the file.
+        channels: int, 1 or 3.
+        window: `[4]`, a row of `windows`.
+        outer: `[4]`, a row of `with_margin`.
+        image_size: pair of ints, as in `cut`.
 
     Returns:
         uint8 tensor `[H, W, channels]`, the same as `cut` makes of the whole image.
@@ -137,7 +137,7 @@ def cut(
 
     Args:
         images: uint8 or float tensor `[..., H, W, C]`, of rank 3 or 4.
-        window: Top, left, height and width: ints or scalar tensors.
+        window: ints or scalar tensors: top, left, height and width.
         image_size: `(height, width)` of the result, or None for that of the window.
 
     Returns:

@@ -51,8 +51,9 @@ def load(
     `image_size=64`: the same images, with a split of their own.
 
     Args:
-        source: Name of the data set, one of `sources()`, or the path of an .npz file
-            (those of `keras.datasets` included) or of a folder of images.
+        source: str or path, the name of the data set, one of `sources()`, or the path
+            of an .npz file (those of `keras.datasets` included) or of a folder of
+            images.
         image_size: int or pair (height, width) to which images are resized, with
             antialiasing; what exceeds its aspect ratio is cut off. None keeps their
             size (CelebA: 64, Omniglot: 28).
@@ -60,20 +61,21 @@ def load(
             part anew in every epoch, with its grey level as probability of a 1, and the
             pixels of the validation and test part once. "static" draws all parts once.
             A part that is drawn once is the same for every `seed`.
-        batch_size: Number of examples per batch.
-        limit: Keep at most the first `limit` examples of each part.
+        batch_size: int, number of examples per batch.
+        limit: int, keep at most the first `limit` examples of each part.
         seed: int in [0, 2**31) that decides the order and the dynamic draws.
-        data_dir: Folder of TensorFlow Datasets; None is its default.
+        data_dir: path of the folder of TensorFlow Datasets; None is its default.
         value_range: `(low, high)` to which black and white are mapped. None is for
             tables of real numbers: it keeps float values in any range as they are. The
             model then needs a likelihood without bounds.
-        download: Whether TensorFlow Datasets may download what is not in `data_dir`.
-        validation_size: Number of training examples to hold out where the source has
-            no validation part; 0 for none.
-        crop_size: Side in pixels of the centred square that is cut out before the
+        download: bool, whether TensorFlow Datasets may download what is not in
+            `data_dir`.
+        validation_size: int, number of training examples to hold out where the source
+            has no validation part; 0 for none.
+        crop_size: int, side in pixels of the centred square that is cut out before the
             resize (CelebA: 128).
-        steps_per_epoch: Number of batches after which a training epoch ends early. None
-            trains on every example in each epoch.
+        steps_per_epoch: int, number of batches after which a training epoch ends early.
+            None trains on every example in each epoch.
 
     Returns:
         `Splits`.
@@ -166,15 +168,15 @@ def from_arrays(
     the validation part.
 
     Args:
-        x: Images `(n, H, W)` or `(n, H, W, C)` with 1 or 3 channels, or vectors
+        x: images `(n, H, W)` or `(n, H, W, C)` with 1 or 3 channels, or vectors
             `(n, P)`; uint8, bool, or float in [0, 1]. With `value_range=None`, real
             numbers in any range.
-        y: Integer labels `(n,)`, counted from 0, or None.
-        x_val: Images for validation, or None.
-        y_val: Their labels.
-        x_test: Images for testing, or None.
-        y_test: Their labels.
-        **as_load: Other arguments of `load`, such as `batch_size` or `image_size`.
+        y: integer labels `(n,)`, counted from 0, or None.
+        x_val: images like x, for validation, or None.
+        y_val: integer labels `(n,)` of x_val, or None.
+        x_test: images like x, for testing, or None.
+        y_test: integer labels `(n,)` of x_test, or None.
+        **as_load: further arguments of `load`, such as `batch_size` or `image_size`.
 
     Returns:
         `Splits`, named "arrays".

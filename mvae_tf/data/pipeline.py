@@ -25,22 +25,23 @@ class Splits:
     may be smaller than `batch_size`; no batch holds examples of two epochs.
 
     Attributes:
-        train: One epoch, of known cardinality. Each new iteration over it is the next
-            epoch (0, 1, 2, ...) and has an order of its own. In another process the
-            count begins at 0 again: to continue a training (after Keras'
-            `BackupAndRestore`, for example) use `train_from`.
-        validation: Validation part in a fixed order, or None if it is empty.
-        test: Test part in a fixed order.
-        name: Name of the data set.
-        input_shape: Shape of one example, `(H, W, C)` or `(P,)`.
-        num_classes: Number of classes, or None where there are no labels.
-        num_train, num_validation, num_test: Numbers of examples.
-        batch_size: Number of examples per batch.
-        steps_per_epoch: Number of batches in a training epoch.
+        train: `tf.data.Dataset` of one epoch, of known cardinality. Each new iteration
+            over it is the next epoch (0, 1, 2, ...) and has an order of its own. In
+            another process the count begins at 0 again: to continue a training (after
+            Keras' `BackupAndRestore`, for example) use `train_from`.
+        validation: `tf.data.Dataset`, the validation part in a fixed order, or None if
+            it is empty.
+        test: `tf.data.Dataset`, the test part in a fixed order.
+        name: str, name of the data set.
+        input_shape: tuple of ints, shape of one example, `(H, W, C)` or `(P,)`.
+        num_classes: int, number of classes, or None where there are no labels.
+        num_train, num_validation, num_test: ints, numbers of examples.
+        batch_size: int, number of examples per batch.
+        steps_per_epoch: int, number of batches in a training epoch.
         value_range: `(low, high)`, what black and white are mapped to, or None for
             values in any range.
-        seed: Seed of order and dynamic binarisation.
-        notes: Sentences about what was left out when the source was read.
+        seed: int, seed of order and dynamic binarisation.
+        notes: tuple of str, sentences about what was left out when the source was read.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class Splits:
         batch `(step + i) % steps_per_epoch` of epoch `(step + i) // steps_per_epoch`.
 
         Args:
-            step: Number of batches already seen.
+            step: int, number of batches already seen.
 
         Returns:
             `tf.data.Dataset` of infinite cardinality.
@@ -167,10 +168,11 @@ class Splits:
         """Return the pipeline of some epochs of a part.
 
         Args:
-            split: Name of the part.
-            epochs: Dataset of int64 epoch numbers.
-            start: Number of an epoch, and number of batches to skip in it.
-            stored_order: Whether to read all examples in their stored order.
+            split: str, name of the part.
+            epochs: `tf.data.Dataset` of int64 epoch numbers.
+            start: pair of ints: number of an epoch, and number of batches to skip in
+                it.
+            stored_order: bool, whether to read all examples in their stored order.
         """
         examples = self._examples[split] = kept_in_memory(self._examples[split])
         seed, steps = (None, -1) if stored_order else (self.seed, self.steps_per_epoch)
@@ -213,7 +215,7 @@ class Splits:
         """Return an int64 scalar that, with its index, decides the draws of an image.
 
         Args:
-            split: Name of the part.
+            split: str, name of the part.
             epoch: int64 scalar, the number of the epoch.
         """
         if split == "train" and self._binarize == "dynamic":

@@ -19,17 +19,17 @@ class Request:
     """A request of `mvae_tf.data.load` to a source.
 
     Attributes:
-        path: Path of the file or folder, for sources that take one; else empty.
+        path: path of the file or folder, for sources that take one; else empty.
         image_size: `(height, width)` of the images, or None for their own size.
-        crop_size: Side in pixels of the centred square that is cut out before the
+        crop_size: int, side in pixels of the centred square that is cut out before the
             resize, or None.
-        bounded: Whether float values must lie in [0, 1]; False with
+        bounded: bool, whether float values must lie in [0, 1]; False with
             `value_range=None`.
-        validation_size: Number of training examples to hold out where there is no
+        validation_size: int, number of training examples to hold out where there is no
             validation part, or None for the default.
-        limit: Largest number of examples of a part that will be used, or None.
-        data_dir: Folder of TensorFlow Datasets, or None for its default.
-        download: Whether TensorFlow Datasets may download.
+        limit: int, largest number of examples of a part that will be used, or None.
+        data_dir: path of the folder of TensorFlow Datasets, or None for its default.
+        download: bool, whether TensorFlow Datasets may download.
     """
 
     path: str = ""
@@ -52,10 +52,11 @@ class Parts(NamedTuple):
 
     Attributes:
         train: `IndexedExamples` or `StreamedExamples` of `mvae_tf.data.examples`.
-        validation: Examples of the validation part, or None if it is empty.
-        test: Examples of the test part.
-        num_classes: Number of classes, or None where there are no labels.
-        notes: Sentences for the user about files that were left out.
+        validation: `Examples`, the examples of the validation part, or None if it is
+            empty.
+        test: `Examples`, the examples of the test part.
+        num_classes: int, number of classes, or None where there are no labels.
+        notes: tuple of str, sentences for the user about files that were left out.
     """
 
     train: Any
@@ -70,13 +71,13 @@ class Source:
     """A registered source.
 
     Attributes:
-        name: Name by which `load` finds it.
-        about: One line that describes it.
-        read: Function from a `Request` to a dict of NumPy arrays or to `Parts`; see
+        name: str, name by which `load` finds it.
+        about: str, one line that describes it.
+        read: function from a `Request` to a dict of NumPy arrays or to `Parts`; see
             `source`.
         takes: "<file>" or "<dir>" for a source given as `name:path`, else "".
-        suffix: Suffix of the files that are read by this source when a path is given
-            without a name, such as ".npz", or "".
+        suffix: str, suffix of the files that are read by this source when a path is
+            given without a name, such as ".npz", or "".
     """
 
     name: str
@@ -113,10 +114,10 @@ def source(name: str, about: str, takes: str = "", suffix: str = "") -> Callable
     and limited after the function returns.
 
     Args:
-        name: Name for `load` and the command line.
-        about: One line for `list datasets`.
+        name: str, name for `load` and the command line.
+        about: str, one line for `list datasets`.
         takes: "<file>" or "<dir>" if the source is given as `name:path`.
-        suffix: Suffix of files that this source reads when no name is given.
+        suffix: str, suffix of files that this source reads when no name is given.
 
     Returns:
         A decorator, which returns the function unchanged and raises ValueError if

@@ -23,8 +23,8 @@ def dirichlet_kl(
 
     Args:
         concentration: `[..., K]`, positive; values under 1e-12 count as 1e-12.
-        prior_concentration: positive, broadcast against `concentration`; a scalar is
-            the symmetric prior.
+        prior_concentration: positive tensor, broadcast against `concentration`; a
+            scalar is the symmetric prior.
 
     Returns:
         `[...]`, nats; 0 for K = 1.
@@ -81,8 +81,8 @@ def bernoulli_entropy(p: TensorLike) -> tf.Tensor:
     MVAE-GS (Eq 24 of Ye and Bors, TNNLS 2022).
 
     Args:
-        p: probabilities in [0, 1], of any shape. At 0 and 1, where the true derivative
-            is infinite, the gradient is +1 and -1.
+        p: tensor of probabilities in [0, 1], of any shape. At 0 and 1, where the true
+            derivative is infinite, the gradient is +1 and -1.
 
     Returns:
         Tensor of the shape of `p`, in nats, between 0 and log 2.

@@ -25,8 +25,8 @@ def gaussian_kl(
     Args:
         mean: `[..., D]`.
         stddev: `[..., D]`, positive.
-        prior_mean: broadcast against `mean`.
-        prior_stddev: positive, broadcast against `stddev`.
+        prior_mean: tensor, is broadcast against `mean`.
+        prior_stddev: positive tensor, is broadcast against `stddev`.
 
     Returns:
         `[...]`, nats, summed over the last axis.
@@ -63,8 +63,8 @@ def gaussian_w2(
     Args:
         mean_p: `[..., D]`.
         stddev_p: `[..., D]`, not negative.
-        mean_q: broadcast against `mean_p`.
-        stddev_q: not negative, broadcast against `stddev_p`.
+        mean_q: tensor, is broadcast against `mean_p`.
+        stddev_q: tensor of no negative numbers, is broadcast against `stddev_p`.
 
     Returns:
         `[...]`, in squared units of the variable, summed over the last axis.
@@ -137,7 +137,7 @@ def gaussian_dropout_kl(log_alpha: TensorLike, form: str = "molchanov") -> tf.Te
     The noise is N(1, alpha).
 
     Args:
-        log_alpha: logarithm of the variance of the noise, of any shape.
+        log_alpha: tensor, the logarithm of the variance of the noise, of any shape.
         form: "molchanov" is the sigmoid fit of Molchanov et al. ("Variational dropout
             sparsifies deep neural networks", ICML 2017) for any alpha, which goes to 0
             as alpha grows. "kingma" is the cubic polynomial of Kingma et al.

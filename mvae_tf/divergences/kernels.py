@@ -26,7 +26,7 @@ def dhsic_bandwidth(d: int) -> float:
     d = 2 and approaches 1 / (4 d) for large d.
 
     Args:
-        d: number of dimensions, at least 1.
+        d: int, number of dimensions, at least 1.
 
     Raises:
         ValueError: `d` is less than 1.
@@ -75,10 +75,10 @@ def dhsic(
 
     Args:
         latents: sequence of K tensors `[n, d_j]`, or one tensor `[n, K, d]`.
-        squared: whether to return V; otherwise its square root, which is 0, and whose
-            gradient is 0, where V is at most 1e-12.
-        gamma: coefficient of the kernels, one positive number or one for each variable;
-            None is `dhsic_bandwidth(d_j)`.
+        squared: bool, whether to return V; otherwise its square root, which is 0, and
+            whose gradient is 0, where V is at most 1e-12.
+        gamma: number or tensor `[K]`, coefficient of the kernels, one positive number
+            or one for each variable; None is `dhsic_bandwidth(d_j)`.
 
     Returns:
         Scalar, between 0 and 1 up to rounding; 0, with gradient 0, for K = 1.

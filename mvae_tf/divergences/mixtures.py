@@ -55,13 +55,13 @@ def mixture_kl_bound(
         stddevs_q: `[..., M, D]`, positive.
         weights_q: `[M]` or `[..., M]`, whose rows sum to 1.
         means_p: `[K, M', D]`, or `[..., K, M', D]` with the leading axes of q.
-        stddevs_p: like `means_p`, positive.
+        stddevs_p: positive tensor of the shape of `means_p`.
         weights_p: `[M']`, `[K, M']` or `[..., K, M']`, whose rows sum to 1.
-        matching: how the first three forms, which need M = M', match components. With
-            "greedy" the components of q choose one after the other, those of large
+        matching: str, how the first three forms, which need M = M', match components.
+            With "greedy" the components of q choose one after the other, those of large
             weight first (their Eq 13); "optimal" is the best of all matchings, for up
             to 8 components.
-        form: see the table.
+        form: str, see the table.
 
     Returns:
         `[...]`, nats. Weights under 1e-30 count as 1e-30 where a logarithm is taken.

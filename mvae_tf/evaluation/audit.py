@@ -44,14 +44,14 @@ class Check(NamedTuple):
     """One inequality, value <= limit, that the numbers of a valid model fulfil.
 
     Attributes:
-        name: name of the check; see the top of this module.
-        value: the value in nats, mean over the images.
-        limit: the upper limit of the value in nats, mean over the images.
-        slack: nats by which the value may exceed the limit because of the error of the
-            draws.
-        failures: number of images (1 for a check of means) for which the inequality
-            does not hold.
-        num_images: number of images that were checked.
+        name: str, name of the check; see the top of this module.
+        value: float, the value in nats, mean over the images.
+        limit: float, the upper limit of the value in nats, mean over the images.
+        slack: float, nats by which the value may exceed the limit because of the error
+            of the draws.
+        failures: int, number of images (1 for a check of means) for which the
+            inequality does not hold.
+        num_images: int, number of images that were checked.
     """
 
     name: str
@@ -89,7 +89,7 @@ def audit(
         model: model of this library.
         x: `[B, ...]` images in the pixel scale of the likelihood.
         y: `[B]` labels of the images, for a conditional model.
-        num_samples: number of draws of the latents of each image, at least 2.
+        num_samples: int, number of draws of the latents of each image, at least 2.
         seed: int that decides all noise.
 
     Returns:

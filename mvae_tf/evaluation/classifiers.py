@@ -18,7 +18,7 @@ class Classifier:
     """A network that computes class probabilities and features of images.
 
     Args:
-        name: name that is reported together with a score.
+        name: str, name that is reported together with a score.
         network: `keras.Model` from images `[B, H, W, C]` to a pair, probabilities
             `[B, L]` and features `[B, F]`.
         value_range: `(low, high)` of its pixels; other pixels are clipped.
@@ -88,7 +88,7 @@ def inception(value_range: tuple[float, float] | None = (0.0, 1.0)) -> Classifie
     averages of the last convolution.
 
     Args:
-        value_range: pixel values `(low, high)` of black and white.
+        value_range: pair of floats, pixel values `(low, high)` of black and white.
 
     Raises:
         OSError: the weights are not on this machine and cannot be downloaded.
@@ -137,9 +137,9 @@ def train_classifier(
             integer labels `[B]`, with an end; read `epochs` + 1 times.
         test: such batches of other images; the name of the classifier has the accuracy
             on them.
-        data: name of the data, for the name of the classifier.
+        data: str, name of the data, for the name of the classifier.
         seed: int that decides initial weights and dropout.
-        epochs: number of passes over `train`.
+        epochs: int, number of passes over `train`.
 
     Raises:
         ValueError: the data have no labels or no end, or are vectors.

@@ -29,7 +29,7 @@ class Group(NamedTuple):
         measure: function from a `Task` to a dict of results.
         lacks: function from a `Task` to a line that says why the group cannot be
             measured, or to None if it can.
-        by_default: whether the group is measured if the user names no groups.
+        by_default: bool, whether the group is measured if the user names no groups.
     """
 
     measure: Callable[[Task], dict[str, Any]]
@@ -77,18 +77,19 @@ def evaluate(
         model: model of this library.
         dataset: `tf.data.Dataset` of batches `x` or `(x, y)`, in the same order
             whenever it is read.
-        metrics: names among `GROUPS`; None for all that the model and the data have,
-            except for "classification", "component_classification" and "scores", which
-            take long.
-        num_samples: number of importance samples per image.
-        num_images: number of leading images on which the likelihood, the components and
-            the latents are measured; the audit takes the first 100 of them. All other
-            groups are measured on every image.
+        metrics: list of str, names among `GROUPS`; None for all that the model and the
+            data have, except for "classification", "component_classification" and
+            "scores", which take long.
+        num_samples: int, number of importance samples per image.
+        num_images: int, number of leading images on which the likelihood, the
+            components and the latents are measured; the audit takes the first 100 of
+            them. All other groups are measured on every image.
         seed: int that decides all noise.
-        verbose: 1 shows progress bars, 0 does not.
+        verbose: int, 1 shows progress bars, 0 does not.
         train: batches `(x, y)` of other images and their labels, for "classification".
         classifier: `mvae_tf.evaluation.Classifier`, for "scores".
-        num_train: number of leading images of `train` that classifiers are trained on.
+        num_train: int, number of leading images of `train` that classifiers are trained
+            on.
 
     Returns:
         Dict from the names in `UNITS` to numbers or nested lists of numbers, for

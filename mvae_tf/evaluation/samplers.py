@@ -59,10 +59,10 @@ class Sampler(ABC):
     """A distribution of the latents of one trained model.
 
     Attributes:
-        kind: name of the class in `KINDS`.
-        names: names of the arrays that every sampler of the kind has.
+        kind: str, name of the class in `KINDS`.
+        names: tuple of str, names of the arrays that every sampler of the kind has.
         arrays: dict from names to the NumPy arrays that were fitted.
-        model_digest: checksum of the weights of the model that it was fitted to.
+        model_digest: int, checksum of the weights of the model that it was fitted to.
     """
 
     kind: ClassVar[str]
@@ -88,7 +88,7 @@ class Sampler(ABC):
             model: trained model of this library.
             x: `[N, ...]` training images in the pixel scale of the likelihood.
             y: `[N]` labels of the images, for a conditional model.
-            num_components: number of components of the distribution.
+            num_components: int, number of components of the distribution.
             seed: int that decides all random choices.
 
         Raises:
@@ -100,7 +100,7 @@ class Sampler(ABC):
         """Draw latents as `draw_prior` of the model does.
 
         Args:
-            model: the model that the sampler was fitted to.
+            model: `keras.Model` that the sampler was fitted to.
             like: any tensor `[B, K]`.
             noise: noise of the rows, see `mvae_tf.noise`.
 

@@ -24,7 +24,7 @@ def inception_score(
 
     Args:
         probabilities: `[B, L]`, p(label | x) of a classifier, whose rows sum to 1.
-        num_splits: number of parts.
+        num_splits: int, number of parts.
 
     Returns:
         `(mean, stddev)` of the scores of the parts; the mean is in 1..L.

@@ -74,7 +74,7 @@ class Task:
         Args:
             function: function from (model, x, y, seed) to a dict of arrays `[B]`, which
                 have one value for each image.
-            title: title of the progress bar.
+            title: str, title of the progress bar.
 
         Returns:
             Dict from the same names to means.

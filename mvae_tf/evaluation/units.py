@@ -114,7 +114,7 @@ def meaning(name: str) -> str:
     """Return the text of `UNITS` about a number.
 
     Args:
-        name: name of the number. All components have the text of component 0.
+        name: str, name of the number. All components have the text of component 0.
 
     Returns:
         The text; an empty one for a number that is not documented.

@@ -41,11 +41,11 @@ def comparison(
     printed in columns beside the panel. A number that is not finite has no dot.
 
     Args:
-        rows: Dicts with the texts "row" and "metric", the numbers (or None) "paper" and
+        rows: dicts with the texts "row" and "metric", the numbers (or None) "paper" and
             "ours" and, where several rows have one name, the text "run" that tells
             them apart. Panels and lines have the order of the dicts.
-        title: Line in bold.
-        subtitle: Sentence about what the figure shows.
+        title: str, line in bold.
+        subtitle: str, sentence about what the figure shows.
 
     Returns:
         A figure with axes for each metric.
@@ -195,14 +195,14 @@ def histories(
     """Draw one quantity over the epochs of several runs, a line for each run.
 
     Args:
-        series: Dict from a label to the history of a run, a sequence of dicts with
+        series: dict from a label to the history of a run, a sequence of dicts with
             "epoch" and values, which are numbers or texts of numbers. A missing value
             leaves a gap; a run without any value has no line.
-        key: Name of the quantity, such as "val_loss".
-        title: Line in bold.
-        subtitle: Sentence about what the figure shows.
-        ylabel: Name of the vertical axis; None stands for `key`.
-        xlabel: Name of the horizontal axis.
+        key: str, name of the quantity, such as "val_loss".
+        title: str, line in bold.
+        subtitle: str, sentence about what the figure shows.
+        ylabel: str, name of the vertical axis; None stands for `key`.
+        xlabel: str, name of the horizontal axis.
 
     Raises:
         ValueError: No run has a value.
@@ -238,8 +238,8 @@ def column(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
     """Return the values of one quantity in each row of a history.
 
     Args:
-        history: Dicts of numbers or texts of numbers.
-        key: Name of the quantity.
+        history: dicts of numbers or texts of numbers.
+        key: str, name of the quantity.
 
     Returns:
         Float64 array `[rows]`, NaN where a value is missing.

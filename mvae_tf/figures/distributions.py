@@ -28,10 +28,10 @@ def densities(
     goes from 0 to 1; the title of a panel names the share of numbers outside, if any.
 
     Args:
-        samples: Dict from a label to numbers `[N]`.
-        density: Function from points `[n]` to the true density there, `[n]`.
-        title: Line in bold.
-        subtitle: Sentence about what the figure shows.
+        samples: dict from a label to numbers `[N]`.
+        density: function from points `[n]` to the true density there, `[n]`.
+        title: str, line in bold.
+        subtitle: str, sentence about what the figure shows.
 
     Raises:
         ValueError: There are no samples, or numbers that are not finite.
@@ -62,10 +62,10 @@ def category_posteriors(
     They are Figures 9 to 12 of Lavda, Gregorova and Kalousis (Entropy 2020).
 
     Args:
-        probabilities: Dict from a label to probabilities `[K]`, which sum to 1, such as
+        probabilities: dict from a label to probabilities `[K]`, which sum to 1, such as
             the mean of `category_probabilities` over images.
-        title: Line in bold.
-        subtitle: Sentence about what the figure shows.
+        title: str, line in bold.
+        subtitle: str, sentence about what the figure shows.
 
     Returns:
         A figure whose panels name the number of categories above 1/K in their titles.
@@ -103,9 +103,9 @@ def likelihood_histogram(
     leave out the lowest and the highest 0.1% of all images.
 
     Args:
-        values: Dict from a label to log-likelihoods `[N]`, in nats per image.
-        title: Line in bold.
-        subtitle: Sentence about what the figure shows.
+        values: dict from a label to log-likelihoods `[N]`, in nats per image.
+        title: str, line in bold.
+        subtitle: str, sentence about what the figure shows.
 
     Returns:
         A figure with a line at the mean of each histogram.

@@ -34,9 +34,9 @@ def reconstruction_rows(
     Reconstructions come from posterior means and expected weights.
 
     Args:
-        models: Dict from a label to a model, all of images of one shape.
+        models: dict from a label to a model, all of images of one shape.
         x: `[N, H, W, C]` images, one for each column.
-        y: Labels `[N]` of the images, which conditional models are given.
+        y: labels `[N]` of the images, which conditional models are given.
 
     Raises:
         ValueError: There is no model, or models have different ranges of pixels.
@@ -74,13 +74,13 @@ def grids(
     """Draw small grids of images side by side, each below its label.
 
     Args:
-        images: Dict from a label to `[N, H, W, 1 or 3]` images, of one H and W.
-        title: Line in bold.
-        subtitle: Sentence about what the figure shows.
-        columns: Number of images in each line of a grid.
-        across: Number of grids in each line; None takes as many as fit on a page.
-        low: Pixel value of black.
-        high: Pixel value of white.
+        images: dict from a label to `[N, H, W, 1 or 3]` images, of one H and W.
+        title: str, line in bold.
+        subtitle: str, sentence about what the figure shows.
+        columns: int, number of images in each line of a grid.
+        across: int, number of grids in each line; None takes as many as fit on a page.
+        low: float, pixel value of black.
+        high: float, pixel value of white.
 
     Returns:
         A figure with axes for each grid.

@@ -36,9 +36,9 @@ def reconstructions(
     """Draw images above reconstructions by the mixture and each component (Fig 2).
 
     Args:
-        model: Model of this library, of images.
+        model: model of this library, of images.
         x: `[N, H, W, C]` images, one for each column.
-        y: Labels `[N]` of the images, for a conditional model.
+        y: labels `[N]` of the images, for a conditional model.
     """
     rows = named_reconstructions(model, x, y)
     subtitle = (
@@ -55,9 +55,9 @@ def named_reconstructions(
     """Compute reconstructions by a model and, in a mixture, by each component.
 
     Args:
-        model: Model of this library, of images.
+        model: model of this library, of images.
         x: `[N, H, W, C]` images in the pixel scale of the likelihood.
-        y: Labels `[N]` of the images, for a conditional model.
+        y: labels `[N]` of the images, for a conditional model.
 
     Returns:
         Dict from the name of a row to `[N, H, W, C]` images; the first row is `x`.
@@ -77,7 +77,7 @@ def mismatch(model: keras.Model, x: np.ndarray, y: np.ndarray | None = None) -> 
     Args:
         model: MVAE or mixture of VAEs, of images, K > 1.
         x: `[N, H, W, C]` images. The figure shows the first ten of them.
-        y: Labels `[N]` of the images, for a conditional model.
+        y: labels `[N]` of the images, for a conditional model.
 
     Returns:
         A figure with a table of images, in which each sub-decoder is fed by the encoder
@@ -123,7 +123,7 @@ def mismatch_errors(
     Args:
         model: MVAE or mixture of VAEs.
         x: `[N, ...]` images in the pixel scale of the likelihood.
-        y: Labels `[N]` of the images, for a conditional model.
+        y: labels `[N]` of the images, for a conditional model.
 
     Returns:
         `[K, K]` float64, with sub-decoder i in row i and encoder j in column j: errors
@@ -151,13 +151,13 @@ def interpolation(
     """Draw frames between pairs of images, one pair per row (Eq 33-36, Fig 6 and 7).
 
     Args:
-        model: Model of this library, of images.
+        model: model of this library, of images.
         x0: `[N, H, W, C]` images at the left.
         x1: `[N, H, W, C]` images at the right.
-        y: Labels `[N]` of the pairs, for a conditional model.
-        num_frames: Number of frames between the two images; the first and the last are
-            their reconstructions.
-        shift: Sub-decoder i takes the interpolated latent of encoder i + shift,
+        y: labels `[N]` of the pairs, for a conditional model.
+        num_frames: int, number of frames between the two images; the first and the last
+            are their reconstructions.
+        shift: int, sub-decoder i takes the interpolated latent of encoder i + shift,
             cyclically: 0 gives the interpolation, 1 mismatched latents.
     """
     if shift:
@@ -203,13 +203,13 @@ def traversal(
     """Draw images decoded along one latent dimension of one component (Fig 8-10).
 
     Args:
-        model: Model of this library, of images.
-        places: Pairs (component, dimension), one for each row.
-        low: Value of the dimension in the first column.
-        high: Value of the dimension in the last column.
-        steps: Number of columns.
-        y: Label of all images, for a conditional model.
-        start: Values `[K, Z]` of the dimensions that do not move; None stands for
+        model: model of this library, of images.
+        places: pairs (component, dimension), one for each row.
+        low: float, value of the dimension in the first column.
+        high: float, value of the dimension in the last column.
+        steps: int, number of columns.
+        y: int, label of all images, for a conditional model.
+        start: values `[K, Z]` of the dimensions that do not move; None stands for
             zeros.
     """
     count, size = model.num_components, model.latent_dim
@@ -238,11 +238,11 @@ def samples(
     """Draw images by ancestral sampling from the prior of the model.
 
     Args:
-        model: Model of this library, of images.
-        rows: Number of rows.
-        columns: Number of columns for an unconditional model. A conditional model has a
-            column for each of its labels, 12 at most.
-        seed: Integer that decides the samples.
+        model: model of this library, of images.
+        rows: int, number of rows.
+        columns: int, number of columns for an unconditional model. A conditional model
+            has a column for each of its labels, 12 at most.
+        seed: integer that decides the samples.
     """
     labels = None
     if model.num_classes is not None:
@@ -267,9 +267,10 @@ def samples_by_component(
 
     Args:
         model: MVAE or mixture of VAEs, of images, K > 1.
-        columns: Number of draws.
-        y: Labels of the columns, for a conditional model; None counts through them.
-        seed: Integer that decides the draws.
+        columns: int, number of draws.
+        y: integer labels `[columns]`, for a conditional model; None counts through
+            them.
+        seed: integer that decides the draws.
     """
     count, size = model.num_components, model.latent_dim
     noise = np.random.default_rng(seed).standard_normal((columns, 1, size))
@@ -293,10 +294,10 @@ def samples_by_category(
     """Draw images from the prior of each category, the most frequent first.
 
     Args:
-        model: Model of images, K > 1, whose categories or components have a prior each.
-        columns: Number of draws from each category.
-        rows: Number of categories; those with the greatest q(c) are shown.
-        seed: Integer that decides the draws.
+        model: model of images, K > 1, whose categories or components have a prior each.
+        columns: int, number of draws from each category.
+        rows: int, number of categories; those with the greatest q(c) are shown.
+        seed: integer that decides the draws.
     """
     word = "category" if model.has_categories else "component"
     chosen = np.arange(model.num_components)

@@ -41,9 +41,9 @@ def latents(model: keras.Model, x: ArrayLike, y: ArrayLike | None = None) -> Fig
     the latents of the most probable category of each image.
 
     Args:
-        model: Model of this library, Z >= 2.
+        model: model of this library, Z >= 2.
         x: `[N, ...]` images, N >= 3.
-        y: Labels `[N]` of the images (or one-hot rows), or None for points of one
+        y: labels `[N]` of the images (or one-hot rows), or None for points of one
             colour.
 
     Returns:
@@ -93,10 +93,10 @@ def latents_by_component(
     """Draw the posterior means of all components in one plot (Fig 13).
 
     Args:
-        model: Model of this library, Z >= 2, K > 1.
+        model: model of this library, Z >= 2, K > 1.
         x: `[N, ...]` images.
-        y: Labels `[N]` of the images (or one-hot rows), or None.
-        label: The class that is shown, or None for all images.
+        y: labels `[N]` of the images (or one-hot rows), or None.
+        label: int, the class that is shown, or None for all images.
     """
     if label is not None:
         chosen = _class_indices(y) == label
@@ -153,12 +153,12 @@ def curves(
     """Draw objective, KL terms, dropout rate and more over epochs (Fig 14-16).
 
     Args:
-        history: Sequence of dicts, one for each epoch, with "epoch", "loss" and, where
+        history: sequence of dicts, one for each epoch, with "epoch", "loss" and, where
             there are any, "reconstruction", names of KL terms, "dropout_rate" and
             "selected_components". Names with the prefix "val_" have the values of the
             validation part. Values are numbers or texts of numbers; a missing one
             leaves a gap.
-        kl_terms: Names of the model's KL terms, which share a panel.
+        kl_terms: list of str, names of the model's KL terms, which share a panel.
 
     Returns:
         `matplotlib.figure.Figure` with a panel for each quantity in the history.

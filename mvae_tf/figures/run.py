@@ -96,10 +96,10 @@ def draw_run(
     model, is left out with a warning, and its old file is removed.
 
     Args:
-        model: Trained model of this library.
-        splits: Data with a `test` part (`mvae_tf.data.load`).
-        history: Sequence of dicts, one for each epoch, see `curves`.
-        folder: Folder for the PNG files; it is made if it is missing.
+        model: trained model of this library.
+        splits: `Splits`, data with a `test` part (`mvae_tf.data.load`).
+        history: sequence of dicts, one for each epoch, see `curves`.
+        folder: path of the folder for the PNG files; it is made if it is missing.
 
     Returns:
         Dict from the name of a figure, a key of `CAPTIONS`, to its path.

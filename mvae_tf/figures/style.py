@@ -60,7 +60,7 @@ class HeadedFigure(Figure):
     """Figure that knows the height of its heading.
 
     Attributes:
-        heading_pixels: Height of the heading in pixels.
+        heading_pixels: int, height of the heading in pixels.
     """
 
     heading_pixels: int = 0
@@ -72,10 +72,10 @@ def new_figure(
     """Make a figure with a free area under a heading, with `DPI` dots per inch.
 
     Args:
-        width: Width of the figure in pixels.
-        height: Height of the area under the heading in pixels.
-        title: Line in bold, or None for no heading.
-        subtitle: Sentence about what the figure shows; it is wrapped to the width.
+        width: int, width of the figure in pixels.
+        height: int, height of the area under the heading in pixels.
+        title: str, line in bold, or None for no heading.
+        subtitle: str, sentence about what the figure shows; it is wrapped to the width.
     """
     lines = _wrap(subtitle, width - 2 * MARGIN)
     heading = 0 if title is None else 2 * MARGIN + 20 + 21 * len(lines)
@@ -121,12 +121,12 @@ def new_plot(
     """Make a figure with a heading and axes that share the area under it.
 
     Args:
-        width: Width of the figure in pixels.
-        height: Height of the area in pixels.
-        title: Line in bold.
-        subtitle: Sentence about what the figure shows.
-        rows: Number of rows of axes.
-        columns: Number of columns of axes.
+        width: int, width of the figure in pixels.
+        height: int, height of the area in pixels.
+        title: str, line in bold.
+        subtitle: str, sentence about what the figure shows.
+        rows: int, number of rows of axes.
+        columns: int, number of columns of axes.
 
     Returns:
         The figure and a list of axes, row by row.
@@ -187,11 +187,11 @@ def heat_map(
     """Draw a matrix as colours, with each value printed in its cell.
 
     Args:
-        axes: Matplotlib axes.
+        axes: `matplotlib.axes.Axes`.
         values: `[R, C]` array.
-        text_format: Format of a printed value, such as ".2f".
-        vmin: Value of the lightest colour.
-        vmax: Value of the darkest colour; beyond it the colour stays the same.
+        text_format: str, format of a printed value, such as ".2f".
+        vmin: float, value of the lightest colour.
+        vmax: float, value of the darkest colour; beyond it the colour stays the same.
     """
     vmax = max(vmax, vmin + 1e-12)
     image = axes.imshow(values, cmap="Blues", vmin=vmin, vmax=vmax, aspect="equal")
@@ -236,7 +236,7 @@ def save(figure: Figure, path: str | Path) -> Path:
 
     Args:
         figure: `matplotlib.figure.Figure`.
-        path: File to make or to replace; its suffix is the format.
+        path: path of the file to make or to replace; its suffix is the format.
 
     Returns:
         The path of the file.

@@ -39,9 +39,9 @@ def scaled(images: ArrayLike, low: float, high: float) -> np.ndarray:
     can be compared.
 
     Args:
-        images: Array of any shape.
-        low: Pixel value of black.
-        high: Pixel value of white.
+        images: array of any shape.
+        low: float, pixel value of black.
+        high: float, pixel value of white.
 
     Returns:
         Float32 array of the same shape.
@@ -64,10 +64,11 @@ def save_grid(
 
     Args:
         images: `[N, H, W, 1]` or `[N, H, W, 3]`, with N >= 1.
-        path: File to make or to replace; its suffix, such as ".png", is the format.
-        columns: Number of images in each row; None makes the grid about square.
-        low: Pixel value of black.
-        high: Pixel value of white.
+        path: path of the file to make or to replace; its suffix, such as ".png", is the
+            format.
+        columns: int, number of images in each row; None makes the grid about square.
+        low: float, pixel value of black.
+        high: float, pixel value of white.
 
     Returns:
         The path of the file.
@@ -134,13 +135,13 @@ def image_table(
     Args:
         tiles: `[R, C, H, W, 1 or 3]` in [0, 1].
         row_labels: R texts, or None.
-        title: Line in bold, or None for the table without a heading.
-        subtitle: Sentence about what the figure shows.
+        title: str, line in bold, or None for the table without a heading.
+        subtitle: str, sentence about what the figure shows.
         column_labels: C texts, or None.
-        row_breaks: Indices of rows with a wider gap after them.
-        column_breaks: Indices of columns with a wider gap after them.
-        beside: Width and height, in pixels, of an area left free at the right, whose
-            top is the top of the table.
+        row_breaks: list of ints, indices of rows with a wider gap after them.
+        column_breaks: list of ints, indices of columns with a wider gap after them.
+        beside: pair of ints, width and height, in pixels, of an area left free at the
+            right, whose top is the top of the table.
 
     Returns:
         `matplotlib.figure.Figure`, whose first axes hold the table.
@@ -176,9 +177,9 @@ def mosaic(
 
     Args:
         tiles: `[R, C, H, W, 1 or 3]` in [0, 1]; NaN becomes black.
-        row_breaks: Indices of rows with a wider gap after them.
-        column_breaks: Indices of columns with a wider gap after them.
-        side: Pixels that the longer side of an image takes at least.
+        row_breaks: list of ints, indices of rows with a wider gap after them.
+        column_breaks: list of ints, indices of columns with a wider gap after them.
+        side: int, pixels that the longer side of an image takes at least.
 
     Returns:
         uint8 RGB picture `[rows, columns, 3]`, and the middles of its rows and of its

@@ -51,7 +51,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         seed: int in 0..2^31 - 1, from which initial weights and all noise are drawn.
         terms: dict from the name of each term that `loss_terms` returns to its `Term`.
             Models declare their own; a subclass of one passes those that it adds.
-        labels: what labels are for, see `Inputs`; None stands for "condition" if
+        labels: str, the use of labels, see `Inputs`; None stands for "condition" if
             `num_classes` is set.
         **kwargs: `name` and `dtype` of `keras.Model`.
 
@@ -59,8 +59,9 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         ValueError: on an argument out of its range.
 
     Attributes:
-        registry_name: the name that the class is registered under.
-        fixed: names of arguments that the class passes to its parent itself.
+        registry_name: str, the name that the class is registered under.
+        fixed: tuple of str, names of arguments that the class passes to its parent
+            itself.
         input_checks: `Inputs`, which checks images and labels.
     """
 
@@ -119,10 +120,11 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         """Return the sizes that a network needs to make one layer of the model.
 
         Args:
-            name: name of the layer.
+            name: str, name of the layer.
             num_components: int, number of sets of weights; None for a layer that all
                 components share.
-            **changes: fields of `NetworkSpec` that differ from the model's own sizes.
+            **changes: values of fields of `NetworkSpec` that differ from the model's
+                own sizes.
 
         Raises:
             ValueError: there are more than 1,000 components. Making their weights would

@@ -85,8 +85,8 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
         prior_init: "normal" draws the initial means of p(z | c) from N(0, 0.1^2) and
             sets the variances to 1; "uniform" is as in the authors' code, see
             `mvae_tf.priors.MixtureOfGaussians`.
-        z_condition: what the posterior of z depends on besides the image, see `CPVAE`;
-            None in the models whose posterior depends only on the image.
+        z_condition: str, what the posterior of z depends on besides the image, see
+            `CPVAE`; None in the models whose posterior depends only on the image.
 
     Raises:
         ValueError: on an argument out of its range.

@@ -31,7 +31,7 @@ class CategoryPosterior(NamedTuple):
 
     Attributes:
         mean: `[B, K, Z]`, or `[B, 1, Z]` if all categories share it.
-        stddev: like `mean`, positive.
+        stddev: positive tensor of the shape of `mean`.
         weights: `[B, K]`, the probabilities q(c | x).
         log_weights: `[B, K]`, the logarithms of these.
         features: `[B, hidden]` features of the image, from which q(z | x, c) is made.
@@ -113,7 +113,7 @@ def relaxed_category(
         log_weights: `[B, K]`, log pi.
         temperature: float, or a scalar tensor.
         noise: noise of the step or of the rows.
-        name: name of the draw.
+        name: str, name of the draw.
     """
     gumbels = noise.gumbel(name, log_weights)
     return tf.nn.softmax((log_weights + gumbels) / temperature)

@@ -37,7 +37,7 @@ class CategoryTable(NamedTuple):
         Args:
             probabilities: `[B, K]`, q(c | x).
             labels: `[B]` integers.
-            top: number of categories to list for each label, at most K.
+            top: int, number of categories to list for each label, at most K.
         """
         rows = {}
         for label in np.unique(labels):
@@ -66,7 +66,7 @@ class CategoryInspection(Hooks):
 
     Attributes:
         aggregate: variable `[K]`, the proportions of the categories in `generate`.
-        relaxation: how c is drawn in training, see `CategoricalVAE`.
+        relaxation: str, how c is drawn in training, see `CategoricalVAE`.
     """
 
     aggregate: keras.Variable
@@ -90,7 +90,7 @@ class CategoryInspection(Hooks):
         saved with the model. `aggregate.assign` sets other proportions.
 
         Args:
-            x: training images `[N, ...]`, or a data set of batches x or (x, y), which
+            x: `[N, ...]` training images, or a data set of batches x or (x, y), which
                 is read once.
 
         Returns:

@@ -79,9 +79,9 @@ class CGM(BaseVAE):
         unbiased: bool, whether the MMD leaves out the diagonals of the kernel matrices.
             Eq 5 has the diagonals, but in a category of few images they pull z towards
             the prototype.
-        prototype_init: where a run puts the prototypes before training: "codes" calls
-            `initialize_prototypes`, "normal" keeps draws from N(0, I), and None is
-            "codes" for CGM1 and "normal" for CGM2, in which labels move every
+        prototype_init: str, where a run puts the prototypes before training: "codes"
+            calls `initialize_prototypes`, "normal" keeps draws from N(0, I), and None
+            is "codes" for CGM1 and "normal" for CGM2, in which labels move every
             prototype.
         input_noise: float, standard deviation of the normal noise, in the pixel scale,
             that is added in training to the images that the encoder gets, for a
@@ -383,7 +383,7 @@ def rate_variance(bits: float, latent_dim: int) -> float:
     and of the noise.
 
     Args:
-        bits: information rate in bits per image.
-        latent_dim: Z.
+        bits: float, information rate in bits per image.
+        latent_dim: int, Z.
     """
     return 4.0 ** (-bits / latent_dim)

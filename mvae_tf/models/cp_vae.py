@@ -33,7 +33,7 @@ class CPVAE(CategoricalVAE):
 
     Args:
         *args, **kwargs: arguments of `CategoricalVAE` and `BaseVAE`.
-        z_condition: which c the posterior of z gets. With "enumerate" it gets each
+        z_condition: str, which c the posterior of z gets. With "enumerate" it gets each
             one-hot c in turn, which makes the objective exact; the memory for
             activations `[B, K, hidden]` suffices for K up to about 150. With "sample"
             it gets the drawn c alone, so that in training `kl` is an unbiased but noisy

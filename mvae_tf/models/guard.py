@@ -22,8 +22,8 @@ class StepGuard:
     so that `StopOnBadSteps` ends the run.
 
     Args:
-        model: the model, which owns the variables.
-        inputs: the examples that the model takes.
+        model: `keras.Model`, which owns the variables.
+        inputs: `Inputs`, the examples that the model takes.
 
     Attributes:
         skipped_steps: int64 variable, number of all steps skipped so far.
@@ -67,8 +67,8 @@ class StepGuard:
             x: `[B, ...]` images.
             y: `[B, num_classes]` one-hot labels, NaN for unknown labels, or None.
             step: int64 scalar, the number of the step.
-            finite: whether pixels that are not finite are noted, too, because no step
-                is skipped for them.
+            finite: bool, whether pixels that are not finite are noted, too, because no
+                step is skipped for them.
 
         Returns:
             bool scalar: whether pixels are not finite or out of range, or labels are
@@ -108,7 +108,7 @@ class StepGuard:
             bad_examples: bool scalar, what `inspect` returned.
             loss: float32 scalar.
             gradients: list of tensors, or None for a variable without a gradient.
-            optimizer: the optimiser that is to apply them.
+            optimizer: `keras.optimizers.Optimizer` that is to apply them.
 
         Returns:
             The gradients to apply, and a bool scalar, whether to apply them.

@@ -68,14 +68,14 @@ class Hooks(keras.Model):
     """Attributes and methods that every model has, to be written by its class.
 
     Attributes:
-        no_bound: why the model has no evidence lower bound; None where it has one.
-        reads_pixels: whether `decode_outputs` takes the image, `x=`, for decoders that
-            predict each pixel from those before it.
-        has_categories: whether the K axis counts categories that share one encoder
-            and decoder, rather than components with networks of their own.
-        relaxed: whether the networks get relaxed categories in training, so that the
-            objective is no bound; `elbo` takes one-hot categories all the same.
-        prior: the density of the latents, in models whose prior is one object.
+        no_bound: str, why the model has no evidence lower bound; None where it has one.
+        reads_pixels: bool, whether `decode_outputs` takes the image, `x=`, for decoders
+            that predict each pixel from those before it.
+        has_categories: bool, whether the K axis counts categories that share one
+            encoder and decoder, rather than components with networks of their own.
+        relaxed: bool, whether the networks get relaxed categories in training, so that
+            the objective is no bound; `elbo` takes one-hot categories all the same.
+        prior: `Prior`, the density of the latents, in models whose prior is one object.
     """
 
     no_bound: str | None = None
@@ -228,10 +228,10 @@ class Hooks(keras.Model):
         """Run a graph function over chunks of rows and concatenate the results.
 
         Args:
-            function: method of the model that takes one batch.
-            *arrays: its arguments, tensors whose first axis counts the rows, or None.
-            rows: number of rows in a chunk.
-            **static: its keyword arguments, which are no tensors.
+            function: function, a method of the model that takes one batch.
+            *arrays: tensors, its arguments, whose first axis counts the rows, or None.
+            rows: int, number of rows in a chunk.
+            **static: keyword arguments of the function, which are no tensors.
 
         Returns:
             What `function` returns, for all rows.

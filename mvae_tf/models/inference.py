@@ -28,7 +28,8 @@ class Inference(Hooks):
     """Encoding, decoding and sampling, computed with the hooks of a model.
 
     Attributes:
-        normalized_weights: whether mixing weights sum to 1, which `decode` checks.
+        normalized_weights: bool, whether mixing weights sum to 1, which `decode`
+            checks.
     """
 
     normalized_weights: bool = True
@@ -140,8 +141,8 @@ class Inference(Hooks):
             seed: None reconstructs from posterior means and expected weights; an int
                 draws latents, weights and masks, which for each image depend on the
                 seed and on the image itself.
-            **draw_options: options of the model's `draw`, such as `masked=False` of
-                MVAE.
+            **draw_options: keyword arguments of the model's `draw`, such as
+                `masked=False` of MVAE.
 
         Returns:
             `[B, H, W, C]` in the pixel scale of the likelihood.
@@ -187,8 +188,8 @@ class Inference(Hooks):
         Args:
             num: int, number of images, at least 1.
             component: int, index of the component to use alone; None for the mixture.
-            y: label of all images, or `[num]` labels, for a conditional model; None
-                draws labels uniformly.
+            y: int, the label of all images, or `[num]` labels, for a conditional model;
+                None draws labels uniformly.
             seed: int; image i is then a function of (seed, i). None draws new images
                 at each call.
             sampler: `mvae_tf.samplers.Sampler` of this model, which draws the latents

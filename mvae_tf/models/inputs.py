@@ -23,11 +23,11 @@ class Inputs:
     """The examples that one model takes, and checks of them.
 
     Args:
-        image_shape: shape of one image.
-        likelihood: the likelihood, which has the range of valid pixels.
-        num_classes: number of classes of the labels, or None.
-        labels: how labels are used. "condition" is a model of p(x | y), which needs
-            them in every method; "training" is a model that needs them only to be
+        image_shape: tuple of ints, shape of one image.
+        likelihood: `Likelihood` that has the range of valid pixels.
+        num_classes: int, number of classes of the labels, or None.
+        labels: str, how labels are used. "condition" is a model of p(x | y), which
+            needs them in every method; "training" is a model that needs them only to be
             trained and evaluated; None is a model that ignores them.
     """
 
@@ -53,7 +53,7 @@ class Inputs:
         Args:
             x: `[N, ...]` images, or a data set of batches x or (x, y).
             y: `[N]` labels, or None.
-            with_labels: whether labels are checked, too.
+            with_labels: bool, whether labels are checked, too.
 
         Raises:
             ValueError: on images or labels that the model does not take.
@@ -137,7 +137,7 @@ class Inputs:
         Args:
             y: integers `[num]` or `[num, 1]`, one-hot rows `[num, num_classes]`, or one
                 label for all rows.
-            num: number of rows.
+            num: int, number of rows.
 
         Returns:
             float32 `[num, num_classes]`; None for a model that ignores labels, and for
@@ -275,7 +275,7 @@ class Inputs:
         as many labels as images, all rows are.
 
         Args:
-            data: a batch of x or (x, y).
+            data: tensor x or tuple (x, y), a batch.
 
         Raises:
             ValueError: while the step is traced, on a wrong shape or dtype, on missing

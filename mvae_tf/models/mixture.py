@@ -35,9 +35,9 @@ class SelectedComponents(NamedTuple):
     """The number of components that the mask keeps (Sec V-G).
 
     Attributes:
-        mean: number of components with m_i >= threshold, averaged over images and
-            draws of the mask.
-        closed_form: the expected number, K P(m >= threshold).
+        mean: float, number of components with m_i >= threshold, averaged over images
+            and draws of the mask.
+        closed_form: float, the expected number, K P(m >= threshold).
     """
 
     mean: float
@@ -95,8 +95,8 @@ class MixtureVAE(BaseVAE):
             authors' scripts.
         dirichlet_weight: float, weight of the KL of the mixing weights.
         independence_weight: float, beta, weight of the independence term.
-        kl_reduction: whether the objective has the "mean" (Eq 18, 24) or the "sum" (Eq
-            30-31) of the Gaussian KLs of the components. `elbo` always has the sum.
+        kl_reduction: str, whether the objective has the "mean" (Eq 18, 24) or the "sum"
+            (Eq 30-31) of the Gaussian KLs of the components. `elbo` always has the sum.
         terms: dict of the terms that a subclass adds to the objective.
     """
 
@@ -280,7 +280,7 @@ class MixtureVAE(BaseVAE):
             threshold: float in (0, 1); a component counts as kept where the mask is at
                 least this. None is the threshold of the mask.
             num_draws: int, number of masks to draw for each image.
-            y: labels, which are ignored.
+            y: `[B]` labels, which are ignored.
         """
         del x, threshold, num_draws, y
         kept = float(self.num_components)
@@ -353,9 +353,9 @@ def checked_indices(name: str, values: Sequence[int], num: int) -> list[int]:
     """Return `num` indices of components as a list of ints.
 
     Args:
-        name: of the argument, for the error.
-        values: what was given.
-        num: number of components.
+        name: str, name of the argument, for the message of the error.
+        values: list of ints, the argument.
+        num: int, number of components.
 
     Raises:
         ValueError: there are more or fewer, or others.

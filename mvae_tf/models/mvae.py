@@ -48,8 +48,8 @@ class MVAE(MixtureVAE):
             script of MVAE-Gau with K = 6 has `[0, 1, 2, 3, 3, 3]`.
 
     Attributes:
-        mask_strength: trainable variable, `theta` of the mask; the dropout rate of the
-            paper is p = sigmoid(theta).
+        mask_strength: scalar trainable variable, `theta` of the mask; the dropout rate
+            of the paper is p = sigmoid(theta).
 
     Example:
         >>> import mvae_tf

@@ -25,7 +25,7 @@ def prototype_loss(
         codes: `[B, Z]`.
         prototypes: `[K, Z]`.
         weights: `[B, K]`, one-hot categories.
-        margin: squared distance up to which other prototypes repel.
+        margin: float, squared distance up to which other prototypes repel.
 
     Returns:
         `[B]`.
@@ -52,8 +52,8 @@ def mmd_within_categories(
         x: `[n, D]`.
         y: `[n, D]`; row i belongs to the category of row i of x.
         membership: `[n, K]`, one-hot categories.
-        bandwidth: width of the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
-        unbiased: whether the diagonals are left out, see `divergences.mmd`.
+        bandwidth: float, width of the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
+        unbiased: bool, whether the diagonals are left out, see `divergences.mmd`.
 
     Returns:
         Scalar.

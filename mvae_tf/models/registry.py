@@ -19,7 +19,7 @@ def register(name: str) -> Callable[[type], type]:
     """Return a decorator that registers a model class here and with Keras.
 
     Args:
-        name: name of the model for `create` and the command line.
+        name: str, name of the model for `create` and the command line.
 
     Raises:
         ValueError: another class has the name.
@@ -102,10 +102,10 @@ def create(
     """Create a model by name.
 
     Args:
-        model: one of `names()`; it may also be passed as `name=`.
+        model: str, one of `names()`; it may also be passed as `name=`.
         input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        **settings: arguments of the model's class; none is required. If `model` is
-            there, `name` is the name of the `keras.Model`.
+        **settings: keyword arguments of the model's class; none is required. If `model`
+            is there, `name` is the name of the `keras.Model`.
 
     Returns:
         A `keras.Model`, built and ready to compile.

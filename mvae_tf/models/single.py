@@ -26,7 +26,7 @@ class SingleVAE(BaseVAE):
             `{"reconstruction": Term(), "kl": Term(warmup=True)}`.
 
     Attributes:
-        prior: p(z), a `mvae_tf.priors.Prior`; N(0, I) unless a subclass sets another.
+        prior: `mvae_tf.priors.Prior`, p(z); N(0, I) unless a subclass sets another.
     """
 
     reads_pixels = True

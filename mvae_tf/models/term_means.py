@@ -16,7 +16,7 @@ class TermMeans(keras.metrics.Metric):
     the loss, which is the first entry of the vector.
 
     Args:
-        names: names of the terms.
+        names: list of str, names of the terms.
 
     Attributes:
         terms: list of metrics, one for each name, that show the other means.

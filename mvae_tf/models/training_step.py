@@ -318,7 +318,7 @@ class TrainingStep(Replicas, Hooks):
 
         Args:
             values: what `loss_terms` returned.
-            weights: weight of each term that is minimised.
+            weights: dict, weight of each term that is minimised.
             x: `[B, ...]` images.
 
         Returns:

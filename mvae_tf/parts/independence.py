@@ -73,8 +73,8 @@ class DHSIC(Independence):
     """Joint dependence of all components, estimated from the latents of a batch.
 
     Args:
-        squared: whether the term is the estimator of the paper's equations; otherwise
-            it is its square root, as in all of the authors' scripts.
+        squared: bool, whether the term is the estimator of the paper's equations;
+            otherwise it is its square root, as in all of the authors' scripts.
     """
 
     def __init__(self, squared: bool = False):
@@ -96,7 +96,7 @@ class PairwiseDistance(Independence):
     could become larger than all other terms of the objective.
 
     Args:
-        sign: -1 separates the components, +1 is what Eq 10-11 say.
+        sign: int, -1 separates the components, +1 is what Eq 10-11 say.
     """
 
     def __init__(self, sign: int = -1):
@@ -106,8 +106,8 @@ class PairwiseDistance(Independence):
         """Compute the distance of two components, `[B]`.
 
         Args:
-            first: (mean, stddev, z) of one component, each `[B, Z]`.
-            second: (mean, stddev, z) of the other.
+            first: three tensors `[B, Z]`: mean, stddev and z of one component.
+            second: three tensors `[B, Z]`, those of the other.
         """
         raise NotImplementedError
 

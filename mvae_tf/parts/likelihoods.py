@@ -61,8 +61,8 @@ class Likelihood(Part):
     """A density of images `[B, ...]` whose parameters a decoder makes.
 
     Attributes:
-        low, high: the range of valid pixels; infinite where there is no bound.
-        channels_per_channel: number of channels of the decoder's output for each
+        low, high: floats, the range of valid pixels; infinite where there is no bound.
+        channels_per_channel: int, number of channels of the decoder's output for each
             channel of the image.
     """
 
@@ -114,7 +114,7 @@ class Likelihood(Part):
 
         Args:
             outputs: `[B, ...]`, what `link` returned.
-            probability: numbers in (0, 1), one for each pixel.
+            probability: `[B, ...]` numbers in (0, 1), one for each pixel.
         """
         raise NotImplementedError
 
@@ -122,7 +122,7 @@ class Likelihood(Part):
         """Return the part of -log p(x | z) that training leaves out, in nats.
 
         Args:
-            dimension: number of pixel values of an image.
+            dimension: int, number of pixel values of an image.
         """
         return 0.0
 
@@ -215,8 +215,8 @@ class SquaredError(Likelihood):
 
     Args:
         activation: "sigmoid", "tanh" or "linear", the last step of the decoder.
-        low, high: range of valid pixels. None is no bound, for tables of real numbers;
-            the activation is then "linear".
+        low, high: floats, range of valid pixels. None is no bound, for tables of real
+            numbers; the activation is then "linear".
 
     Raises:
         ValueError: on an argument out of its range.
@@ -282,9 +282,9 @@ class DiscretizedLogistic(Likelihood):
     [1/512, 1 - 1/512] and [-4.5, 0] as in the VampPrior experiments.
 
     Args:
-        open_edges: whether the first and the last bin extend to -inf and +inf, so that
-            the probabilities of the 256 bins sum to 1. In the published code they do
-            not, which makes the bound slightly lower.
+        open_edges: bool, whether the first and the last bin extend to -inf and +inf, so
+            that the probabilities of the 256 bins sum to 1. In the published code they
+            do not, which makes the bound slightly lower.
     """
 
     channels_per_channel = 2
@@ -333,11 +333,11 @@ class Gaussian(Likelihood):
     The training objective has the whole log-density and leaves no constant out.
 
     Args:
-        stddev: standard deviation of every pixel, in the pixel scale; with None the
-            decoder makes its logarithm for each pixel, clipped to [-4.5, 0].
+        stddev: float, standard deviation of every pixel, in the pixel scale; with None
+            the decoder makes its logarithm for each pixel, clipped to [-4.5, 0].
         activation: "sigmoid" or "linear", the last step of the mean.
-        low, high: range of valid pixels. None is no bound, for tables of real numbers;
-            the activation is then "linear".
+        low, high: floats, range of valid pixels. None is no bound, for tables of real
+            numbers; the activation is then "linear".
 
     Raises:
         ValueError: on an argument out of its range.

@@ -46,12 +46,12 @@ class Mask(Part):
     """A random mask on components.
 
     Args:
-        initial: initial value of `theta`.
-        threshold: a component counts as kept if m is at least this (Sec V-G).
+        initial: float, initial value of `theta`.
+        threshold: float, a component counts as kept if m is at least this (Sec V-G).
         placement: "weights" multiplies the mixing weights by m (Eq 16), "concentration"
             the parameters of the Dirichlet distribution, as in the authors'
             convolutional scripts.
-        renormalize: whether masked weights are scaled to sum to 1 (Eq 16).
+        renormalize: bool, whether masked weights are scaled to sum to 1 (Eq 16).
 
     Raises:
         ValueError: on an argument out of its range.
@@ -87,7 +87,7 @@ class Mask(Part):
 
         Args:
             theta: scalar.
-            threshold: a number in (0, 1); None for the threshold of the mask.
+            threshold: float, a number in (0, 1); None for the threshold of the mask.
 
         Raises:
             ValueError: the threshold is out of range.
@@ -153,7 +153,7 @@ class Mask(Part):
 
         Args:
             log_mask: `[B, K]`, log m.
-            threshold: a number in (0, 1); None for the threshold of the mask.
+            threshold: float, a number in (0, 1); None for the threshold of the mask.
 
         Raises:
             ValueError: the threshold is out of range.
@@ -214,10 +214,10 @@ class GumbelSoftmaxMask(Mask):
     authors' code and this class have log(1 - p) for "keep" and log p for "drop".
 
     Args:
-        temperature: T > 0; 0.1 in the paper.
-        regularizer_form: the term that is added to the objective: "entropy" is -H(p)
-            (Eq 24), "squared_entropy" is -10 H(p)^2 (the authors' MNIST, CelebA and
-            ImageNet scripts), "dropout_kl" is the KL of variational dropout at
+        temperature: float, T > 0; 0.1 in the paper.
+        regularizer_form: str, the term that is added to the objective: "entropy" is
+            -H(p) (Eq 24), "squared_entropy" is -10 H(p)^2 (the authors' MNIST, CelebA
+            and ImageNet scripts), "dropout_kl" is the KL of variational dropout at
             log_alpha = theta (their CIFAR scripts).
         initial, threshold, placement, renormalize: see `Mask`.
 

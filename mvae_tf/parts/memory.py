@@ -14,9 +14,9 @@ def check_memory(what: str, numbers: int, copies: int = _COPIES) -> None:
     Without the check, making it may take minutes before the system ends the process.
 
     Args:
-        what: what is to be made, for the message of the error.
-        numbers: how many float32 numbers it has.
-        copies: how many copies of it are held at once.
+        what: str, what is to be made, for the message of the error.
+        numbers: int, how many float32 numbers it has.
+        copies: int, how many copies of it are held at once.
 
     Raises:
         MemoryError: it would take more than half of the memory of this machine.

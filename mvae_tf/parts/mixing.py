@@ -73,11 +73,11 @@ class DirichletWeights(Part):
         concentration: "normalized" divides the K positive outputs of the encoder by
             their sum, as in the authors' code, which makes the weights sparse; "raw"
             takes the outputs as they are (Eq 3).
-        prior: concentration of the symmetric Dirichlet prior; None for 1/K.
+        prior: float, concentration of the symmetric Dirichlet prior; None for 1/K.
         kl_form: "exact" (Eq 28), or "clipped" as in the authors' code, which clips
             alpha to [0.1, 0.8] and has digamma(1) in place of digamma(sum alpha).
-        reparameterized: whether gradients flow through w. In the authors' TF 1.6 graphs
-            they do not, so that only the KL trains alpha.
+        reparameterized: bool, whether gradients flow through w. In the authors' TF 1.6
+            graphs they do not, so that only the KL trains alpha.
 
     Raises:
         ValueError: on an argument out of its range.

@@ -32,8 +32,8 @@ class Part:
     part was constructed with it.
 
     Attributes:
-        name: the name that the class is registered under.
-        unbounded: names of arguments that may be infinite.
+        name: str, the name that the class is registered under.
+        unbounded: tuple of str, names of arguments that may be infinite.
     """
 
     name: str | None = None
@@ -86,11 +86,11 @@ def choice(value: Any, options: Collection, what: str, listed: str | None = None
     """Return a value after checking that it is one of some options.
 
     Args:
-        value: the value.
-        options: what is allowed.
-        what: what the value is, for the message of the error.
-        listed: text for the message in place of the options, where these are too many
-            for one line: where a user finds them.
+        value: any object.
+        options: collection of the values that are allowed.
+        what: str, what the value is, for the message of the error.
+        listed: str, text for the message in place of the options, where these are too
+            many for one line: where a user finds them.
 
     Raises:
         ValueError: the value is none of the options; the message names them, and the
@@ -113,9 +113,9 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     """Return an argument as an int after checking that it is a whole number.
 
     Args:
-        name: name of the argument, for the message of the error.
-        value: the argument.
-        least: the least value that is allowed.
+        name: str, name of the argument, for the message of the error.
+        value: any object, the argument.
+        least: int, the least value that is allowed.
 
     Raises:
         ValueError: the value is no integer, or less than `least`.
@@ -133,9 +133,9 @@ def like_default(name: str, value: Any, default: Any) -> Any:
     anything.
 
     Args:
-        name: of the argument, for the error.
-        value: what was given.
-        default: of the argument.
+        name: str, name of the argument, for the message of the error.
+        value: any object, the argument.
+        default: any object, the default of the argument.
 
     Raises:
         ValueError: it is of another kind, or a number that is not finite.
@@ -165,9 +165,9 @@ def number_list(name: str, values: Any, num: int) -> list[float] | None:
     """Return `num` finite numbers as a list; None stays None.
 
     Args:
-        name: of the argument, for the error.
-        values: what was given.
-        num: how many there must be.
+        name: str, name of the argument, for the message of the error.
+        values: list of numbers, the argument.
+        num: int, number of values that are expected.
 
     Raises:
         ValueError: there are more or fewer, or others.
@@ -191,7 +191,7 @@ class Kinds:
     """The classes of one kind of part, each under its registered name.
 
     Args:
-        what: the kind in one word, for messages, such as "likelihood".
+        what: str, the kind in one word, for messages, such as "likelihood".
         absent: class of the part that None stands for, if a model can do without.
     """
 
@@ -204,7 +204,7 @@ class Kinds:
         """Return a decorator that registers a class of parts.
 
         Args:
-            name: the name of the class in configurations.
+            name: str, the name of the class in configurations.
 
         Raises:
             ValueError: another class has the name.
@@ -232,8 +232,8 @@ class Kinds:
         """Make a part from its name or its configuration, or check an object.
 
         Args:
-            specification: name of the part, dict with the key "name" and its arguments,
-                or the part itself; None where a model can do without.
+            specification: str, the name of the part, dict with the key "name" and its
+                arguments, or the part itself; None where a model can do without.
 
         Raises:
             ValueError: on an unknown name or argument, and on an object that its own

@@ -122,15 +122,15 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
     would always get equal gradients.
 
     Args:
-        num_components: K.
-        latent_dim: Z.
+        num_components: int, K.
+        latent_dim: int, Z.
         seed: int that decides the initial values.
-        spread: standard deviation of the initial means, for `init="normal"`.
+        spread: float, standard deviation of the initial means, for `init="normal"`.
         init: "normal" draws the initial means from N(0, spread^2) and sets the
             variances to 1. "uniform" is as in the authors' code of CP-VAE: means from
             U(0, 1), and log-variances 2 log(1 + exp(u / 2)) with u from U(0, 1), which
             are variances between 4 and 7.
-        trainable: whether the Gaussians are trained.
+        trainable: bool, whether the Gaussians are trained.
     """
 
     def __init__(
@@ -201,9 +201,9 @@ class Prototypes(keras.layers.Layer, MixturePrior):
     """K trained points, each the mean of a Gaussian of one fixed variance.
 
     Args:
-        num_components: K.
-        latent_dim: Z.
-        variance: the variance of every dimension.
+        num_components: int, K.
+        latent_dim: int, Z.
+        variance: float, the variance of every dimension.
         seed: int that decides the initial points, which are draws from N(0, I).
     """
 
@@ -235,13 +235,13 @@ class VampPrior(keras.layers.Layer, MixturePrior):
     pixels; beyond it their gradient is 0.
 
     Args:
-        num_pseudo_inputs: K.
-        input_shape: shape of an image.
+        num_pseudo_inputs: int, K.
+        input_shape: tuple of ints, shape of an image.
         encode: function from images `[K, ...]` to mean and stddev `[K, M, Z]` and
             weights `[M]`.
         pixel_range: `(low, high)` of valid pixels.
-        mean: mean of the initial pixels.
-        stddev: standard deviation of the initial pixels.
+        mean: float, mean of the initial pixels.
+        stddev: float, standard deviation of the initial pixels.
         seed: int that decides the initial pixels.
     """
 
@@ -369,7 +369,7 @@ def draw_index(
     """Draw indices with probabilities `weights [N]`, int32 `[B]`.
 
     Args:
-        name: name of the draw.
+        name: str, name of the draw.
         weights: `[N]`, which sum to 1.
         like: any tensor `[B]`.
         noise: noise of the step or of the rows.

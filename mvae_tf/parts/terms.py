@@ -14,9 +14,9 @@ class Term(NamedTuple):
     """The declaration of one term of an objective.
 
     Attributes:
-        weight: weight of the term in the objective that is minimised; None for a
+        weight: float, weight of the term in the objective that is minimised; None for a
             diagnostic, which is logged and not minimised.
-        warmup: whether the weight grows from 0 during a KL warm-up.
+        warmup: bool, whether the weight grows from 0 during a KL warm-up.
         per: "example" for a term `[B]`, which has a value for each example; "batch" for
             a scalar of the global batch as a whole. A scalar that depends on latents
             has to be computed from those of all replicas (`gather_rows`), so that all
@@ -51,7 +51,7 @@ def check_terms(values: Mapping[str, tf.Tensor], terms: Mapping[str, Term]) -> N
 
     Args:
         values: what `loss_terms` returned.
-        terms: what the model declares.
+        terms: dict, what the model declares.
 
     Raises:
         ValueError: a term is missing, not declared, or of another rank.

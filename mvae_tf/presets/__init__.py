@@ -41,7 +41,7 @@ def reported(config: RunConfig) -> Sequence[Reported]:
     """Return the numbers that a paper reports of the preset that a run comes from.
 
     Args:
-        config: configuration of the run.
+        config: `RunConfig`, configuration of the run.
 
     Returns:
         The numbers; none for a run that comes from no preset.
@@ -53,8 +53,8 @@ def differences(config: RunConfig, num_train: int | None = None) -> list[str]:
     """List how a run departs from its preset in what its numbers depend on.
 
     Args:
-        config: configuration of the run.
-        num_train: number of training images of the run, if it is known.
+        config: `RunConfig`, configuration of the run.
+        num_train: int, number of training images of the run, if it is known.
 
     Returns:
         Texts, as `Preset.differences` returns them; none for a run that comes from no

@@ -15,10 +15,11 @@ class Reported:
     """A number that a paper reports.
 
     Attributes:
-        metric: name of the number in `mvae_tf.evaluation.UNITS`, which has its unit.
-        value: the number.
-        source: paper and table.
-        row: row and column of the table.
+        metric: str, name of the number in `mvae_tf.evaluation.UNITS`, which has its
+            unit.
+        value: float, the number.
+        source: str, paper and table.
+        row: str, row and column of the table.
     """
 
     metric: str
@@ -33,12 +34,12 @@ class Preset:
 
     Attributes:
         name: `<model>-<variant>-<dataset>`, with `@code` if it follows a script.
-        model: registered name of the model.
-        arguments: arguments of the model.
-        data: arguments of `mvae_tf.data.load`.
-        training: settings of the training loop.
-        source: paper or script that the settings come from.
-        paper: numbers that the paper reports.
+        model: str, registered name of the model.
+        arguments: dict, arguments of the model.
+        data: dict, arguments of `mvae_tf.data.load`.
+        training: `Training`, settings of the training loop.
+        source: str, paper or script that the settings come from.
+        paper: tuple of `Reported`, numbers that the paper reports.
     """
 
     name: str
@@ -68,9 +69,9 @@ class Preset:
         """List how a run departs from this preset in what its numbers depend on.
 
         Args:
-            config: configuration of the run, with or without the arguments that have
-                their defaults.
-            num_train: number of training images of the run, if it is known.
+            config: `RunConfig`, configuration of the run, with or without the arguments
+                that have their defaults.
+            num_train: int, number of training images of the run, if it is known.
 
         Returns:
             Texts such as "epochs (3, preset: 100)"; empty where the numbers of the run
@@ -139,10 +140,10 @@ class Setting:
     """Settings that all models of a paper share on one data set.
 
     Attributes:
-        data: arguments of `mvae_tf.data.load`.
-        arguments: arguments of all models.
-        training: settings of the training loop.
-        mixture: further arguments of the models with mixing weights.
+        data: dict, arguments of `mvae_tf.data.load`.
+        arguments: dict, arguments of all models.
+        training: `Training`, settings of the training loop.
+        mixture: dict, further arguments of the models with mixing weights.
     """
 
     data: dict[str, Any]

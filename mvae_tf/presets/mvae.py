@@ -104,15 +104,15 @@ class Script:
     """Settings of one of the authors' scripts.
 
     Attributes:
-        source: name of the script; where the authors have none, "as" and the name of
-            the script whose settings are used.
-        variant: key of `MASKS`, which is part of the preset's name.
-        num_components: number K of components, 4 or 6.
-        dataset: name of the data set.
-        mask: configuration of the mask, or None.
-        kl_weight: weight of the Gaussian KL.
-        arguments: further arguments of the model.
-        training: training settings that differ from those of the data set.
+        source: str, name of the script; where the authors have none, "as" and the name
+            of the script whose settings are used.
+        variant: str, key of `MASKS`, which is part of the preset's name.
+        num_components: int, number K of components, 4 or 6.
+        dataset: str, name of the data set.
+        mask: dict, configuration of the mask, or None.
+        kl_weight: float, weight of the Gaussian KL.
+        arguments: dict, further arguments of the model.
+        training: dict, training settings that differ from those of the data set.
     """
 
     source: str

@@ -21,11 +21,11 @@ def colour(
     """Return the error and the inception score of a row of a table.
 
     Args:
-        table: number of the table.
-        row: name of the row.
-        rmse: root mean squared error.
-        inception: inception score.
-        source: paper.
+        table: str, number of the table.
+        row: str, name of the row.
+        rmse: float, root mean squared error.
+        inception: float, inception score.
+        source: str, paper.
     """
     source = f"{source} {table}"
     return (
@@ -58,7 +58,7 @@ def accuracy(row: str, value: float) -> tuple[Reported, ...]:
 
     Args:
         row: data set and model.
-        value: accuracy in percent.
+        value: float, accuracy in percent.
     """
     return (Reported("accuracy_mlp", value, f"{MVAE} IV", row),)
 
@@ -69,11 +69,11 @@ def _classifiers(
     """Return the accuracies of several classifiers.
 
     Args:
-        source: paper and table.
+        source: str, paper and table.
         *columns: "" for the latents of all components, "_component_0" for those of
             component 0.
-        **rows: values for each column, in percent, by the name of the classifier:
-            "mlp", "svm" or "knn".
+        **rows: list of floats, values for each column, in percent, by the name of the
+            classifier: "mlp", "svm" or "knn".
     """
     return tuple(
         Reported(

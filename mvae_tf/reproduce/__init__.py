@@ -39,7 +39,7 @@ def get(name: str) -> tuple[Paper, Table | Figure]:
     """Return a table or a figure and the paper that it belongs to.
 
     Args:
-        name: name of the table or the figure.
+        name: str, name of the table or the figure.
 
     Raises:
         ValueError: on an unknown name; the message has the nearest one.

@@ -28,8 +28,9 @@ class Run:
     """A run that one or several tables and figures show.
 
     Attributes:
-        preset: name of its preset.
-        changes: settings that differ from the preset, `key=value` as after `--set`.
+        preset: str, name of its preset.
+        changes: tuple of str, settings that differ from the preset, `key=value` as
+            after `--set`.
     """
 
     preset: str
@@ -56,8 +57,8 @@ class Run:
         """Make the configuration of the run.
 
         Args:
-            changes: settings that differ from the preset, `key=value`.
-            source: source of the data; None for that of the preset.
+            changes: list of str, settings that differ from the preset, `key=value`.
+            source: str, source of the data; None for that of the preset.
             seed: int that decides initial weights, noise and the order of the images.
         """
         config = presets.get(self.preset).config()
@@ -86,15 +87,19 @@ class Table(Experiment):
     Its rows are the presets that have a number from this table.
 
     Attributes:
-        name: name on the command line.
-        title: what the table compares.
+        name: str, name on the command line.
+        title: str, what the table compares.
         source: `mvae_tf.presets.Reported.source` of its numbers.
-        groups: groups of `mvae_tf.evaluation.GROUPS` that measure these numbers.
-        also: names of further numbers that are measured for every run.
-        beside: names of numbers that are shown for the runs that have them.
-        more: further runs, whose presets have no number from this table.
-        reduced: presets that are run at the scales below "full"; None for all.
-        remark: what a reader has to know to compare the numbers.
+        groups: tuple of str, groups of `mvae_tf.evaluation.GROUPS` that measure these
+            numbers.
+        also: tuple of str, names of further numbers that are measured for every run.
+        beside: tuple of str, names of numbers that are shown for the runs that have
+            them.
+        more: tuple of `Run`, further runs, whose presets have no number from this
+            table.
+        reduced: tuple of str, presets that are run at the scales below "full"; None for
+            all.
+        remark: str, what a reader has to know to compare the numbers.
     """
 
     name: str
@@ -136,16 +141,19 @@ class Figure(Experiment):
     """A figure, drawn from trained models.
 
     Attributes:
-        name: name on the command line.
-        title: what the figure shows.
+        name: str, name on the command line.
+        title: str, what the figure shows.
         draw: function from a list of `Trained`, the runs that could be trained or
             found, to one `matplotlib.figure.Figure`, or to a dict of figures by the
             suffixes of their files.
-        of: the runs that it shows.
-        reduced: the runs that it shows at the scales below "full"; None for the same.
-        groups: groups of `mvae_tf.evaluation.GROUPS` to measure before drawing.
-        metrics: names of the numbers of these groups that the figure needs.
-        remark: what a reader has to know to compare the figures.
+        of: tuple of `Run`, the runs that it shows.
+        reduced: tuple of `Run`, the runs that it shows at the scales below "full"; None
+            for the same.
+        groups: tuple of str, groups of `mvae_tf.evaluation.GROUPS` to measure before
+            drawing.
+        metrics: tuple of str, names of the numbers of these groups that the figure
+            needs.
+        remark: str, what a reader has to know to compare the figures.
     """
 
     name: str
@@ -173,12 +181,12 @@ class Paper:
     """The tables and figures of a paper.
 
     Attributes:
-        title: authors and title.
-        experiments: its `Table`s and `Figure`s.
-        reduced: settings of the scale "reduced" by data set, `key=value`.
-        full: settings of the scale "full" by data set, `key=value`: the protocol of the
-            paper where it differs from that of the presets. A preset that itself has
-            one of these settings of the data keeps it.
+        title: str, authors and title.
+        experiments: tuple of its `Table`s and `Figure`s.
+        reduced: dict, settings of the scale "reduced" by data set, `key=value`.
+        full: dict, settings of the scale "full" by data set, `key=value`: the protocol
+            of the paper where it differs from that of the presets. A preset that itself
+            has one of these settings of the data keeps it.
     """
 
     title: str
@@ -206,13 +214,13 @@ class Trained:
 
     Args:
         run: the `Run`.
-        changes: settings that differ from the preset, `key=value`.
-        folder: its folder.
-        source: source of its data now; None for the source in training.
-        due: number of epochs of a complete run; 0 for the epochs that the run has.
+        changes: list of str, settings that differ from the preset, `key=value`.
+        folder: path of its folder.
+        source: str, source of its data now; None for the source in training.
+        due: int, number of epochs of a complete run; 0 for the epochs that the run has.
 
     Attributes:
-        config: its configuration.
+        config: `RunConfig`, its configuration.
     """
 
     def __init__(

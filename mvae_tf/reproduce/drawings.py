@@ -102,7 +102,7 @@ def interpolation(shift: int = 0, pairs: int = 6) -> Draw:
 
     Args:
         shift: see `mvae_tf.figures.interpolation`.
-        pairs: number of pairs of images.
+        pairs: int, number of pairs of images.
     """
 
     @each
@@ -134,7 +134,7 @@ def reconstructions(
     """Draw reconstructions of 12 test images by each model.
 
     Args:
-        trained: runs of the models, of whose first the images are.
+        trained: list of `Trained`; the images are those of the first.
         name: function from a run to the name of its row.
     """
     models = {name(one): one.model for one in trained}
@@ -148,9 +148,9 @@ def over_epochs(key: str, title: str, subtitle: str = "") -> Draw:
     It has one line for each data set.
 
     Args:
-        key: name of the number.
-        title: title of the figure.
-        subtitle: line below the title.
+        key: str, name of the number.
+        title: str, title of the figure.
+        subtitle: str, line below the title.
     """
 
     def draw(trained):

@@ -38,7 +38,7 @@ class Elsewhere:
     """The runs in some folders.
 
     Args:
-        folders: run folders, or folders that hold run folders.
+        folders: list of run folders, or folders that hold run folders.
 
     Raises:
         FileNotFoundError: one of the folders does not exist.
@@ -64,10 +64,10 @@ class Elsewhere:
         """Return the folder of the run with some settings that has the most epochs.
 
         Args:
-            run: the run that is needed.
-            config: its configuration. The folder of its data and the settings of how
-                its steps are executed may differ.
-            any_source: whether the name of its data may differ, too.
+            run: `Run`, the run that is needed.
+            config: `RunConfig`, its configuration. The folder of its data and the
+                settings of how its steps are executed may differ.
+            any_source: bool, whether the name of its data may differ, too.
 
         Raises:
             NoRun: there is no such run. If there is a run of the same preset and seed,
@@ -131,9 +131,9 @@ def copy(source: Path, target: Path, data_source: str | None = None):
     numbers that were measured of it.
 
     Args:
-        source: folder of the run.
-        target: folder of the copy, which has no checkpoints.
-        data_source: source of the data of the run now; None for that in training.
+        source: path of the run folder.
+        target: path of the folder of the copy, which has no checkpoints.
+        data_source: str, source of the data of the run now; None for that in training.
 
     Raises:
         OSError, ValueError: the run is damaged, or was made by a version of this

@@ -37,8 +37,8 @@ def records(table: Table, trained: Iterable[Trained]) -> list[Row]:
     dicts of its own.
 
     Args:
-        table: the table.
-        trained: its runs.
+        table: `Table`, the table.
+        trained: list of `Trained`, its runs.
 
     Returns:
         Dicts with "row", the name of the row in the paper, or of the run if the paper
@@ -95,7 +95,7 @@ def circumstances(trained: Sequence[Trained]) -> Row:
     """Describe how the numbers of a run were computed.
 
     Args:
-        trained: the run, trained with one or several seeds.
+        trained: list of `Trained`, the run, trained with one or several seeds.
 
     Returns:
         Dict with "run", "data", "images" (the number of training images), "epochs"
@@ -125,8 +125,8 @@ def command(name: str, scale: str, rows: Iterable[Row]) -> str:
     """Return the command line that makes a table or a figure.
 
     Args:
-        name: name of the table or figure.
-        scale: its scale.
+        name: str, name of the table or figure.
+        scale: str, its scale.
         rows: what `records` or `circumstances` returned for its runs.
     """
     data, seeds = {}, 1
@@ -191,9 +191,9 @@ def write_markdown(
 
     Args:
         path: path of the file.
-        experiment: the table or figure.
-        paper: its paper.
-        scale: the scale.
+        experiment: `Table` or `Figure`.
+        paper: `Paper`, its paper.
+        scale: str, the scale.
         rows: what `records` or `circumstances` returned for its runs.
     """
     lines = [

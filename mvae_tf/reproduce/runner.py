@@ -44,19 +44,19 @@ def reproduce(
     stopped, and a number in the `metrics.json` of a run is not measured again.
 
     Args:
-        paper: the paper.
-        experiment: one of its tables and figures.
-        scale: one of `SCALES`.
+        paper: `Paper`, the paper.
+        experiment: `Table` or `Figure` of the paper.
+        scale: str, one of `SCALES`.
         sources: dict from the name of a data set to its source, see
             `mvae_tf.data.load`; other data sets have the source of their presets.
-        output: folder of all results. Tables and figures share the runs in
+        output: path of the folder of all results. Tables and figures share the runs in
             `output/<scale>/runs`.
-        verbose: as in `keras.Model.fit`.
-        seeds: number of runs of each row of a table, with the seeds 0, 1, ...; a figure
-            shows those with seed 0.
-        folders: folders with runs that were trained before. If there are any, nothing
-            is trained: runs are copied to `output/<scale>/copies` and measured there.
-            An incomplete run is used as it is, and its epoch is reported.
+        verbose: int or "auto", as in `keras.Model.fit`.
+        seeds: int, number of runs of each row of a table, with the seeds 0, 1, ...; a
+            figure shows those with seed 0.
+        folders: list of folders with runs that were trained before. If there are any,
+            nothing is trained: runs are copied to `output/<scale>/copies` and measured
+            there. An incomplete run is used as it is, and its epoch is reported.
 
     Returns:
         Paths of the files that were written.

@@ -39,7 +39,7 @@ def parse(assignment: str) -> tuple[str, Any]:
     """Split a text `key=value`.
 
     Args:
-        assignment: the text. The value is a constant as JSON or Python writes it;
+        assignment: str, the text. The value is a constant as JSON or Python writes it;
             anything else is taken for a text.
 
     Returns:
@@ -61,10 +61,10 @@ def check_key(key: str, known: Sequence[str], dotted: Sequence[str]) -> None:
     """Refuse an unknown key; the error names the key that was probably meant.
 
     Args:
-        key: the key that was given.
-        known: the keys that exist.
-        dotted: keys of parts and of the data, such as "mask.temperature", which the
-            error may name.
+        key: str, the key that was given.
+        known: list of str, the keys that exist.
+        dotted: list of str, keys of parts and of the data, such as "mask.temperature",
+            which the error may name.
 
     Raises:
         ValueError: the key is unknown.
@@ -86,9 +86,9 @@ def like_argument(key: str, value: Any, default: Any) -> Any:
     """Return a value of the kind of the default, or one that names a part.
 
     Args:
-        key: key of the setting, for the error.
-        value: the value that was given.
-        default: the value that it replaces.
+        key: str, key of the setting, for the error.
+        value: any object, the value that was given.
+        default: any object, the value that it replaces.
 
     Raises:
         ValueError: the value is of another kind.

@@ -19,7 +19,7 @@ def load_data(config: RunConfig) -> Splits:
     """Load the data of a run.
 
     Args:
-        config: configuration of the run.
+        config: `RunConfig`, configuration of the run.
 
     Returns:
         The three parts, in batches of the run's size and in the order of its seed.
@@ -40,8 +40,8 @@ def create(config: RunConfig, splits: Splits) -> keras.Model:
     """Make the compiled model of a run, with the variables of its optimiser.
 
     Args:
-        config: configuration of the run.
-        splits: its data, which the model must fit.
+        config: `RunConfig`, configuration of the run.
+        splits: `Splits`, its data, which the model must fit.
 
     Raises:
         ValueError: the arguments of the model are wrong, or do not fit the data.
@@ -98,8 +98,8 @@ def complete(config: RunConfig, model: keras.Model) -> RunConfig:
     """Return the configuration with every argument of the model and of the data.
 
     Args:
-        config: configuration of the run.
-        model: its model, as `create` makes it.
+        config: `RunConfig`, configuration of the run.
+        model: `keras.Model`, its model, as `create` makes it.
     """
     arguments = model.get_config() | {"dtype": model.dtype_policy.name}
     for key in ("name", "trainable", "seed"):

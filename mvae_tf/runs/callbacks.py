@@ -37,7 +37,7 @@ class KLWarmup(keras.callbacks.Callback):
     continues the warm-up.
 
     Args:
-        epochs: Length of the warm-up in epochs, at least 1.
+        epochs: int, length of the warm-up in epochs, at least 1.
     """
 
     def __init__(self, epochs: int):
@@ -72,7 +72,7 @@ class RunTimes(keras.callbacks.Callback):
     was resumed.
 
     Args:
-        path: File to make, or to continue if it exists.
+        path: path of the file to make, or to continue if it exists.
     """
 
     def __init__(self, path: str | Path):
@@ -116,10 +116,10 @@ class MixtureSummaries(keras.callbacks.Callback):
     on. There are no pictures of images that have neither 1 nor 3 channels.
 
     Args:
-        log_dir: Folder of the files, TensorBoard's `--logdir`.
+        log_dir: path of the folder of the files, TensorBoard's `--logdir`.
         x: `[N, H, W, C]` images to show, or vectors `[N, P]`, which get no pictures.
-        y: Labels `[N]` of the images, or None.
-        settings: Settings of the run, a dict of JSON values that may be nested.
+        y: labels `[N]` of the images, or None.
+        settings: dict, settings of the run, a dict of JSON values that may be nested.
     """
 
     def __init__(

@@ -21,10 +21,10 @@ def divergence(
     """Say how a run diverged, judged by its history and by its test numbers.
 
     Args:
-        history: Rows of `history.csv`.
-        results: Numbers of `metrics.json`, in which None stands for a number that is
-            not finite.
-        input_shape: Shape of an image.
+        history: list of rows of `history.csv`.
+        results: dict, numbers of `metrics.json`, in which None stands for a number that
+            is not finite.
+        input_shape: list of ints, shape of an image.
 
     Returns:
         One line; an empty text for a run that did not diverge.
@@ -42,8 +42,8 @@ def of_numbers(results: Mapping[str, Any], diverged: str = "") -> dict[str, str]
     """Find the test numbers that are not to be trusted.
 
     Args:
-        results: Numbers of `metrics.json`, the audit included.
-        diverged: What `divergence` returned.
+        results: dict, numbers of `metrics.json`, the audit included.
+        diverged: what `divergence` returned.
 
     Returns:
         Dict from the name of a number to the reason, in a few words.

@@ -30,9 +30,10 @@ class Checkpoints:
     """The checkpoints of one run: the newest two, and the weights of its best epoch.
 
     Args:
-        folder: folder of the checkpoints.
+        folder: path of the folder of the checkpoints.
         model: compiled model whose state they hold; its optimiser has its variables.
-        worker: this process among those that train together. Only the chief writes.
+        worker: `Worker`, this process among those that train together. Only the chief
+            writes.
     """
 
     def __init__(
@@ -51,9 +52,10 @@ class Checkpoints:
         are gathered from all of them.
 
         Args:
-            step: number of training steps done.
-            history: rows of `history.csv`, one per finished epoch.
-            inside_epoch: whether the metrics so far belong to an unfinished epoch.
+            step: int, number of training steps done.
+            history: list of rows of `history.csv`, one per finished epoch.
+            inside_epoch: bool, whether the metrics so far belong to an unfinished
+                epoch.
 
         Raises:
             mvae_tf.storage.StorageError: the checkpoint cannot be written.
@@ -198,7 +200,7 @@ def load(path: str | Path) -> keras.Model:
     configuration in the file is checked before a model is made from it.
 
     Args:
-        path: folder of a finished run, or a `.keras` file.
+        path: path of the folder of a finished run, or a `.keras` file.
 
     Returns:
         A model of this library.

@@ -22,10 +22,10 @@ class Console(keras.callbacks.Callback):
     """Printer of the lines of a run on stdout; as a callback, of those of its epochs.
 
     Args:
-        verbose: 0 prints nothing, 2 prints lines only, 1 or "auto" also counts the
-            steps of the current epoch where stdout is a terminal.
-        started: moment, in seconds of `time.monotonic`, from which the time to the
-            first step is counted; None for the moment of the call.
+        verbose: int or "auto": 0 prints nothing, 2 prints lines only, 1 or "auto" also
+            counts the steps of the current epoch where stdout is a terminal.
+        started: float, moment, in seconds of `time.monotonic`, from which the time to
+            the first step is counted; None for the moment of the call.
     """
 
     def __init__(self, verbose: int | str = "auto", started: float | None = None):
@@ -54,11 +54,11 @@ class Console(keras.callbacks.Callback):
         """Print the folder, data, model, training settings and device of the run.
 
         Args:
-            config: configuration of the run.
-            splits: data of the run.
+            config: `RunConfig`, configuration of the run.
+            splits: `Splits`, data of the run.
             model: model of the run.
-            output: the run folder.
-            step: number of steps that were done before the run was resumed.
+            output: path of the run folder.
+            step: int, number of steps that were done before the run was resumed.
         """
         training = config.training
         # A run that was resumed inside an epoch calls `fit` for the rest of this epoch

@@ -29,7 +29,7 @@ def read_history(folder: str | Path) -> list[dict[str, float]]:
     """Read `history.csv`.
 
     Args:
-        folder: the run folder.
+        folder: path of the run folder.
 
     Returns:
         List of rows, one dict per epoch; empty for a run that has not finished an
@@ -62,8 +62,8 @@ def write_history(output: Path, history: Sequence[Mapping[str, float]]) -> None:
     """Write `history.csv`, or remove it where there are no rows.
 
     Args:
-        output: the run folder.
-        history: rows, one per epoch, which all have the same keys.
+        output: path of the run folder.
+        history: list of rows, one per epoch, which all have the same keys.
     """
     path = output / "history.csv"
     if not history:
@@ -84,10 +84,10 @@ def early_stopping(
     that has diverged stops, too.
 
     Args:
-        history: rows of `history.csv`.
-        settings: settings of the training loop, of which `patience` and
+        history: list of rows of `history.csv`.
+        settings: `Training`, settings of the training loop, of which `patience` and
             `warmup_epochs` are used.
-        input_shape: shape of an image, for `divergence`.
+        input_shape: list of ints, shape of an image, for `divergence`.
 
     Returns:
         `(best_epoch, stopped)`. `best_epoch`, counted from 1, has the lowest validation
@@ -116,8 +116,8 @@ def divergence(
     in its range. The rule depends on the history alone, as that of `early_stopping`.
 
     Args:
-        history: rows of `history.csv`.
-        input_shape: shape of an image.
+        history: list of rows of `history.csv`.
+        input_shape: list of ints, shape of an image.
 
     Returns:
         One line that names the first epoch with such a loss; an empty text for a run
@@ -140,7 +140,7 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
     """Return what `metrics.json` of a run holds; an empty dict if there is no file.
 
     Args:
-        folder: the run folder.
+        folder: path of the run folder.
 
     Returns:
         Dict with "test", a dict of numbers by name, and "step".
@@ -155,7 +155,7 @@ def read_times(folder: str | Path) -> dict[str, Any]:
     """Return what `times.json` of a run holds; an empty dict if there is no file.
 
     Args:
-        folder: the run folder.
+        folder: path of the run folder.
 
     Returns:
         Dict with "started" and "device", texts, and "training_seconds".

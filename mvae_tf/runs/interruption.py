@@ -10,10 +10,10 @@ class Interrupted(KeyboardInterrupt):
     """A signal asked the process to end.
 
     Args:
-        number: number of the signal.
+        number: int, number of the signal.
 
     Attributes:
-        signal: the signal, a member of `signal.Signals`.
+        signal: `signal.Signals`, the signal.
     """
 
     def __init__(self, number: int):
@@ -31,8 +31,8 @@ class Signals:
     thread, the context does nothing.
 
     Attributes:
-        wait: whether the first signal is to be kept; False at the start.
-        received: number of the signal that was kept, or None.
+        wait: bool, whether the first signal is to be kept; False at the start.
+        received: int, number of the signal that was kept, or None.
     """
 
     _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

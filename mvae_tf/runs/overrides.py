@@ -36,7 +36,7 @@ def apply(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
     else is taken for a text.
 
     Args:
-        config: the configuration to start from.
+        config: `RunConfig`, the configuration to start from.
         assignments: texts `key=value`, which are applied one after the other.
 
     Returns:

@@ -76,8 +76,8 @@ def document(title: str, body: str) -> str:
     """Return the text of an HTML file.
 
     Args:
-        title: title of the page, a plain text.
-        body: HTML of everything that the page shows.
+        title: str, title of the page, a plain text.
+        body: str, HTML of everything that the page shows.
     """
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -98,8 +98,8 @@ def section(title: str, *parts: str) -> str:
     """Return a section with a heading, to which `anchor` links.
 
     Args:
-        title: heading, a plain text.
-        *parts: HTML of what stands below it.
+        title: str, heading, a plain text.
+        *parts: str, HTML of what stands below it.
     """
     heading = f'<section id="{anchor(title)}">\n<h2>{escape(title)}</h2>'
     return "\n".join([heading, *parts, "</section>"])
@@ -124,8 +124,8 @@ class Marked(NamedTuple):
     """Text of a cell, and why it is not to be trusted or compared.
 
     Attributes:
-        text: what the cell shows.
-        reason: a few words, which are shown beside it with the mark (!).
+        text: str, what the cell shows.
+        reason: str, a few words, which are shown beside it with the mark (!).
     """
 
     text: str
@@ -140,9 +140,9 @@ def table(
     """Return a table of texts, which keep their line breaks.
 
     Args:
-        header: names of the columns, or None.
-        rows: rows of cells, each a text or a `Marked` text. Without rows, there is no
-            table, and the result is an empty text.
+        header: list of str, names of the columns, or None.
+        rows: list of rows of cells, each a text or a `Marked` text. Without rows, there
+            is no table, and the result is an empty text.
         kind: "wide" for a table whose cells stand below each other on a narrow screen,
             "plain" for one of short words and numbers that do not break, "" for others.
     """

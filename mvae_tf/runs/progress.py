@@ -32,11 +32,11 @@ class Progress(keras.callbacks.Callback):
     """Callback that counts steps, writes checkpoints and history, and stops early.
 
     Args:
-        output: the run folder.
-        checkpoints: the checkpoints of the run.
-        settings: settings of the training loop.
-        steps_per_epoch: number of steps in an epoch.
-        signals: the signals that may ask the run to end.
+        output: path of the run folder.
+        checkpoints: `Checkpoints`, the checkpoints of the run.
+        settings: `Training`, settings of the training loop.
+        steps_per_epoch: int, number of steps in an epoch.
+        signals: `Signals`, the signals that may ask the run to end.
         state: what `Checkpoints.restore` returned.
 
     Attributes:
@@ -109,7 +109,7 @@ class Progress(keras.callbacks.Callback):
         """End the epoch in which too many steps were skipped: it has no loss.
 
         Args:
-            error: what the guard of the steps has raised.
+            error: `Exception`, what the guard of the steps has raised.
         """
         storage.warn(str(error))
         terms = self.history[-1] if self.history else {"loss": math.nan}
@@ -148,8 +148,8 @@ def fit(
 
     Args:
         model: compiled model.
-        config: configuration of the run.
-        splits: its data.
+        config: `RunConfig`, configuration of the run.
+        splits: `Splits`, its data.
         progress: callback that knows the step to start from.
         console: callback that prints a line per epoch.
 

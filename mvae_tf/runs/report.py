@@ -26,14 +26,15 @@ class _Run(NamedTuple):
     """A run, with everything that its page shows.
 
     Attributes:
-        folder: the run folder.
-        config: configuration of the run.
-        history: rows of `history.csv`.
-        results: test numbers of `metrics.json` by name; empty before the evaluation.
-        times: content of `times.json`; empty where there is no such file.
-        model: the trained model, or None for a run that is not finished.
-        splits: data of the run, or None where they cannot be loaded.
-        note: why the figures were not drawn, or an empty text.
+        folder: path of the run folder.
+        config: `RunConfig`, configuration of the run.
+        history: list of rows of `history.csv`.
+        results: dict, test numbers of `metrics.json` by name; empty before the
+            evaluation.
+        times: dict, content of `times.json`; empty where there is no such file.
+        model: `keras.Model`, the trained model, or None for a run that is not finished.
+        splits: `Splits`, data of the run, or None where they cannot be loaded.
+        note: str, why the figures were not drawn, or an empty text.
     """
 
     folder: Path
@@ -61,7 +62,7 @@ def write_report(run_folder: str | Path) -> Path:
     data of the run cannot be loaded any more, it shows the figures in `figures/`.
 
     Args:
-        run_folder: folder of a run, finished, unfinished or diverged.
+        run_folder: path of the folder of a run, finished, unfinished or diverged.
 
     Returns:
         Path of the page.

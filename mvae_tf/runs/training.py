@@ -83,17 +83,17 @@ def train(
     weights of the last step.
 
     Args:
-        config: configuration of the run.
-        output: the run folder.
-        resume: whether to continue the run in `output`. `config` must then be the one
-            that it was started with (see `read_config`), but for more epochs, which
+        config: `RunConfig`, configuration of the run.
+        output: path of the run folder.
+        resume: bool, whether to continue the run in `output`. `config` must then be the
+            one that it was started with (see `read_config`), but for more epochs, which
             extend the run.
-        verbose: 0 prints nothing, 2 prints lines only, 1 or "auto" also shows the
-            progress within a line where stdout is a terminal.
-        metrics: groups of `mvae_tf.evaluation.GROUPS` to measure after the training;
-            None for all that do not take long.
-        started: moment, in seconds of `time.monotonic`, from which the time to the
-            first step is counted; None for the moment of the call.
+        verbose: int or "auto": 0 prints nothing, 2 prints lines only, 1 or "auto" also
+            shows the progress within a line where stdout is a terminal.
+        metrics: list of str, groups of `mvae_tf.evaluation.GROUPS` to measure after the
+            training; None for all that do not take long.
+        started: float, moment, in seconds of `time.monotonic`, from which the time to
+            the first step is counted; None for the moment of the call.
 
     Returns:
         The trained model.
@@ -141,14 +141,14 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
     """Train into an opened folder, and return the model.
 
     Args:
-        config: the `RunConfig`, with the number of workers.
-        stored: the `RunConfig` of the run that is resumed, or None.
-        output: the run folder.
-        console: the `Console`.
-        metrics: groups of numbers to measure after the training, or None.
-        strategy: the `tf.distribute.Strategy` of the run.
-        worker: this process among those that train together.
-        signals: the `Signals` that may ask the run to end.
+        config: `RunConfig`, with the number of workers.
+        stored: `RunConfig` of the run that is resumed, or None.
+        output: path of the run folder.
+        console: `Console` of the run.
+        metrics: list of str, groups of numbers to measure after the training, or None.
+        strategy: `tf.distribute.Strategy` of the run.
+        worker: `Worker`, this process among those that train together.
+        signals: `Signals` that may ask the run to end.
     """
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
@@ -260,17 +260,18 @@ def evaluate_run(
     """Evaluate a model on the test part and write `metrics.json`.
 
     Args:
-        folder: the run folder.
+        folder: path of the run folder.
         model: the model of the run.
-        config: configuration of the run.
-        splits: data of the run.
-        metrics: groups of `mvae_tf.evaluation.GROUPS`; None for all that do not take
-            long. Numbers of other groups that the file has of the same step are kept.
-        num_samples: number of importance samples per image.
-        num_images: number of test images, from the first on, on which the likelihood,
-            the components and the latents are measured.
-        classifier: classifier for the group "scores", or None.
-        verbose: 1 shows progress bars, 2 prints lines, 0 prints nothing.
+        config: `RunConfig`, configuration of the run.
+        splits: `Splits`, data of the run.
+        metrics: list of str, groups of `mvae_tf.evaluation.GROUPS`; None for all that
+            do not take long. Numbers of other groups that the file has of the same step
+            are kept.
+        num_samples: int, number of importance samples per image.
+        num_images: int, number of test images, from the first on, on which the
+            likelihood, the components and the latents are measured.
+        classifier: `Classifier`, classifier for the group "scores", or None.
+        verbose: int, 1 shows progress bars, 2 prints lines, 0 prints nothing.
 
     Returns:
         Dict with "test", a dict from the name of a number (see
@@ -346,7 +347,7 @@ def finite(value: Any) -> Any:
     """Replace NaN and infinity, which JSON does not have, by None.
 
     Args:
-        value: number, text, list or dict, perhaps nested.
+        value: number, str, list or dict, perhaps nested.
     """
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}

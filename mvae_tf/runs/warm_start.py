@@ -15,8 +15,8 @@ def start_from(model: BaseVAE, source: str | Path) -> None:
     The number of steps and the weights of a warm-up are not copied: they start anew.
 
     Args:
-        model: the new model.
-        source: folder of a finished run, or a `.keras` file.
+        model: `BaseVAE`, the new model.
+        source: path of the folder of a finished run, or a `.keras` file.
 
     Raises:
         FileNotFoundError: there is no trained model in `source`.

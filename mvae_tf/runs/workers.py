@@ -35,8 +35,8 @@ class Worker:
     """One of the processes that train a model together.
 
     Attributes:
-        index: number of this process among them, 0 for the chief.
-        count: number of processes.
+        index: int, number of this process among them, 0 for the chief.
+        count: int, number of processes.
     """
 
     index: int
@@ -101,9 +101,9 @@ def make_strategy(devices: int, worker: Worker = ALONE) -> tf.distribute.Strateg
     """Make a strategy over GPUs where there are any, else over logical CPUs.
 
     Args:
-        devices: number of devices of this process.
-        worker: this process among those that train together. If there are several,
-            TensorFlow must not have run an operation yet.
+        devices: int, number of devices of this process.
+        worker: `Worker`, this process among those that train together. If there are
+            several, TensorFlow must not have run an operation yet.
 
     Raises:
         ValueError: there are too few devices, or TensorFlow has run an operation.
@@ -148,8 +148,8 @@ def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
     """Check that every worker starts from the same step.
 
     Args:
-        strategy: strategy of all workers.
-        step: number of training steps that this worker finds done.
+        strategy: `tf.distribute.Strategy` of all workers.
+        step: int, number of training steps that this worker finds done.
 
     Raises:
         ValueError: the steps differ, because the workers do not share one run folder.
@@ -166,7 +166,7 @@ def wait_for_all(strategy: tf.distribute.Strategy) -> None:
     """Wait until every worker has called this function.
 
     Args:
-        strategy: strategy of all workers.
+        strategy: `tf.distribute.Strategy` of all workers.
     """
     strategy.reduce("SUM", tf.constant(1.0), axis=None)
 
@@ -176,7 +176,7 @@ def naming_lost_workers(worker: Worker) -> Iterator[None]:
     """Turn TensorFlow's error about a lost worker into one line, within a context.
 
     Args:
-        worker: this process among those that train together.
+        worker: `Worker`, this process among those that train together.
 
     Raises:
         ConnectionError: another worker has ended.

@@ -45,10 +45,11 @@ def export(
     hidden folder behind; the next export removes it.
 
     Args:
-        model: a model of this library.
-        base: folder with the versions of one served model; it is made if it is missing.
-        version: number of the version, at least 1; None stands for one more than the
-            highest version in `base`.
+        model: `BaseVAE`, a model of this library.
+        base: path of the folder with the versions of one served model; it is made if it
+            is missing.
+        version: int, number of the version, at least 1; None stands for one more than
+            the highest version in `base`.
         sampler: a `mvae_tf.samplers.Sampler` of the model, from which `generate` draws
             the latents in place of the prior; None for the prior.
         format: "saved_model", or "litert" or "onnx" for one file per signature except

@@ -23,7 +23,7 @@ def write_converted(
     Args:
         model: model that is exported.
         endpoints: dict from the name of a signature to its function and inputs.
-        folder: folder to make, which takes one file per signature.
+        folder: path of the folder to make, which takes one file per signature.
         format: "litert" or "onnx".
 
     Raises:

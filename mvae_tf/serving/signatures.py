@@ -35,7 +35,7 @@ class Endpoint(NamedTuple):
         """Answer a request after checking it, because servers do not compare shapes.
 
         Args:
-            *tensors: one tensor per input.
+            *tensors: tensors, one per input.
         """
         first, *others = self.inputs
         rows = tf.shape(tensors[0])[0]
@@ -60,8 +60,9 @@ def endpoints_of(model: BaseVAE, sampler: Sampler | None) -> dict[str, Endpoint]
     """Make the endpoint of each signature of a model.
 
     Args:
-        model: a model of this library.
-        sampler: sampler from which `generate` draws the latents, or None for the prior.
+        model: `BaseVAE`, a model of this library.
+        sampler: `Sampler` from which `generate` draws the latents, or None for the
+            prior.
 
     Returns:
         Dict from the name of a signature to its endpoint.
@@ -152,8 +153,8 @@ def example(model: BaseVAE, endpoint: Endpoint, rows: int) -> dict[str, tf.Tenso
 
     Args:
         model: model that the endpoint belongs to.
-        endpoint: endpoint of the signature.
-        rows: number of rows of the request.
+        endpoint: `Endpoint`, endpoint of the signature.
+        rows: int, number of rows of the request.
 
     Returns:
         Dict from the name of an input to its tensor, in the order of the inputs.
@@ -192,9 +193,9 @@ def compare(
 
     Args:
         answer: dict from the name of an output to its tensor.
-        expected: the answer of the model.
-        dtype: name of the dtype that the layers of the model compute in.
-        what: words for the error, "Expected ...".
+        expected: dict, the answer of the model.
+        dtype: str, name of the dtype that the layers of the model compute in.
+        what: str, words for the error, "Expected ...".
 
     Raises:
         ValueError: an output is not float32, or differs from the expected one.

@@ -318,10 +318,10 @@ def _decoded(
     """Decode, crop and resize the image of a file, uint8 `[H, W, channels]`.
 
     Args:
-        path: Scalar string.
+        path: scalar string.
         how: `[9]` ints, an array or a tensor: the kind of the file, then the window to
             keep and the window to decode.
-        channels: 1 or 3.
+        channels: int, 1 or 3.
         image_size: `(height, width)`, or None.
     """
     import tensorflow as tf

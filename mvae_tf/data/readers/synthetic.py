@@ -35,8 +35,8 @@ def draw_parts(draw: Callable, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     """Draw the parts of a data set, each with a seed of its own.
 
     Args:
-        draw: Function from a number of examples and a seed to x and y.
-        sizes: Number of examples of each part ("train", "val", "test").
+        draw: function from a number of examples and a seed to x and y.
+        sizes: dict, number of examples of each part ("train", "val", "test").
 
     Returns:
         Dict of arrays with the keys that `mvae_tf.data.source` describes.
@@ -51,7 +51,7 @@ def sample(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw from the mixture; the components are equally likely.
 
     Args:
-        num: Number of images.
+        num: int, number of images.
         seed: int; equal seeds give equal images.
 
     Returns:
@@ -72,9 +72,9 @@ def log_density(
     """Return the exact log density of the mixture.
 
     Args:
-        x: Images `[n, 8, 8, 1]` in `value_range`.
-        value_range: The range that `load` was asked for; the density is that of the
-            images in this range.
+        x: images `[n, 8, 8, 1]` in `value_range`.
+        value_range: pair of floats, the range that `load` was asked for; the density is
+            that of the images in this range.
 
     Returns:
         float64 array `[n]`, nats per image.

@@ -26,19 +26,20 @@ class _Set:
     """How to read one data set.
 
     Attributes:
-        about: One line that describes it.
-        names: Names in TensorFlow Datasets; the first that is prepared is read.
-        splits: Names of its training, validation and test part. Without a validation
-            part, the end of the training part is held out.
-        held_out: Number of training examples held out, or None for a tenth.
-        image_size: Height and width to which images are resized unless the user says
+        about: str, one line that describes it.
+        names: tuple of str, names in TensorFlow Datasets; the first that is prepared is
+            read.
+        splits: three str, names of its training, validation and test part. Without a
+            validation part, the end of the training part is held out.
+        held_out: int, number of training examples held out, or None for a tenth.
+        image_size: pair of ints, height and width to which images are resized unless
+            the user says otherwise, or None.
+        crop_size: int, side of the square that is cut out first unless the user says
             otherwise, or None.
-        crop_size: Side of the square that is cut out first unless the user says
-            otherwise, or None.
-        inverted: Whether the stored images have dark strokes on white in three equal
-            channels. They are read with bright strokes on black in one channel.
-        streamed: Shape of a stored image, for a set that is too large for the memory;
-            None for a set that is held in memory.
+        inverted: bool, whether the stored images have dark strokes on white in three
+            equal channels. They are read with bright strokes on black in one channel.
+        streamed: tuple of ints, shape of a stored image, for a set that is too large
+            for the memory; None for a set that is held in memory.
     """
 
     about: str
@@ -90,8 +91,8 @@ def read_tfds(name: str, request: Request) -> Parts:
     that a damaged file is found, and named, before the training begins.
 
     Args:
-        name: Key of `SETS`.
-        request: What `load` was asked for.
+        name: str, key of `SETS`.
+        request: what `load` was asked for.
 
     Raises:
         FileNotFoundError: The data set is not prepared and `request.download` is False.

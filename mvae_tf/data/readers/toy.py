@@ -31,7 +31,7 @@ def sample(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw from the two Gaussians, which are equally likely.
 
     Args:
-        num: Number of draws.
+        num: int, number of draws.
         seed: int; equal seeds give equal numbers.
 
     Returns:
@@ -49,9 +49,9 @@ def log_density(
     """Return the exact log density.
 
     Args:
-        x: Numbers `[n, 1]` or `[n]` in `value_range`.
-        value_range: The range that `load` was asked for; the density is that of the
-            numbers in this range.
+        x: numbers `[n, 1]` or `[n]` in `value_range`.
+        value_range: pair of floats, the range that `load` was asked for; the density is
+            that of the numbers in this range.
 
     Returns:
         float64 array `[n]`, nats.

@@ -35,8 +35,8 @@ def layer_seed(seed: int, *names: Any) -> int:
     """Compute the seed of one initializer.
 
     Args:
-        seed: seed of the model.
-        *names: what tells the initializer from all others, such as the name of the
+        seed: int, seed of the model.
+        *names: str, what tells the initializer from all others, such as the name of the
             layer and the index of the component.
     """
     return (zlib.crc32("/".join(map(str, names)).encode()) ^ seed) & 0x7FFFFFFF
@@ -112,17 +112,17 @@ class NetworkSpec:
 
     Attributes:
         image_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        output_shape: shape of the mix-decoder's output for one image: `image_shape`
-            with as many channels as the likelihood needs.
-        latent_dim: Z, size of the latent of one component.
-        num_components: K, number of sets of weights in the layer; None for a
+        output_shape: tuple of ints, shape of the mix-decoder's output for one image:
+            `image_shape` with as many channels as the likelihood needs.
+        latent_dim: int, Z, size of the latent of one component.
+        num_components: int, K, number of sets of weights in the layer; None for a
             mix-decoder that all components share.
-        num_classes: length of the one-hot labels that the layer takes, 0 for none.
-        scores: whether an encoder also makes a positive score for each component, from
-            which mixing weights are computed.
-        deviations: whether an encoder makes standard deviations.
-        seed: the seed of the model, from which the initial weights are drawn.
-        name: name of the layer, which the initial weights depend on, too.
+        num_classes: int, length of the one-hot labels that the layer takes, 0 for none.
+        scores: bool, whether an encoder also makes a positive score for each component,
+            from which mixing weights are computed.
+        deviations: bool, whether an encoder makes standard deviations.
+        seed: int, the seed of the model, from which the initial weights are drawn.
+        name: str, name of the layer, which the initial weights depend on, too.
         dtype: Keras dtype policy of the layer.
     """
 
@@ -171,12 +171,12 @@ class Network(Part):
     `noise` of the step, never from a random state.
 
     Attributes:
-        autoregressive: whether the mix-decoder predicts each pixel from those before
-            it; it is then called as `layer(features, x=x, ...)`.
-        initializer: how the layers that a model adds to a `trunk` start, a name in
+        autoregressive: bool, whether the mix-decoder predicts each pixel from those
+            before it; it is then called as `layer(features, x=x, ...)`.
+        initializer: str, how the layers that a model adds to a `trunk` start, a name in
             `gated.INITIALIZERS`.
-        image_shape: shape of the images that `for_images` fitted the network to, or
-            None.
+        image_shape: tuple of ints, shape of the images that `for_images` fitted the
+            network to, or None.
     """
 
     autoregressive = False
@@ -211,7 +211,7 @@ class Network(Part):
         """Make the encoders of K components.
 
         Args:
-            spec: sizes of the layer.
+            spec: `NetworkSpec`, sizes of the layer.
 
         Returns:
             Layer from x `[B, ...]` to mean `[B, K, Z]`, stddev `[B, K, Z]` > 0 (None
@@ -224,7 +224,7 @@ class Network(Part):
         """Make the sub-decoders of K components.
 
         Args:
-            spec: sizes of the layer.
+            spec: `NetworkSpec`, sizes of the layer.
 
         Returns:
             Layer from z `[B, K, Z]` to features `[K, B, ...]`.
@@ -235,7 +235,7 @@ class Network(Part):
         """Make the mix-decoder, from features to the parameters of the likelihood.
 
         Args:
-            spec: sizes of the layer.
+            spec: `NetworkSpec`, sizes of the layer.
 
         Returns:
             Layer from features `[B, ...]` to `[B, *output_shape]` where `spec.shared`,
@@ -247,7 +247,7 @@ class Network(Part):
         """Make an encoder without heads, for models that add heads of their own.
 
         Args:
-            spec: sizes of the layer.
+            spec: `NetworkSpec`, sizes of the layer.
 
         Returns:
             Layer from x `[B, ...]` to features `[B, hidden]`.

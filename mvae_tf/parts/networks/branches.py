@@ -36,7 +36,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         batch_statistics: bool, whether inference, too, normalises by the statistics of
             its batch, as the MVAE authors' code does; an answer then depends on the
             batch that the image is in.
-        **kwargs: arguments of the Keras layer.
+        **kwargs: keyword arguments of the Keras layer.
     """
 
     def __init__(self, batch_statistics=False, **kwargs):
@@ -119,8 +119,8 @@ class Branch(keras.layers.Layer):
     """Layers and functions, each applied to the output of the last.
 
     Args:
-        steps: the layers and functions; a branch may be a step of another.
-        input_shape: shape of one row of the input.
+        steps: list of layers and functions; a branch may be a step of another.
+        input_shape: tuple of ints, shape of one row of the input.
         **kwargs: `name` and `dtype` of the layer.
     """
 
@@ -166,10 +166,10 @@ class Branches(ComponentNetwork):
     """K branches of the same shape.
 
     Args:
-        spec: sizes of the layer.
+        spec: `NetworkSpec`, sizes of the layer.
         make_steps: function from the index of a component and a dtype policy to the
             steps of its branch.
-        input_shape: shape of one row of the input.
+        input_shape: tuple of ints, shape of one row of the input.
     """
 
     def __init__(self, spec, make_steps, input_shape):
@@ -195,8 +195,8 @@ class ConvEncoder(Branches):
     """K convolutional encoders; labels are appended to the flattened features.
 
     Args:
-        spec: sizes of the layer.
-        make_steps: see `Branches`.
+        spec: `NetworkSpec`, sizes of the layer.
+        make_steps: function, see `Branches`.
         make_head: function from the index of a component and a dtype policy to its last
             layer, which has `spec.head_units` outputs.
     """
@@ -230,8 +230,8 @@ class ConvSubDecoder(Branches):
     """K sub-decoders; labels are appended to the latent of each component.
 
     Args:
-        spec: sizes of the layer.
-        make_steps: see `Branches`.
+        spec: `NetworkSpec`, sizes of the layer.
+        make_steps: function, see `Branches`.
     """
 
     def __init__(self, spec, make_steps):

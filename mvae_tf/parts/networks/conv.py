@@ -35,17 +35,18 @@ class Conv(ConvNetwork):
     the bottom.
 
     Args:
-        filters: channels of the encoder's convolutions, all of stride 2; None for 64,
-            128, 256, 512, and 512 again for each doubling beyond 64 pixels.
-        kernel_size: side of every kernel, in pixels.
-        units: number of units of the encoder's dense layer; 0 for no such layer.
-        feature_map: shape `(H, W, C)` of a sub-decoder's output. H and W are the sides
-            of the image over the product of the decoder's strides, rounded up. None for
-            these and 256 channels.
+        filters: list of ints, channels of the encoder's convolutions, all of stride 2;
+            None for 64, 128, 256, 512, and 512 again for each doubling beyond 64
+            pixels.
+        kernel_size: int, side of every kernel, in pixels.
+        units: int, number of units of the encoder's dense layer; 0 for no such layer.
+        feature_map: list of ints, shape `(H, W, C)` of a sub-decoder's output. H and W
+            are the sides of the image over the product of the decoder's strides,
+            rounded up. None for these and 256 channels.
         decoder: pairs (channels, stride) of the transposed convolutions of the
             mix-decoder, except for the last one, which makes the image; None for as
             many as lead from a map of at most 8 x 8 to the image.
-        output_stride: stride of the last transposed convolution.
+        output_stride: int, stride of the last transposed convolution.
         batch_statistics: see `BatchNormalization`.
 
     Raises:
@@ -203,9 +204,9 @@ def _integers(name: str, values: Any, length: int | None = None) -> Any:
     """Return values as a tuple of ints after checking them; None stays None.
 
     Args:
-        name: name of the argument, for the message of the error.
-        values: the argument.
-        length: number of values that are expected; None for any number.
+        name: str, name of the argument, for the message of the error.
+        values: any object, the argument.
+        length: int, number of values that are expected; None for any number.
 
     Raises:
         ValueError: the values are no list of `length` positive integers.

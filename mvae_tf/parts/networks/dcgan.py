@@ -50,14 +50,14 @@ class DCGAN(ConvNetwork):
     by `residual_blocks`, stands in for it.
 
     Args:
-        filters: channels of the encoder's convolutions; the sides of the image must be
-            multiples of 2^len(filters).
-        kernel_size: side of the kernels of the strided convolutions, in pixels.
-        units: number of units of the dense layers; 0 for no such layers.
-        batch_norm: whether to normalise all but the encoder's first convolution and
-            the decoder's last, as DCGAN does.
-        slope: slope of the leaky ReLU for negative inputs.
-        residual_blocks: number of blocks of two 3 x 3 convolutions on each map.
+        filters: list of ints, channels of the encoder's convolutions; the sides of the
+            image must be multiples of 2^len(filters).
+        kernel_size: int, side of the kernels of the strided convolutions, in pixels.
+        units: int, number of units of the dense layers; 0 for no such layers.
+        batch_norm: bool, whether to normalise all but the encoder's first convolution
+            and the decoder's last, as DCGAN does.
+        slope: float, slope of the leaky ReLU for negative inputs.
+        residual_blocks: int, number of blocks of two 3 x 3 convolutions on each map.
     """
 
     def __init__(

@@ -50,10 +50,10 @@ class ComponentAffine(ComponentNetwork):
         self.built = True
 
     def affine(self, x, activate):
-        """Compute `[K, B, O]` from inputs `[B, I]` or `[K, B, I]`.
+        """Compute outputs `[K, B, O]` from inputs x.
 
         Args:
-            x: the inputs.
+            x: `[B, I]` or `[K, B, I]`.
             activate: function of the maps' outputs `[..., O]`.
         """
         kernel = tf.cast(self.kernel, self.compute_dtype)
@@ -82,16 +82,16 @@ class DenseStack(ComponentNetwork):
     and what comes out of it; a network combines each of them with its own stack.
 
     Args:
-        spec: sizes of the layer.
-        units: sizes of the input and of the output of each layer.
-        maps: number of affine maps in a layer, 2 if it has a gate.
+        spec: `NetworkSpec`, sizes of the layer.
+        units: list of ints, sizes of the input and of the output of each layer.
+        maps: int, number of affine maps in a layer, 2 if it has a gate.
 
     Raises:
         MemoryError: the weights would not fit into the memory of this machine.
 
     Attributes:
-        spec: sizes of the layer.
-        layers_in_order: the layers, made by the subclass.
+        spec: `NetworkSpec`, sizes of the layer.
+        layers_in_order: list of layers, made by the subclass.
     """
 
     def __init__(self, spec: NetworkSpec, units: Sequence[int], maps: int = 1):
@@ -101,10 +101,10 @@ class DenseStack(ComponentNetwork):
         self.spec = spec
 
     def run(self, x, noise=None, training=False):
-        """Compute `[K, B, O]` from inputs `[B, I]` or `[K, B, I]`.
+        """Compute outputs `[K, B, O]` from inputs x.
 
         Args:
-            x: the inputs.
+            x: `[B, I]` or `[K, B, I]`.
             noise: `mvae_tf.noise.Noise` of the step, for dropout.
             training: bool, whether dropout is applied.
         """

@@ -48,8 +48,9 @@ class FromKeras(Network):
             parameters of the likelihood, `[B, *output_shape]`.
         sub_decoder: function whose model maps latents and labels `[B, code_size]` to
             features; None hands latents and labels to the mix-decoder as they are.
-        shared: whether one encoder and one sub-decoder serve all components, which then
-            differ only by their linear layers; otherwise each has a copy of its own.
+        shared: bool, whether one encoder and one sub-decoder serve all components,
+            which then differ only by their linear layers; otherwise each has a copy of
+            its own.
 
     Raises:
         ValueError: a function is not registered.
@@ -123,10 +124,10 @@ class FromKeras(Network):
         """Make and build the models of the components, or the one that serves all.
 
         Args:
-            key: which of the functions makes them.
-            spec: sizes of the layer.
-            input_shape: shape of one row of the input.
-            copies: number of models; None is one for each component, or one if
+            key: str, which of the functions makes them.
+            spec: `NetworkSpec`, sizes of the layer.
+            input_shape: tuple of ints, shape of one row of the input.
+            copies: int, number of models; None is one for each component, or one if
                 `shared`.
         """
         copies = copies or (1 if self.shared else spec.sets)

@@ -162,7 +162,7 @@ class GatedStack(DenseStack):
     """Gated layers, each applied to the output of the last.
 
     Args:
-        spec: sizes of the layer.
+        spec: `NetworkSpec`, sizes of the layer.
         units: list of ints, sizes of the input and of the output of each layer.
         initializer: "glorot" or "he".
         linear: bool, whether the last layer has no gate.
@@ -212,7 +212,7 @@ class GatedMLP(Network):
     """Gated fully connected networks.
 
     Args:
-        hidden: number of units of every hidden layer.
+        hidden: int, number of units of every hidden layer.
         initializer: "glorot" (CP-VAE) or "he" (GMMpVAE); biases start at 0.
 
     Raises:

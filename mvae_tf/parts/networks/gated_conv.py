@@ -35,7 +35,7 @@ class GatedConv2D(keras.layers.Conv2D):
 
     Args:
         filters: int, channels of the output.
-        kernel_size: odd int, side of the kernel in pixels.
+        kernel_size: int, odd, side of the kernel in pixels.
         strides: int, stride in pixels.
         initializer: "glorot" or "he".
         seed: int, seed of the initial weights.
@@ -88,9 +88,9 @@ class GatedConvMixDecoder(ConvMixDecoder):
     """Gated dense layer to one map of the size of the image, then convolutions.
 
     Args:
-        spec: sizes of the layer.
-        make_steps: see `Branches`.
-        maps: the gated dense layer.
+        spec: `NetworkSpec`, sizes of the layer.
+        make_steps: function, see `Branches`.
+        maps: layer, the gated dense layer.
     """
 
     def __init__(self, spec, make_steps, maps):
@@ -115,7 +115,8 @@ class GatedEncoderNetwork(ConvNetwork):
     """The gated convolutional encoder, which `GatedConv` and `Pixel` share.
 
     Args:
-        encoder_layers: (channels, kernel size, stride) of each gated convolution.
+        encoder_layers: list of (channels, kernel size, stride) of each gated
+            convolution.
         initializer: "glorot" or "he".
 
     Raises:
@@ -174,9 +175,11 @@ class GatedConv(GatedEncoderNetwork):
     the image, gated 3 x 3 convolutions and a linear 1 x 1 convolution.
 
     Args:
-        encoder_layers: (channels, kernel size, stride) of each gated convolution.
-        hidden: number of units of the decoder's first layer.
-        decoder_filters: channels of each gated convolution of the decoder.
+        encoder_layers: list of (channels, kernel size, stride) of each gated
+            convolution.
+        hidden: int, number of units of the decoder's first layer.
+        decoder_filters: list of ints, channels of each gated convolution of the
+            decoder.
         initializer: "glorot" (CP-VAE) or "he" (GMMpVAE); biases start at 0.
     """
 

@@ -38,7 +38,7 @@ class ComponentDense(ComponentAffine):
         num_components: int, K.
         input_units: int, size of the input.
         units: int, size of the output.
-        activation: name of a Keras activation, or None.
+        activation: str, name of a Keras activation, or None.
         seed: int; component i starts from the same weights whatever K is.
         **kwargs: `name` and `dtype` of the layer.
     """
@@ -63,10 +63,10 @@ class _Stack(DenseStack):
     """Dense layers with dropout.
 
     Args:
-        spec: sizes of the layer.
+        spec: `NetworkSpec`, sizes of the layer.
         units: list of ints, sizes of the input and of the output of each layer.
-        activations: name of the activation of each layer, None for a linear one, which
-            no dropout follows.
+        activations: list of str, name of the activation of each layer, None for a
+            linear one, which no dropout follows.
         dropout: float, rate of dropout.
     """
 
@@ -121,9 +121,9 @@ class MLP(Network):
     """Fully connected networks of the MVAE paper's MNIST experiments.
 
     Args:
-        hidden: number of units of every hidden layer.
-        dropout: rate of dropout on hidden units in training, in [0, 1). The code of
-            M-VAE has 0.1, that of MVAE none.
+        hidden: int, number of units of every hidden layer.
+        dropout: float, rate of dropout on hidden units in training, in [0, 1). The code
+            of M-VAE has 0.1, that of MVAE none.
 
     Raises:
         ValueError: on an argument out of its range.

@@ -30,10 +30,10 @@ class PartialImages:
 
     Attributes:
         row, column: int32 scalars, the place of the next pixel.
-        rows: for each masked convolution its inputs `[B, 2, W + 2, C]` in the row above
-            the next pixel and in the row of this pixel, with a zero at each end; the
-            inputs of the first convolution are the images themselves. The list is empty
-            before the first pixel.
+        rows: list that has for each masked convolution its inputs `[B, 2, W + 2, C]` in
+            the row above the next pixel and in the row of this pixel, with a zero at
+            each end; the inputs of the first convolution are the images themselves. The
+            list is empty before the first pixel.
     """
 
     def __init__(self, row, column, rows=()):
@@ -100,7 +100,7 @@ def in_raster_order(predict, choose, shape, uniform=None):
             next pixel, `[B, 1, 1, C]`.
         choose: function from these outputs, and the pixel's number of `uniform` if
             there is one, to the pixel, `[B, 1, 1, 1]`.
-        shape: (B, H, W) of the images; B may be a tensor.
+        shape: three ints, (B, H, W) of the images; B may be a tensor.
         uniform: `[B, H, W, 1]` numbers in (0, 1), from which pixels are drawn; None
             where `choose` takes none.
 
@@ -148,7 +148,7 @@ class MaskedConv2D(keras.layers.Conv2D):
     Args:
         filters: int, channels of the output.
         centre: bool, whether it sees its own pixel, too (mask B), or not (mask A).
-        **kwargs: arguments of the Keras layer.
+        **kwargs: keyword arguments of the Keras layer.
     """
 
     def __init__(self, filters, centre, **kwargs):
@@ -177,7 +177,7 @@ class PixelMixDecoder(ConvMixDecoder):
         Args:
             features: `[B, H W]` if the decoder is shared, otherwise `[K, B, H W]`.
             x: images `[B, H, W, 1]`, or, for a shared decoder, `PartialImages`.
-            noise: unused.
+            noise: object, which is not used.
             training: bool, whether batch normalisation takes the statistics of the
                 batch.
 
@@ -237,9 +237,10 @@ class Pixel(GatedEncoderNetwork):
     each pixel, `generate` from a draw.
 
     Args:
-        encoder_layers: (channels, kernel size, stride) of each gated convolution.
-        filters: channels of the masked convolutions.
-        depth: number of masked convolutions, at least 1.
+        encoder_layers: list of (channels, kernel size, stride) of each gated
+            convolution.
+        filters: int, channels of the masked convolutions.
+        depth: int, number of masked convolutions, at least 1.
         initializer: "glorot" (CP-VAE) or "he" (GMMpVAE); biases start at 0.
     """
 
