@@ -114,7 +114,7 @@ class Training:
         for name in ("normalize_gradients", "jit_compile"):
             value = getattr(self, name)
             if type(value) is not bool:
-                raise ValueError(f"Expected {name} true or false, got {value!r}.")
+                raise ValueError(f"Expected {name} as true or false, got {value!r}.")
         self._check_optimizer()
 
     def _check_optimizer(self) -> None:
@@ -131,24 +131,24 @@ class Training:
         for key, setting in elsewhere.items():
             if key in given:
                 raise ValueError(
-                    f"Expected the setting {setting}, got optimizer.{key} instead."
+                    f"Expected the setting {setting}, got optimizer.{key}."
                 )
         if not adam and self.normalize_gradients:
             raise ValueError(
-                "Expected normalize_gradients false with optimizer "
-                f"{self.optimizer['class_name']}: only Adam has it."
+                "Expected normalize_gradients as false with optimizer "
+                f"{self.optimizer['class_name']}, got true: only Adam has it."
             )
         if not adam and self.adam_epsilon != Training.adam_epsilon:
             raise ValueError(
                 f"Expected optimizer.epsilon for {self.optimizer['class_name']}, got "
-                "adam_epsilon instead."
+                "adam_epsilon."
             )
         if given.get("use_ema"):
             # Keras replaces the weights by their averages whenever `fit` ends. In a
             # resumed run, it may end in the middle of the training.
             raise ValueError(
-                "Expected optimizer.use_ema false: a run that was resumed would differ "
-                "from one that was not."
+                "Expected optimizer.use_ema as false, got true: a run that was resumed "
+                "would differ from one that was not."
             )
 
 
@@ -200,13 +200,13 @@ class RunConfig:
         ):
             value = getattr(self, name)
             if not isinstance(value, kinds):  # type: ignore[arg-type]
-                raise ValueError(f"Expected {name} {what}, got {value!r}.")
+                raise ValueError(f"Expected {name} as {what}, got {value!r}.")
         for path in self.imports:
             if not isinstance(path, str):
-                raise ValueError(f"Expected imports a list of paths, got {path!r}.")
+                raise ValueError(f"Expected imports as a list of paths, got {path!r}.")
         if not isinstance(self.data.get("source", "digits"), str):
             source = self.data["source"]
-            raise ValueError(f"Expected data.source a text, got {source!r}.")
+            raise ValueError(f"Expected data.source as a text, got {source!r}.")
         _check_integer("seed", self.seed, 0)
         _check_integer("devices", self.devices, 1)
         _check_integer("workers", self.workers, 1)
@@ -218,7 +218,7 @@ class RunConfig:
         if self.devices * self.workers > 1 and self.training.steps_per_execution > 1:
             # Keras' loop around several steps of several replicas fails in TensorFlow.
             raise ValueError(
-                "Expected steps_per_execution 1 with several devices, got "
+                "Expected steps_per_execution = 1 with several devices, got "
                 f"{self.training.steps_per_execution}."
             )
 
@@ -244,10 +244,10 @@ class RunConfig:
         for key in values:
             choice(key, known, "key of a run's configuration,")
         if "model" not in values:
-            raise ValueError("Expected a run's configuration to name a model.")
+            raise ValueError("Expected a run's configuration with a model, got none.")
         settings = values.get("training", {})
         if not isinstance(settings, Mapping):
-            raise ValueError(f"Expected training an object, got {settings!r}.")
+            raise ValueError(f"Expected training as an object, got {settings!r}.")
         known = [item.name for item in dataclasses.fields(Training)]
         for key in settings:
             choice(key, known, "training setting")
@@ -297,7 +297,7 @@ def read_config(folder: str | Path) -> RunConfig:
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
-        raise FileNotFoundError(f"expected a run in {folder}, found no config.json")
+        raise FileNotFoundError(f"Expected a run in {folder}, got no config.json.")
     values = storage.read_json(path)
     try:
         config = RunConfig.from_dict(values)
@@ -368,12 +368,12 @@ def _check_integer(name: str, value: Any, least: int) -> None:
         # The upper limit is named only to someone who has exceeded it.
         too_large = type(value) is int and value > _LARGEST
         limits = f"in [{least}, 2^31)" if too_large else f">= {least}"
-        raise ValueError(f"Expected {name} an integer {limits}, got {value!r}.")
+        raise ValueError(f"Expected {name} as an integer {limits}, got {value!r}.")
 
 
 def _check_positive(name: str, value: Any) -> None:
     if type(value) not in (int, float) or not 0.0 < value < math.inf:
-        raise ValueError(f"Expected {name} a number > 0, got {value!r}.")
+        raise ValueError(f"Expected {name} as a number > 0, got {value!r}.")
 
 
 def _check_serialized(name: str, value: Any) -> None:
@@ -391,6 +391,6 @@ def _check_serialized(name: str, value: Any) -> None:
         plain = item is None or isinstance(item, bool | int | float | list)
         if not plain and key != "name":
             raise ValueError(
-                f"Expected {name}.{key} a number, true, false, null or a list, got "
-                f"{item!r}."
+                f"Expected {name}.{key} as a number, true, false, null or a list, "
+                f"got {item!r}."
             )

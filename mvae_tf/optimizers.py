@@ -209,7 +209,7 @@ def _check_arguments(kind: type, given: dict[str, Any]) -> None:
             if not like_default(what, value, 1.0) > 0:
                 raise ValueError(f"Expected {what} > 0, got {value!r}.")
         if key in _SHARES and not 0 <= value < 1:
-            raise ValueError(f"Expected {what} from 0 to below 1, got {value!r}.")
+            raise ValueError(f"Expected {what} in [0, 1), got {value!r}.")
 
 
 def _made(kind: type, given: dict[str, Any]) -> Any:
@@ -220,10 +220,10 @@ def _made(kind: type, given: dict[str, Any]) -> Any:
             f"argument of {kind.__name__},",
         )
     for parameter in inspect.signature(kind).parameters.values():
-        required = parameter.default is parameter.empty
-        if required and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-            if parameter.name not in given:
-                raise ValueError(f"Expected {parameter.name} for {kind.__name__}.")
+        required = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        required &= parameter.default is parameter.empty
+        if required and parameter.name not in given:
+            raise ValueError(f"Expected {parameter.name} of {kind.__name__}, got none.")
     _check_arguments(kind, given)
     try:
         return kind(**given)

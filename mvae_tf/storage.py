@@ -97,7 +97,7 @@ def write(path: StrPath) -> Iterator[Path]:
     path = Path(path)
     if re.search(r"[\n\r\\]", path.name):
         raise ValueError(
-            f"expected a file name without line break or backslash, got {path.name!r}"
+            f"Expected a file name without line break or backslash, got {path.name!r}."
         )
     temporary = _temporary(path)
     try:

@@ -37,7 +37,7 @@ CREATE = [
     mistake(ValueError, r"Expected input_shape .*, got \(0,\)\.", "vae", (0,)),
     mistake(
         ValueError,
-        r"Expected num_components to be an integer >= 1, got 0\.",
+        r"Expected num_components as an integer >= 1, got 0\.",
         "mvae",
         num_components=0,
     ),
@@ -49,13 +49,13 @@ CREATE = [
     ),
     mistake(
         ValueError,
-        r"Expected latent_dim to be an integer >= 1, got 2\.5\.",
+        r"Expected latent_dim as an integer >= 1, got 2\.5\.",
         "vae",
         latent_dim=2.5,
     ),
     mistake(
         ValueError,
-        r"Expected num_classes to be an integer >= 1, got 'ten'\.",
+        r"Expected num_classes as an integer >= 1, got 'ten'\.",
         "vae",
         num_classes="ten",
     ),
@@ -76,13 +76,13 @@ CREATE = [
     ),
     mistake(
         ValueError,
-        r"Expected hidden to be an integer >= 1, got 0\.",
+        r"Expected hidden as an integer >= 1, got 0\.",
         "vae",
         network={"name": "mlp", "hidden": 0},
     ),
     mistake(
         ValueError,
-        r"Expected 0 <= dropout < 1, got 1\.0\.",
+        r"Expected dropout in \[0, 1\), got 1\.0\.",
         "vae",
         network={"name": "mlp", "dropout": 1.0},
     ),
@@ -95,7 +95,7 @@ CREATE = [
     ),
     mistake(
         ValueError,
-        r"Expected filters a list of positive integers, got 64\.",
+        r"Expected filters as a list of positive integers, got 64\.",
         "vae",
         network={"name": "conv", "filters": 64},
     ),
@@ -109,7 +109,7 @@ CREATE = [
     mistake(ValueError, r"Unknown likelihood 'gauss': .*", "vae", likelihood="gauss"),
     mistake(
         ValueError,
-        r"Expected activation among .*, got 'relu'\.",
+        r"Unknown activation 'relu': expected one of .*",
         "vae",
         likelihood={"name": "sse", "activation": "relu"},
     ),
@@ -133,7 +133,7 @@ CREATE = [
     ),
     mistake(
         ValueError,
-        r"Expected 0 < threshold < 1, got 1\.0\.",
+        r"Expected threshold in \(0, 1\), got 1\.0\.",
         "mvae",
         mask={"name": "gumbel", "threshold": 1.0},
     ),
@@ -196,34 +196,37 @@ CREATE = [
     mistake(ValueError, r"Unknown mask \['a'\]: .*", "mvae", mask={"name": ["a"]}),
     mistake(ValueError, r"Expected a seed in .*, got True\.", "vae", seed=True),
     mistake(
-        ValueError, r"Expected kl_weight a number, got None\.", "vae", kl_weight=None
+        ValueError, r"Expected kl_weight as a number, got None\.", "vae", kl_weight=None
     ),
     mistake(
-        ValueError, r"Expected free_bits a number, got 'x'\.", "mae", free_bits="x"
+        ValueError, r"Expected free_bits as a number, got 'x'\.", "mae", free_bits="x"
     ),
     mistake(
         ValueError,
-        r"Expected variance a finite number, got nan\.",
+        r"Expected variance as a finite number, got nan\.",
         "cgm",
         variance=np.nan,
     ),
-    mistake(ValueError, r"Expected variance a number, .*", "cgm", variance="x"),
+    mistake(ValueError, r"Expected variance as a number, .*", "cgm", variance="x"),
     mistake(
         ValueError,
-        r"Expected information_rate a finite number, got inf\.",
+        r"Expected information_rate as a finite number, got inf\.",
         "cgm",
         information_rate=np.inf,
     ),
     mistake(
-        ValueError, r"Expected supervised true or false, got 3\.", "cgm", supervised=3
+        ValueError,
+        r"Expected supervised as true or false, got 3\.",
+        "cgm",
+        supervised=3,
     ),
-    mistake(ValueError, r"Expected alpha a number, .*", "info_vae", alpha=[1]),
+    mistake(ValueError, r"Expected alpha as a number, .*", "info_vae", alpha=[1]),
     mistake(
-        ValueError, r"Expected temperature a number, .*", "cp_vae", temperature=[1]
+        ValueError, r"Expected temperature as a number, .*", "cp_vae", temperature=[1]
     ),
     mistake(
         ValueError,
-        r"Expected num_pseudo_inputs to be an integer >= 1, got 0\.",
+        r"Expected num_pseudo_inputs as an integer >= 1, got 0\.",
         "vamp_vae",
         num_pseudo_inputs=0,
     ),
@@ -235,7 +238,7 @@ CREATE = [
     ),
     mistake(
         ValueError,
-        r"Expected num_prior_components to be an integer >= 1, got 0\.",
+        r"Expected num_prior_components as an integer >= 1, got 0\.",
         "mog_vae",
         num_prior_components=0,
     ),
@@ -254,13 +257,13 @@ CREATE = [
     ),
     mistake(
         ValueError,
-        r"Expected temperature a finite number, got inf\.",
+        r"Expected temperature as a finite number, got inf\.",
         "mvae",
         mask={"name": "gumbel", "temperature": np.inf},
     ),
     mistake(
         ValueError,
-        r"Expected renormalize true or false, got 'no'\.",
+        r"Expected renormalize as true or false, got 'no'\.",
         "mvae",
         mask={"name": "gumbel", "renormalize": "no"},
     ),
@@ -320,7 +323,7 @@ CALLS = [
     mistake(ValueError, RANGE, "fit", X, validation_data=(2 * X, None)),
     mistake(
         ValueError,
-        "Expected no sample_weight, because all examples have the same weight.",
+        "Expected no sample_weight, got one: all examples have the same weight.",
         "fit",
         X,
         sample_weight=np.ones(6),
@@ -394,7 +397,7 @@ CALLS = [
     mistake(ValueError, r"Expected a seed in .*, got -3\.", "elbo", X, seed=-3),
     mistake(
         ValueError,
-        r"Expected steps to be an integer >= 2, got 1\.",
+        r"Expected steps as an integer >= 2, got 1\.",
         "interpolate",
         X,
         X,
@@ -402,7 +405,7 @@ CALLS = [
     ),
     mistake(
         ValueError,
-        r"Expected steps to be an integer >= 2, got 2\.5\.",
+        r"Expected steps as an integer >= 2, got 2\.5\.",
         "interpolate",
         X,
         X,
@@ -418,7 +421,7 @@ CALLS = [
     ),
     mistake(
         ValueError,
-        r"Expected num_samples to be an integer >= 1, got 0\.",
+        r"Expected num_samples as an integer >= 1, got 0\.",
         "log_likelihood",
         X,
         0,
@@ -442,11 +445,15 @@ CALLS = [
         ValueError, r"Expected at least 2 images, got 1\.", "dependence_matrix", X[:1]
     ),
     mistake(
-        ValueError, r"Expected 0 < threshold < 1, got 0\.", "selected_components", X, 0
+        ValueError,
+        r"Expected threshold in \(0, 1\), got 0\.",
+        "selected_components",
+        X,
+        0,
     ),
     mistake(
         ValueError,
-        r"Expected num_draws to be an integer >= 1, got 0\.",
+        r"Expected num_draws as an integer >= 1, got 0\.",
         "selected_components",
         X,
         None,
@@ -456,14 +463,14 @@ CALLS = [
 CALLS += [
     mistake(
         ValueError,
-        r"Expected epochs to be an integer >= 1, got 0\.",
+        r"Expected epochs as an integer >= 1, got 0\.",
         "fit",
         X,
         epochs=0,
     ),
     mistake(
         ValueError,
-        r"Expected batch_size to be an integer >= 1, got 2\.5\.",
+        r"Expected batch_size as an integer >= 1, got 2\.5\.",
         "fit",
         X,
         None,
@@ -471,7 +478,7 @@ CALLS += [
     ),
     mistake(
         ValueError,
-        r"Expected steps_per_epoch to be an integer >= 1, got -1\.",
+        r"Expected steps_per_epoch as an integer >= 1, got -1\.",
         "fit",
         X,
         steps_per_epoch=-1,
@@ -485,7 +492,7 @@ CALLS += [
     ),
     mistake(
         ValueError,
-        r"Expected validation_split from 0 to below 1, got -0\.5\.",
+        r"Expected validation_split in \[0, 1\), got -0\.5\.",
         "fit",
         X,
         validation_split=-0.5,
@@ -509,7 +516,7 @@ CALLS += [
     mistake(ValueError, r"Expected 6 labels, got shape \[5\]\.", "fit", X, [0] * 5),
     mistake(
         ValueError,
-        r"Expected steps to be an integer >= 1, got 0\.",
+        r"Expected steps as an integer >= 1, got 0\.",
         "evaluate",
         X,
         steps=0,
@@ -519,7 +526,7 @@ CALLS += [
     mistake(ValueError, "Expected an optimizer, got None.", "compile", None),
     mistake(
         ValueError,
-        r"Expected steps_per_execution to be an integer >= 1, got 0\.",
+        r"Expected steps_per_execution as an integer >= 1, got 0\.",
         "compile",
         steps_per_execution=0,
     ),
@@ -552,11 +559,16 @@ CALLS += [
     mistake(ValueError, r"Expected num in .*, got True\.", "generate", True),
     mistake(MemoryError, r"2,000,000,000 images would take .*", "generate", 2 * 10**9),
     mistake(
-        TypeError, r"MVAE\.draw has no option 'foo'\.", "reconstruct", X, seed=1, foo=1
+        TypeError,
+        r"Expected options of MVAE\.draw, got 'foo'\.",
+        "reconstruct",
+        X,
+        seed=1,
+        foo=1,
     ),
     mistake(
         ValueError,
-        "Expected a seed with masked, for nothing is drawn without one.",
+        "Expected a seed with masked, got None, which draws nothing.",
         "reconstruct",
         X,
         masked=False,
@@ -569,7 +581,7 @@ CALLS += [
         "012",
     ),
     mistake(ValueError, "Expected at least one image, got none.", "prune", X[:0]),
-    mistake(ValueError, r"Expected threshold a number, got 'x'\.", "prune", X, "x"),
+    mistake(ValueError, r"Expected threshold as a number, got 'x'\.", "prune", X, "x"),
     mistake(
         ValueError,
         "Expected at least one image, got none.",

@@ -8,12 +8,12 @@ from mvae_tf.config import RunConfig, Training
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": 0}, "Expected epochs an integer >= 1, got 0"),
-        ({"batch_size": 2.5}, "Expected batch_size an integer >= 1, got 2.5"),
-        ({"learning_rate": 0}, "Expected learning_rate a number > 0, got 0"),
-        ({"learning_rate": float("nan")}, "Expected learning_rate a number > 0"),
-        ({"checkpoint_every": True}, "Expected checkpoint_every an integer >= 0"),
-        ({"jit_compile": "yes"}, "Expected jit_compile true or false, got 'yes'"),
+        ({"epochs": 0}, "Expected epochs as an integer >= 1, got 0"),
+        ({"batch_size": 2.5}, "Expected batch_size as an integer >= 1, got 2.5"),
+        ({"learning_rate": 0}, "Expected learning_rate as a number > 0, got 0"),
+        ({"learning_rate": float("nan")}, "Expected learning_rate as a number > 0"),
+        ({"checkpoint_every": True}, "Expected checkpoint_every as an integer >= 0"),
+        ({"jit_compile": "yes"}, "Expected jit_compile as true or false, got 'yes'"),
     ],
 )
 def test_training_settings_are_checked(values, message):
@@ -29,13 +29,13 @@ def test_training_settings_are_checked(values, message):
             {"model": "vae", "training": {"epoch": 1}},
             "training setting 'epoch'",
         ),
-        ({"seed": 1}, "to name a model"),
-        ({"model": "vae", "seed": -1}, r"Expected seed an integer"),
-        ({"model": "vae", "devices": 0}, "Expected devices an integer >= 1, got 0"),
+        ({"seed": 1}, "configuration with a model, got none"),
+        ({"model": "vae", "seed": -1}, r"Expected seed as an integer"),
+        ({"model": "vae", "devices": 0}, "Expected devices as an integer >= 1, got 0"),
         ({"model": "vae", "data": {"seed": 1}}, "Expected seed outside `data`"),
         (
             {"model": "vae", "devices": 2, "training": {"steps_per_execution": 2}},
-            "Expected steps_per_execution 1 with several devices, got 2",
+            "Expected steps_per_execution = 1 with several devices, got 2",
         ),
     ],
 )

@@ -121,7 +121,7 @@ def test_exception_in_the_block_keeps_the_old_file(stored):
 
 @pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\\b"])
 def test_name_that_a_manifest_cannot_hold_is_refused(tmp_path, name):
-    with pytest.raises(ValueError, match="expected a file name without"):
+    with pytest.raises(ValueError, match="Expected a file name without"):
         storage.write_text(tmp_path / name, "x")
     assert names(tmp_path) == []
 

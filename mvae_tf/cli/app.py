@@ -109,7 +109,7 @@ def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
     if isinstance(error, OSError) and error.filename is not None:
         reason = error.strerror
         if isinstance(error, (FileExistsError, NotADirectoryError)):
-            reason = "expected a folder here, or a path inside one, found a file"
+            reason = "expected a folder here, or a path inside one, got a file"
         message = f"{error.filename}: {reason}"
     names = ("ResourceExhaustedError", "MemoryError")
     if type(error).__name__ in names or "overflow when multiplying" in message:
@@ -155,7 +155,7 @@ def _in_options(message: str, options: argparse.Namespace) -> str:
         action.dest for action in options.parser._actions if action.option_strings
     )
     return re.sub(
-        rf"^([Ee]xpected )({names})(?= (?:>|<|=|an? |as |in |at |from |among ))",
+        rf"^(Expected )({names})(?= (?:>|=|as |in |at ))",
         lambda found: f"{found[1]}--{found[2].replace('_', '-')}",
         message,
     )

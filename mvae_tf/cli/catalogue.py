@@ -284,7 +284,7 @@ def _assigned(place: str, name: str) -> ast.expr:
             for target in node.targets
         ):
             return node.value
-    raise LookupError(f"Expected {name} in {place}, found none.")
+    raise LookupError(f"Expected {name} in {place}, got none.")
 
 
 def _files(place: str) -> list[str]:

@@ -101,7 +101,10 @@ def audit(options: argparse.Namespace) -> None:
     """Check that the numbers of a run keep the order of valid bounds."""
     config, splits, model = open_run(options)
     if model.no_bound:
-        raise ValueError(f"Expected a model with a bound to audit: {model.no_bound}.")
+        raise ValueError(
+            f"Expected a model with an evidence lower bound, got {config.model}: "
+            f"{model.no_bound}."
+        )
     x, y = _test_images(splits, range(min(options.num_images, splits.num_test)))
     checks = run_audit(model, x, y, options.num_samples, config.seed)
     records = {check.name: check.to_dict() for check in checks}
@@ -129,7 +132,7 @@ def generate(options: argparse.Namespace) -> None:
     """Write images that the model draws from its prior."""
     model = open_model(options)
     if options.label is not None and model.num_classes is None:
-        raise ValueError("Expected --label only for a model conditioned on labels.")
+        raise ValueError("Expected no --label for a model without labels, got one.")
     images = model.generate(
         options.num,
         component=options.component,

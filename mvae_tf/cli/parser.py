@@ -79,7 +79,7 @@ def _check(options: argparse.Namespace) -> None:
     """Find those mistakes in the options that can be found without TensorFlow."""
     for path in (getattr(options, "run", None), getattr(options, "init_from", None)):
         if path is not None and not path.exists():
-            raise FileNotFoundError(f"expected a run in {path}, found no such folder")
+            raise FileNotFoundError(f"Expected a run in {path}, got no such folder.")
     if options.command == ["train", "train"]:
         if options.preset:
             presets.get(options.preset)

@@ -61,7 +61,7 @@ def held_out(num_train: int, validation_size: int | None = None) -> int:
         validation_size = min(max(1, num_train // 10), MAX_HELD_OUT)
     if not 0 <= validation_size < num_train:
         raise ValueError(
-            f"Expected validation_size from 0 to below the {num_train} training "
+            f"Expected validation_size in 0..{num_train - 1}, fewer than the training "
             f"examples, got {validation_size}."
         )
     return validation_size
@@ -227,7 +227,7 @@ def checked_path(path: str, what: str = "file") -> Path:
     """
     found = Path(path).expanduser()
     if not (found.is_dir() if what == "folder" else found.is_file()):
-        raise FileNotFoundError(f"Expected a {what} at {found}, found none.")
+        raise FileNotFoundError(f"Expected a {what} at {found}, got none.")
     return found
 
 

@@ -99,10 +99,7 @@ def load(
     like_default("download", download, False)
     if not isinstance(data_dir, str | os.PathLike | None):
         raise TypeError(f"Expected data_dir as a path or None, got {data_dir!r}.")
-    if binarize not in (None, "dynamic", "static"):
-        raise ValueError(
-            f"Expected binarize as 'dynamic', 'static' or None, got {binarize!r}."
-        )
+    choice(binarize, (None, "dynamic", "static"), "binarize")
     value_range = _checked_range(value_range)
     if binarize and value_range is None:
         raise ValueError(
@@ -245,7 +242,7 @@ def _check_int(
     if optional and value is None:
         return
     if not is_integer(value):
-        raise TypeError(f"Expected {name} as an int, got {value!r}.")
+        raise TypeError(f"Expected {name} as an integer, got {value!r}.")
     if value < low or (high is not None and value >= high):
         limit = f"at least {low}" if high is None else f"in [{low}, {high})"
         raise ValueError(f"Expected {name} {limit}, got {value}.")

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from mvae_tf.divergences.inputs import TensorLike, floats, require_last_axis
+from mvae_tf.parts.part import choice
 
 __all__ = ["gaussian_dropout_kl", "gaussian_kl", "gaussian_w2", "jensen_shannon"]
 
@@ -153,12 +154,10 @@ def gaussian_dropout_kl(log_alpha: TensorLike, form: str = "molchanov") -> tf.Te
         ValueError: `form` is unknown.
     """
     (log_alpha,) = floats(log_alpha=log_alpha)
-    if form == "molchanov":
+    if choice(form, ("molchanov", "kingma"), "form") == "molchanov":
         rise = tf.sigmoid(-1.8732 - 1.48695 * log_alpha)
         return 0.63576 * rise + 0.5 * tf.nn.softplus(-log_alpha)
-    if form == "kingma":
-        log_alpha = tf.minimum(log_alpha, 0.0)
-        alpha = tf.exp(log_alpha)
-        cubic = alpha * (1.16145124 + alpha * (-1.50204118 + alpha * 0.58629921))
-        return -0.5 * log_alpha - cubic
-    raise ValueError(f"Expected form 'molchanov' or 'kingma', got {form!r}.")
+    log_alpha = tf.minimum(log_alpha, 0.0)
+    alpha = tf.exp(log_alpha)
+    cubic = alpha * (1.16145124 + alpha * (-1.50204118 + alpha * 0.58629921))
+    return -0.5 * log_alpha - cubic

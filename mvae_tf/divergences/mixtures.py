@@ -6,6 +6,7 @@ import math
 import tensorflow as tf
 
 from mvae_tf.divergences.inputs import TensorLike, floats
+from mvae_tf.parts.part import choice
 
 __all__ = ["mixture_kl_bound"]
 
@@ -69,10 +70,8 @@ def mixture_kl_bound(
     Raises:
         ValueError: shapes are wrong, or `matching` or `form` is unknown.
     """
-    if form not in _FORMS:
-        raise ValueError(f"Expected form as one of {', '.join(_FORMS)}, got {form!r}.")
-    if matching not in _MATCHINGS:
-        raise ValueError(f"Expected matching 'greedy' or 'optimal', got {matching!r}.")
+    choice(form, _FORMS, "form")
+    choice(matching, _MATCHINGS, "matching")
     means_q, stddevs_q, weights_q, means_p, stddevs_p, weights_p = floats(
         means_q=means_q,
         stddevs_q=stddevs_q,

@@ -16,10 +16,10 @@ _AUDITED = 100
 
 def lacks_bound(task: Task) -> str | None:
     """Return why the model has no bound to measure, or None if it has one."""
-    model = task.model
-    if not model.no_bound:
+    name, why = type(task.model).__name__, task.model.no_bound
+    if not why:
         return None
-    return f"{type(model).__name__} has no evidence lower bound: {model.no_bound}."
+    return f"Expected a model with an evidence lower bound, got {name}: {why}."
 
 
 def elbo(task: Task) -> dict[str, float]:

@@ -305,7 +305,7 @@ def load(path: str | Path) -> Sampler:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"expected a sampler at {path}, found none")
+        raise FileNotFoundError(f"Expected a sampler at {path}, got none.")
     storage.verify_archive(path)
     try:
         with np.load(path) as file:

@@ -199,7 +199,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
             if not hasattr(self, key):
                 raise TypeError(
                     f"Expected {type(self).__name__} to keep its argument {key!r} as "
-                    f"self.{key}, or to list it in `fixed`."
+                    f"self.{key}, or to list it in `fixed`, got no such attribute."
                 )
             value = getattr(self, key)
             value = value.get_config() if isinstance(value, Part) else value
@@ -278,8 +278,8 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         if before is not None and before is not value:
             if is_layer or (name in defaults and before != value):
                 raise AttributeError(
-                    f"Expected {name} to stay as it was when {type(self).__name__} was "
-                    "constructed: create a new model to change it."
+                    f"Expected {name} as {type(self).__name__} was constructed with "
+                    "it, got another one: create a new model to change it."
                 )
         super().__setattr__(name, value)
 

@@ -109,8 +109,8 @@ class Replicas:
         if is_multi_worker(self.distribute_strategy):
             if kwargs.get("validation_split"):
                 raise ValueError(
-                    "Expected validation_data in place of validation_split with "
-                    "several workers."
+                    "Expected validation_data with several workers, got "
+                    "validation_split."
                 )
             if not isinstance(x, tf.data.Dataset):
                 x = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y))

@@ -72,7 +72,8 @@ class Evidence(Hooks):
         """
         if self.no_bound:
             raise ValueError(
-                f"{type(self).__name__} has no evidence lower bound: {self.no_bound}."
+                "Expected a model with an evidence lower bound, got "
+                f"{type(self).__name__}: {self.no_bound}."
             )
         x, y = self.input_checks.pair(x, y)
         return self._in_chunks(self._elbo_batch, x, y, self._row_seeds(len(x), seed))

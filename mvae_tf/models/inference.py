@@ -166,10 +166,12 @@ class Inference(Hooks):
         known = inspect.signature(self.draw).parameters.keys() - {"posterior", "noise"}
         for key in options:
             if key not in known:
-                raise TypeError(f"{type(self).__name__}.draw has no option {key!r}.")
+                raise TypeError(
+                    f"Expected options of {type(self).__name__}.draw, got {key!r}."
+                )
             if seed is None:
                 raise ValueError(
-                    f"Expected a seed with {key}, for nothing is drawn without one."
+                    f"Expected a seed with {key}, got None, which draws nothing."
                 )
 
     def generate(

@@ -106,8 +106,8 @@ class TrainingStep(Replicas, Hooks):
         for key, value in given.items():
             if value:
                 raise ValueError(
-                    f"Expected no {key}: {type(self).__name__} has an objective and "
-                    "metrics of its own."
+                    f"Expected no {key}, got one: {type(self).__name__} has an "
+                    "objective and metrics of its own."
                 )
         if optimizer is None:
             raise ValueError("Expected an optimizer, got None.")
@@ -157,7 +157,7 @@ class TrainingStep(Replicas, Hooks):
             raise ValueError(f"Expected initial_epoch in 0..{epochs}, got {first!r}.")
         if not 0 <= like_default("validation_split", validation_split, 0.0) < 1:
             raise ValueError(
-                f"Expected validation_split from 0 to below 1, got {validation_split}."
+                f"Expected validation_split in [0, 1), got {validation_split}."
             )
         if isinstance(x, tf.data.Dataset):
             # Keras warns that it does not shuffle a data set, unless told not to.
@@ -369,7 +369,7 @@ def _refuse_weights(**kwargs):
     for key in ("class_weight", "sample_weight"):
         if kwargs.get(key) is not None:
             raise ValueError(
-                f"Expected no {key}, because all examples have the same weight."
+                f"Expected no {key}, got one: all examples have the same weight."
             )
 
 

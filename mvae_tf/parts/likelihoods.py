@@ -235,11 +235,7 @@ class SquaredError(Likelihood):
             "tanh": tf.tanh,
             "linear": tf.identity,
         }
-        if activation not in activations:
-            raise ValueError(
-                f"Expected activation among {sorted(activations)}, got {activation!r}."
-            )
-        self.activation = activation
+        self.activation = choice(activation, activations, "activation")
         self.low, self.high = _bounds(low, high, activation)
         self._activate = activations[activation]
 

@@ -38,7 +38,7 @@ _CLIP = (1e-8, 1.0)
 
 def _checked(threshold: float) -> float:
     if not 0 < like_default("threshold", threshold, 0.0) < 1:
-        raise ValueError(f"Expected 0 < threshold < 1, got {threshold}.")
+        raise ValueError(f"Expected threshold in (0, 1), got {threshold}.")
     return threshold
 
 

@@ -49,7 +49,7 @@ class Part:
             if before is not None and before != value:
                 raise AttributeError(
                     f"Expected {name} as {type(self).__name__} was constructed with "
-                    "it: create a new one to change it."
+                    "it, got another one: create a new part to change it."
                 )
         super().__setattr__(name, value)
 
@@ -121,7 +121,7 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
         ValueError: the value is no integer, or less than `least`.
     """
     if not is_integer(value) or value < least:
-        raise ValueError(f"Expected {name} to be an integer >= {least}, got {value!r}.")
+        raise ValueError(f"Expected {name} as an integer >= {least}, got {value!r}.")
     return int(value)
 
 
@@ -154,9 +154,9 @@ def like_default(name: str, value: Any, default: Any) -> Any:
             if not isinstance(value, kinds) or isinstance(value, bool) != (
                 kind is bool
             ):
-                raise ValueError(f"Expected {name} {what}, got {value!r}.")
+                raise ValueError(f"Expected {name} as {what}, got {value!r}.")
             if kind is float and not math.isfinite(float(value)):  # type: ignore[arg-type]
-                raise ValueError(f"Expected {name} a finite number, got {value!r}.")
+                raise ValueError(f"Expected {name} as a finite number, got {value!r}.")
             break
     return value
 
@@ -253,18 +253,19 @@ class Kinds:
         arguments = dict(specification)
         kind = self.classes[choice(arguments.pop("name"), self.classes, self.what)]
         known = inspect.signature(kind).parameters
+        what = f"{self.what} {kind.name!r}"
         for key in arguments:
-            choice(key, known, f"argument of {self.what} {kind.name!r},")
+            choice(key, known, f"argument of {what},")
         for key, parameter in known.items():
             if parameter.default is parameter.empty and key not in arguments:
-                raise ValueError(f"Expected {key} for {self.what} {kind.name!r}.")
+                raise ValueError(f"Expected {key} for {what}, got none.")
         try:
             return kind(**arguments)
         except (TypeError, IndexError) as error:
             # A text or a list in the place of a number, for example.
             raise ValueError(
-                f"Expected {self.what} {kind.name!r} with arguments of the right "
-                f"types, got {arguments}: {error}."
+                f"Expected {what} with arguments of the right types, got {arguments}: "
+                f"{error}."
             ) from error
 
     def _checked(self, part):

@@ -49,7 +49,7 @@ class Elsewhere:
         self.configs = {}
         for folder in self.folders:
             if not folder.is_dir():
-                raise FileNotFoundError(f"expected a folder at {folder}, found none")
+                raise FileNotFoundError(f"Expected a folder at {folder}, got none.")
             for pattern in "config.json", "*/config.json":
                 for path in sorted(folder.glob(pattern)):
                     self._read(path.parent)

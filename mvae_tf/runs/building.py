@@ -58,7 +58,7 @@ def create(config: RunConfig, splits: Splits) -> keras.Model:
     except TypeError as error:
         # The arguments come from a file or the command line: a user's mistake.
         raise ValueError(
-            f"Expected arguments of the types that {config.model} takes: {error}"
+            f"Expected arguments of types that {config.model} takes, got: {error}."
         ) from error
     if model.num_classes not in (None, splits.num_classes):
         found = splits.num_classes or "no labels"

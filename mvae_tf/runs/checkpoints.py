@@ -103,8 +103,8 @@ class Checkpoints:
             return record["step"], record["history"], arrays
         if paths:
             raise storage.DamagedFile(
-                f"expected an intact checkpoint in {self.folder}, got only damaged "
-                "ones: start again in another folder"
+                f"Expected an intact checkpoint in {self.folder}, got only damaged "
+                "ones: start again in another folder."
             )
         return 0, [], {}
 
@@ -218,7 +218,7 @@ def load(path: str | Path) -> keras.Model:
     if not file.is_file():
         started = path.is_dir() and (path / "config.json").exists()
         hint = ": finish the run with `train --resume`" if started else ""
-        raise FileNotFoundError(f"expected a model at {file}, found none{hint}")
+        raise FileNotFoundError(f"Expected a model at {file}, got none{hint}.")
     if file.suffix != ".keras":
         raise ValueError(f"Expected a run folder or a .keras file, got {file}.")
     _check_archive(file)

@@ -43,8 +43,8 @@ def read_history(folder: str | Path) -> list[dict[str, float]]:
     if not path.is_file():
         if (path.parent / "model.keras").is_file():
             raise FileNotFoundError(
-                f"expected {path} beside the model of the run, found none: `train "
-                "--resume` writes it again from the checkpoints"
+                f"Expected {path} beside the model of the run, got none: `train "
+                "--resume` writes it again from the checkpoints."
             )
         return []
     storage.verify(path)

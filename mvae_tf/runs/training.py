@@ -160,13 +160,15 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
         stored = _with_newer_arguments(stored, config, splits)
         stored.check_resumed_by(config)
     if config.training.patience and splits.validation is None:
-        raise ValueError("Expected data with a validation part for training.patience.")
+        raise ValueError(
+            "Expected data with a validation part for training.patience, got none."
+        )
     checkpoints = Checkpoints(output / "checkpoints", model, worker)
     step, history, state = checkpoints.restore()
     if not step and (output / "history.csv").exists():
         raise FileNotFoundError(
-            f"expected checkpoints in {output / 'checkpoints'}, found none, though "
-            "history.csv says that epochs are done: start again in another folder"
+            f"Expected checkpoints in {output / 'checkpoints'}, got none, though "
+            "history.csv says that epochs are done: start again in another folder."
         )
     if worker.count > 1:
         check_agreement(strategy, step)

@@ -190,7 +190,7 @@ def _new_version(base: Path, version: int | None) -> int:
         return max(present, default=0) + 1
     if not is_integer(version) or not 1 <= version < 2**63:
         # TF Serving keeps the number in 64 bits.
-        raise ValueError(f"Expected version an int in [1, 2^63), got {version!r}.")
+        raise ValueError(f"Expected version in 1..2^63 - 1, got {version!r}.")
     if version in present:
         raise ValueError(f"Expected a new version, got {version}: it is in {base}.")
     return version

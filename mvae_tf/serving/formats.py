@@ -68,8 +68,8 @@ def _litert(function, model, inputs):
         content = converter.convert()
     except Exception as error:  # A class of the converter's own, without a public name.
         raise ValueError(
-            "Expected a network that LiteRT's converter takes, such as 'mlp': it does "
-            f"not take those of {model.network.name!r}."
+            "Expected a network that LiteRT's converter takes, such as 'mlp', got "
+            f"{model.network.name!r}."
         ) from error
     with warnings.catch_warnings():
         # TensorFlow warns that its interpreter will move to another package.
@@ -86,7 +86,7 @@ def _onnx(function, model, inputs):
     except ImportError as error:
         raise ValueError(
             "Expected the packages tf2onnx and onnxruntime for format 'onnx' (pip "
-            f"install tf2onnx onnxruntime): {error}."
+            f"install tf2onnx onnxruntime), got none: {error}."
         ) from error
     proto, _ = tf2onnx.convert.from_function(function, function.input_signature)
     content = proto.SerializeToString()

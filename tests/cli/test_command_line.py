@@ -202,7 +202,7 @@ def test_help_names_every_option(command, options, capsys):
             "Unrecognized arguments: --batchsize=3. Did you mean --batch-size?",
         ),
         (["train", "--model=vae", "--import=no.py", "--output=RUN"], "a Python file"),
-        (["train", "--init-from=no", "--output=RUN"], "expected a run in no"),
+        (["train", "--init-from=no", "--output=RUN"], "Expected a run in no"),
         (
             ["train", "--model=vae", "--set=batch_size=" + "9" * 20, "--output=RUN"],
             "Expected batch_size at most 2^31 - 1",
@@ -236,14 +236,14 @@ def test_help_names_every_option(command, options, capsys):
         (["train", "--model=vae", "--data=npz:no", "--output=RUN"], "Expected a file"),
         (
             ["train", "--model=mvae", "--set=num_components=0", "--output=RUN"],
-            "Expected num_components to be an integer >= 1, got 0",
+            "Expected num_components as an integer >= 1, got 0",
         ),
-        (["train", "--resume", "--output=RUN"], "expected a run in RUN"),
-        (["evaluate", "RUN"], "expected a run in RUN"),
-        (["generate", "RUN", "--num=1", "--to=a.png"], "expected a run in RUN"),
+        (["train", "--resume", "--output=RUN"], "Expected a run in RUN"),
+        (["evaluate", "RUN"], "Expected a run in RUN"),
+        (["generate", "RUN", "--num=1", "--to=a.png"], "Expected a run in RUN"),
         (["generate", "RUN", "--num=1", "--to=a.jpg"], "FILE.png or FILE.npz"),
-        (["export", "RUN", "--to=BASE"], "expected a run in RUN"),
-        (["report", "RUN"], "expected a run in RUN"),
+        (["export", "RUN", "--to=BASE"], "Expected a run in RUN"),
+        (["report", "RUN"], "Expected a run in RUN"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
@@ -525,7 +525,7 @@ def test_process_is_quiet_and_exits_with_its_status(run, tmp_path):
     )
     assert result.returncode == 2
     assert result.stderr == (
-        f"mvae-tf: error: expected a run in {tmp_path}, found no config.json\n"
+        f"mvae-tf: error: Expected a run in {tmp_path}, got no config.json.\n"
     )
 
 

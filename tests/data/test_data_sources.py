@@ -148,7 +148,7 @@ def test_other_bad_folders(tmp_path):
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    assert "found none" in error()
+    assert "got none" in error()
     write_image(tmp_path / "0.png", pixels(4, 4, 1))
     assert "at least 3 examples in" in error()
     write_image(tmp_path / "1.png", pixels(4, 4, 1))
@@ -454,7 +454,7 @@ def test_sources_describes_all_that_load_accepts():
         ({"limit": 0}, "Expected limit at least 1, got 0"),
         ({"seed": -1}, "Expected seed in"),
         ({"seed": 2**31}, "Expected seed in"),
-        ({"binarize": "yes"}, "Expected binarize as 'dynamic', 'static' or None"),
+        ({"binarize": "yes"}, "Unknown binarize 'yes': expected one of None, dynamic"),
         ({"value_range": (1, 0)}, "with low < high, or None, got (1, 0)"),
         ({"value_range": (0, np.nan)}, "with low < high"),
         ({"value_range": 1}, "with low < high, or None, got 1"),
@@ -465,7 +465,7 @@ def test_sources_describes_all_that_load_accepts():
             "Expected images of at least 9x9 for the crop in digits, got 8x8",
         ),
         ({"validation_size": 5}, "Expected no validation_size for digits"),
-        ({"download": "x"}, "Expected download true or false, got 'x'"),
+        ({"download": "x"}, "Expected download as true or false, got 'x'"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -583,9 +583,7 @@ def test_any_damage_to_an_npz_file_is_found_and_named(tmp_path):
 @pytest.mark.parametrize("suffix", [".npz", ".mat"])
 def test_missing_and_foreign_files(tmp_path, source, suffix):
     path = tmp_path / f"file{suffix}"
-    with pytest.raises(
-        FileNotFoundError, match=f"Expected a file at {path}, found none"
-    ):
+    with pytest.raises(FileNotFoundError, match=f"Expected a file at {path}, got none"):
         data.load(f"{source}:{path}")
     for content in (b"", b"not an archive" * 20):
         path.write_bytes(content)

@@ -133,7 +133,7 @@ def test_a_model_without_a_bound_has_nothing_to_audit():
 
 
 def test_one_draw_has_no_error():
-    with pytest.raises(ValueError, match="num_samples to be an integer >= 2, got 1"):
+    with pytest.raises(ValueError, match="num_samples as an integer >= 2, got 1"):
         audit(mvae_tf.create("vae", input_shape=(4, 4, 1)), IMAGES, num_samples=1)
 
 

@@ -135,7 +135,7 @@ def test_mistakes(tmp_path):
         samplers.GaussianMixture.fit(model, IMAGES, num_components=41)
     with pytest.raises(ValueError, match=r"Expected a file FILE\.npz"):
         sampler.save(tmp_path / "sampler.pkl")
-    with pytest.raises(FileNotFoundError, match="expected a sampler at"):
+    with pytest.raises(FileNotFoundError, match="Expected a sampler at"):
         samplers.load(tmp_path / "gone.npz")
     np.savez(tmp_path / "other.npz", x=IMAGES)
     with pytest.raises(ValueError, match=r"other\.npz is no sampler"):
@@ -178,7 +178,7 @@ def test_what_no_sampler_can_be_fitted_to_is_refused(kind):
         ("Expected at least one image, got none", (x[:0], y[:0])),
         ("Expected finite pixels, got NaN or inf in image 3", (bad, y)),
         ("Expected 4 labels, got shape", (x, y * 2)),
-        ("Expected num_components to be an integer >= 1, got 2.5", (x, y, 2.5)),
+        ("Expected num_components as an integer >= 1, got 2.5", (x, y, 2.5)),
     ):
         with pytest.raises(ValueError, match=f"^{message}"):
             fit(model, *arguments)

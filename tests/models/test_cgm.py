@@ -237,7 +237,7 @@ def test_likelihood_is_found_far_from_the_code(data):
 
 
 def test_sample_size_wants_draws(data):
-    with pytest.raises(ValueError, match="num_samples to be an integer >= 1, got 0"):
+    with pytest.raises(ValueError, match="num_samples as an integer >= 1, got 0"):
         create().effective_sample_size(data[0], 0)
 
 

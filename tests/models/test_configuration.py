@@ -256,7 +256,7 @@ def test_arguments_and_layers_stay_as_constructed():
     model = VAE(**SMALL)
     for name, value in (("kl_weight", 0.0), ("encoder", keras.layers.Dense(3))):
         with pytest.raises(
-            AttributeError, match=f"^Expected {name} to stay as it was when VAE"
+            AttributeError, match=f"^Expected {name} as VAE was constructed with it"
         ):
             setattr(model, name, value)
 
@@ -285,7 +285,7 @@ def test_forms_of_arguments():
     [
         ({"dtype": "float64"}, "^Expected dtype float32, mixed_bfloat16 or mixed_floa"),
         ({"input_shape": (None, 4, 1)}, "^Expected input_shape"),
-        ({"latent_dim": True}, "^Expected latent_dim to be an integer"),
+        ({"latent_dim": True}, "^Expected latent_dim as an integer"),
     ],
 )
 def test_refused_arguments(arguments, message):
@@ -307,7 +307,10 @@ CALLS = [
         "^Expected no sample_weight",
         lambda m: m.fit(X, validation_data=(X, None, np.ones(6)), verbose=0),
     ),
-    ("^Expected no loss: VAE has an objective", lambda m: m.compile(loss="mse")),
+    (
+        "^Expected no loss, got one: VAE has an objective",
+        lambda m: m.compile(loss="mse"),
+    ),
     ("^Expected no metrics", lambda m: m.compile(metrics=["mae"])),
     ("^Expected no labels", lambda m: m.generate(2, y=3)),
     (

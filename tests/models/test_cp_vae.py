@@ -590,7 +590,7 @@ def test_a_setting_of_a_run_can_anneal_the_temperature(setting, rate):
     config = overrides.apply(config, [f"temperature={setting}"])
     model = mvae_tf.create("indqp_vae", (4, 4, 1), **config.arguments)
     assert model.temperature.rate == rate
-    with pytest.raises(ValueError, match="temperature a number, got True"):
+    with pytest.raises(ValueError, match="temperature as a number, got True"):
         overrides.apply(RunConfig("indqp_vae"), ["temperature=true"])
 
 

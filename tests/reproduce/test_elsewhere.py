@@ -100,7 +100,7 @@ def test_a_missing_folder_costs_one_line(tmp_path, capsys):
     command = ["reproduce", "mvae-table-6", "--runs", str(tmp_path / "gone")]
     assert main([*command, "--output", str(tmp_path / "out")]) == 2
     (line,) = said(capsys)
-    assert line.endswith(f"expected a folder at {tmp_path / 'gone'}, found none")
+    assert line.endswith(f"Expected a folder at {tmp_path / 'gone'}, got none.")
     assert not (tmp_path / "out").exists()
 
 

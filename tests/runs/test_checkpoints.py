@@ -59,7 +59,7 @@ def test_damaged_checkpoint_is_passed_over(checkpoints, damage, capsys):
     assert "passed over" in error
 
     damage(checkpoints.folder / "step-00000001.npz")
-    with pytest.raises(storage.DamagedFile, match="expected an intact checkpoint in"):
+    with pytest.raises(storage.DamagedFile, match="Expected an intact checkpoint in"):
         checkpoints.restore()
 
 
@@ -144,7 +144,7 @@ def test_load_takes_a_run_or_a_file(finished):
 
 
 def test_load_of_nothing_says_what_was_expected(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected a model at .*model.keras"):
+    with pytest.raises(FileNotFoundError, match=r"Expected a model at .*model.keras"):
         mvae_tf.load(tmp_path)
     storage.write_json(tmp_path / "config.json", {})
     with pytest.raises(FileNotFoundError, match="finish the run with `train --resume`"):

@@ -396,7 +396,7 @@ def test_damaged_file_is_named(tmp_path, name):
 
 
 def test_folder_that_is_no_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected a run in") as error:
+    with pytest.raises(FileNotFoundError, match="Expected a run in") as error:
         write_report(tmp_path)
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []

@@ -205,7 +205,7 @@ def test_missing_history_is_named_and_written_again(finished, tmp_path):
 def test_missing_checkpoints_are_named(finished, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
     shutil.rmtree(run / "checkpoints")
-    with pytest.raises(FileNotFoundError, match="found none, though history.csv says"):
+    with pytest.raises(FileNotFoundError, match="got none, though history.csv says"):
         training.train(SINGLE, run, resume=True)
 
 
@@ -296,7 +296,7 @@ def test_a_run_whose_steps_are_all_skipped_is_complete(tmp_path, capsys):
 
 
 def test_resume_needs_a_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected a run in .*no config.json"):
+    with pytest.raises(FileNotFoundError, match=r"Expected a run in .*no config.json"):
         training.train(SINGLE, tmp_path, resume=True)
 
 

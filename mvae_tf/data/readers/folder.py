@@ -140,7 +140,7 @@ def _by_class(folder: Path) -> dict[str, list[str]]:
     if not flat and not by_class:
         raise ValueError(
             f"Expected images ({' '.join(SUFFIXES)}) in {folder} or its sub-folders, "
-            "found none."
+            "got none."
         )
     return {"": flat} if flat else by_class
 

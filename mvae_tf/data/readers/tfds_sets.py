@@ -140,7 +140,7 @@ def _builder(
         builder = tfds.builder(names[0], data_dir=data_dir)
     if not download:
         raise FileNotFoundError(
-            f"Expected the data set {name} in {builder.data_dir}, found none: download "
+            f"Expected the data set {name} in {builder.data_dir}, got none: download "
             f"it with download=True, or with `tfds build {names[0]}`, or name another "
             "folder of TensorFlow Datasets with data_dir=DIR."
         )

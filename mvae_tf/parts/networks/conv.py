@@ -68,7 +68,7 @@ class Conv(ConvNetwork):
         self.units = units
         self.feature_map = _integers("feature_map", feature_map, 3)
         if decoder is not None and not isinstance(decoder, list | tuple):
-            raise ValueError(f"Expected decoder a list of steps, got {decoder!r}.")
+            raise ValueError(f"Expected decoder as a list of steps, got {decoder!r}.")
         self.decoder: Any = decoder and tuple(
             _integers("each step of decoder", step, 2) for step in decoder
         )
@@ -220,7 +220,7 @@ def _integers(name: str, values: Any, length: int | None = None) -> Any:
     ):
         number = f"{length} " if length else ""
         raise ValueError(
-            f"Expected {name} a list of {number}positive integers, got {values!r}."
+            f"Expected {name} as a list of {number}positive integers, got {values!r}."
         )
     return tuple(values)
 

@@ -196,7 +196,7 @@ def _check(key, model, input_shape):
     if len(model.variables) != len(model.weights):
         raise ValueError(
             f"Expected {key} without layers that keep the state of a random generator, "
-            "such as Dropout: all noise of a model is a function of its seed."
+            "such as Dropout, got one: all noise of a model is a function of its seed."
         )
 
 

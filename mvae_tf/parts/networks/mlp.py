@@ -131,7 +131,7 @@ class MLP(Network):
 
     def __init__(self, hidden: int = 500, dropout: float = 0.0):
         if not 0 <= dropout < 1:
-            raise ValueError(f"Expected 0 <= dropout < 1, got {dropout}.")
+            raise ValueError(f"Expected dropout in [0, 1), got {dropout}.")
         self.hidden = check_count("hidden", hidden)
         self.dropout = dropout
 
