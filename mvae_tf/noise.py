@@ -119,7 +119,7 @@ def standard_normals(seed: tf.Tensor, shape: Sequence[int] | tf.Tensor) -> tf.Te
 
     Args:
         seed: integer tensor `[2]`.
-        shape: list of shape of the draw.
+        shape: list of ints or int32 tensor, shape of the draw.
     """
     return _draw(tf.raw_ops.StatelessRandomNormalV2, seed, shape)
 

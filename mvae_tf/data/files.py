@@ -32,7 +32,7 @@ def npz_arrays(
         keys: list of str, names of the arrays to read; others are left out.
 
     Returns:
-        dict of the arrays among `keys` that the file holds, and the names of all its
+        Dict of the arrays among `keys` that the file holds, and the names of all its
         arrays.
 
     Raises:

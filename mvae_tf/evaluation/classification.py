@@ -23,9 +23,9 @@ _NEIGHBOURS = 5
 def lacks_labels(task: Task) -> str | None:
     """Return why latents cannot be classified, or None if they can."""
     if task.model.conditional:
-        return "Expected a model whose encoder gets no labels to classify latents of."
+        return "Expected a model whose encoder gets no labels, got a conditional one."
     if task.train is None:
-        return "Expected train, images and labels to learn classification from."
+        return "Expected train, images with labels, for classification, got none."
     if task.leading[1] is None:
         return "Expected a data set with labels for classification, got none."
     return None

@@ -44,9 +44,9 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
     The posterior is q(z, c | x) = Cat(c; pi(x)) N(z; mean_c(x), stddev_c(x)^2), the
     prior of the categories p(c) = 1/K, and the objective (Eq 11-13) the sum of
 
-        reconstruction   -log p(x | z, c) at one draw of c and z,
-        kl               sum_k pi_k(x) KL(q(z | x, k) || p(z | k)),
-        category_kl      KL(q(c | x) || p(c)) = log K - H(pi(x)).
+        reconstruction   -log p(x | z, c) at one draw of c and z     (A of Eq 11)
+        kl               sum_k pi_k(x) KL(q(z | x, k) || p(z | k))      (Eq 12)
+        category_kl      KL(q(c | x) || p(c)) = log K - H(pi(x))        (Eq 13)
 
     `relaxation` chooses how c is drawn in training. With "straight_through" the draw is
     one-hot, so that the objective is a bound of the model with discrete categories, and
@@ -85,8 +85,8 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
         prior_init: "normal" draws the initial means of p(z | c) from N(0, 0.1^2) and
             sets the variances to 1; "uniform" is as in the authors' code, see
             `mvae_tf.priors.MixtureOfGaussians`.
-        z_condition: str, what the posterior of z depends on besides the image, see
-            `CPVAE`; None in the models whose posterior depends only on the image.
+        z_condition: str, see `CPVAE`; None in the models whose posterior depends only
+            on the image.
 
     Raises:
         ValueError: on an argument out of its range.
@@ -173,7 +173,7 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
             aggregation="only_first_replica",
         )
 
-    # === Posterior q(z, c | x) = q(c | x) q(z | x, c) ===
+    # === Posterior q(z, c | x) = q(c | x) q(z | x, c) (10) ===
 
     def infer(self, x, y=None, noise=None, training=False):
         """Compute the parameters of q(z, c | x), a `CategoryPosterior`.
@@ -216,7 +216,7 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
         temperature = self.current_temperature
         return harden(relaxed_category(log_pi, temperature, noise, "category"))
 
-    # === Prior p(c) p(z | c) (8) ===
+    # === Prior p(c) p(z | c) (8, 9) ===
 
     def draw_prior(self, like, noise):
         log_weights = tf.zeros_like(like) + tf.math.log(self.aggregate)
@@ -228,7 +228,7 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
         """Return mean and stddev of p(z | c), `[K, Z]`, or the numbers 0 and 1."""
         return self.prior.components()[:2] if self.prior_uses_c else (0.0, 1.0)
 
-    # === Decoder p(x | z, c) (9) ===
+    # === Decoder p(x | z, c) (8) ===
 
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
         c = harden(weights)
@@ -240,7 +240,7 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
         outputs = self.decode_one(latents.z, latents.weights, noise, training)
         return self.likelihood.log_prob(x, outputs)
 
-    # === Objective (11) ===
+    # === Objective (11-13) ===
 
     def loss_terms(self, x, y, noise, training):
         q = self.infer(x, y, noise, training)
@@ -366,7 +366,7 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
             c: `[B, K]`, one-hot, relaxed or probabilities; None for every category.
 
         Returns:
-            two tensors `[B, 1, Z]`, or `[B, K, Z]` for every category.
+            Two tensors `[B, 1, Z]`, or `[B, K, Z]` for every category.
         """
         first = self.gate if self.extra_layer else self.gaussian_head
         if self.posterior_uses_c:

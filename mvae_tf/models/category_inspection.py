@@ -66,7 +66,7 @@ class CategoryInspection(Hooks):
 
     Attributes:
         aggregate: variable `[K]`, the proportions of the categories in `generate`.
-        relaxation: str, how c is drawn in training, see `CategoricalVAE`.
+        relaxation: str, see `CategoricalVAE`.
     """
 
     aggregate: keras.Variable

@@ -1,7 +1,7 @@
-"""CGM: a VAE with a prototype for each category, matched to it by MMD.
+"""CGM: a VAE whose latents are matched to one prototype for each category by MMD.
 
 Abrol, Sharma and Patra, "Improving Generative Modelling in VAEs Using Multimodal
-Prior", IEEE Transactions on Multimedia, 2020.
+Prior", IEEE Transactions on Multimedia, 2020. Equation numbers are the paper's.
 """
 
 import math
@@ -34,14 +34,17 @@ class CGM(BaseVAE):
     The encoder makes a code r, to which noise of one fixed variance s^2 is added:
     q(z | x) = N(r(x), s^2 I) and p(z) = (1/K) sum_k N(g_k, s^2 I). Each image belongs
     to one category k(x): its label (CGM2), or the category of the nearest prototype
-    (CGM1). The decoder gets only z. The objective to minimise (Eq 6) is
+    (CGM1). The decoder gets only z. The objective to minimise (Eq 6) is the sum of
 
-        reconstruction + mmd_weight mmd + prototype_weight prototype,
+        reconstruction   -log p(x | z)
+        mmd              squared MMD of the latents z of the batch and as many draws of
+                         N(g_k(x), s^2 I), with the kernel exp(-||a - b||^2 / (2 Z)) and
+                         the weight lambda, `mmd_weight`                     (Eq 5, 7)
+        prototype        ||r - g_k(x)||^2 + sum_j max(0, margin - ||r - g_j||^2) over
+                         all j other than k(x), with the weight beta,
+                         `prototype_weight`                                     (Eq 8)
 
-    - mmd: squared MMD (Eq 5) between the z of the batch and draws of N(g_k(x), s^2 I),
-      with the kernel exp(-||a - b||^2 / (2 Z)) (Eq 7);
-    - prototype: ||r - g_k(x)||^2 + sum over the other j of max(0, margin - ||r -
-      g_j||^2) (Eq 8).
+    `used_prototypes`, the number of categories in the batch, is logged only.
 
     The objective is not a bound on log p(x). Proposition 1 of the paper claims that it
     is, but an MMD does not bound a KL divergence. The paper uses the variance 0.02 in
@@ -50,13 +53,13 @@ class CGM(BaseVAE):
     `information_rate` the latter.
 
     `log_likelihood` draws half of its samples from N(r, s^2 I) and half from p(z), and
-    weighs each of them by the density of this mixture. It is exact in cases where
-    N(r, s^2 I) alone, which is narrower than the true posterior, is wrong by hundreds
-    of nats. On images few draws count nevertheless, because the true posterior lies
+    weighs each of them by the density of this mixture, because N(r, s^2 I) alone is
+    narrower than the true posterior, which can make the estimate wrong by hundreds of
+    nats. On images only a few draws count even so, because the true posterior lies
     between the code and its prototype. For a CGM2 after 6 epochs on 6,000 digits of
     MNIST, 2 of 100 draws counted, and the estimate was 2.6 nats higher than that from
-    N(r, s^2 I) alone. `effective_sample_size` says how many draws count. Where there
-    are only a few, the estimate is too low to compare models by.
+    N(r, s^2 I) alone. `effective_sample_size` tells how many draws count. If there are
+    only a few, the estimate is too low to compare models by.
 
     Labels are needed to train and evaluate CGM2, and for nothing else; the label passed
     to `generate` is the category to draw from.
@@ -69,7 +72,7 @@ class CGM(BaseVAE):
         variance: float, s^2.
         information_rate: float, information rate in bits per image, from which s^2 is
             computed as 4^(-rate / Z); None takes `variance`.
-        mmd_weight, prototype_weight: floats, weights of the terms, lambda and beta.
+        mmd_weight, prototype_weight: floats, weights lambda and beta of the terms.
         margin: float, squared distance up to which a code is repelled by the prototypes
             of other categories.
         granularity: "category" compares the z of each category in the batch with as
@@ -79,10 +82,9 @@ class CGM(BaseVAE):
         unbiased: bool, whether the MMD leaves out the diagonals of the kernel matrices.
             Eq 5 has the diagonals, but in a category of few images they pull z towards
             the prototype.
-        prototype_init: str, where a run puts the prototypes before training: "codes"
-            calls `initialize_prototypes`, "normal" keeps draws from N(0, I), and None
-            is "codes" for CGM1 and "normal" for CGM2, in which labels move every
-            prototype.
+        prototype_init: "codes" for a run that calls `initialize_prototypes` before
+            training, "normal" for one that starts from draws from N(0, I). None is
+            "codes" for CGM1 and "normal" for CGM2, whose labels move every prototype.
         input_noise: float, standard deviation of the normal noise, in the pixel scale,
             that is added in training to the images that the encoder gets, for a
             denoising model (Sec IV-D).
@@ -164,7 +166,7 @@ class CGM(BaseVAE):
         self.mix_decoder = self.make_mix_decoder()
         self.prior = priors.Prototypes(num_components, latent_dim, variance, self.seed)
 
-    # === Hooks of BaseVAE ===
+    # === Sampling ===
 
     def infer(self, x, y=None, noise=None, training=False):
         codes, _, _ = self.encoder(x, noise=noise, training=training)
@@ -189,29 +191,16 @@ class CGM(BaseVAE):
         z = self._around(centers, "z", noise)
         return Draw(z, weights=tf.one_hot(drawn, self.num_components))
 
-    def draw_proposal(self, posterior, noise):
-        """Draw z from q(z | x) / 2 + p(z) / 2, which covers the true posterior."""
-        codes = posterior.mean[:, 0]
-        prototypes, _, equal = self.prior.components()
-        drawn = priors.draw_index("category", equal, codes[:, 0], noise)
-        halves = tf.constant([0.5, 0.5])
-        own = priors.draw_index("proposal", halves, codes[:, 0], noise)
-        centers = tf.where(own[:, tf.newaxis] > 0, codes, tf.gather(prototypes, drawn))
-        z = self._around(centers, "z", noise)
-        z = tf.repeat(z[:, tf.newaxis], self.num_components, axis=1)
-        return Draw(z, posterior.weights)
+    def _prototypes(self):
+        return tf.convert_to_tensor(self.prior.means)
 
-    def log_importance_weight(self, x, posterior, latents, y=None):
-        """Compute log p(x, z) - log (q(z | x) / 2 + p(z) / 2) in nats, `[B]`."""
-        # With r = p(z) / q(z | x), p / (q / 2 + p / 2) is 2 r / (1 + r).
-        ratio = self.log_density_ratio(posterior, latents)
-        weight = math.log(2.0) + tf.math.log_sigmoid(ratio)
-        return self.log_prob_given(x, latents, y) + weight
+    def _around(self, centers, name, noise):
+        return centers + self.noise_stddev * noise.standard_normal(name, centers)
 
-    def log_density_ratio(self, posterior, latents):
-        z, mean = latents.z[:, 0], posterior.mean[:, 0]
-        log_q = gaussian.log_prob(mean, self.noise_stddev, z)
-        return self.prior.log_prob(z) - log_q
+    def _corrupted(self, x, noise):
+        return x + self.input_noise * noise.standard_normal("input_noise", x)
+
+    # === Decoder ===
 
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
         z = tf.gather(z, tf.argmax(weights, axis=1), axis=1, batch_dims=1)
@@ -230,9 +219,9 @@ class CGM(BaseVAE):
         error = self.reconstruction_error(x, draw, noise=noise, training=training)
         return {
             "reconstruction": error,
-            "prototype": prototype_loss(codes, g, categories, self.margin),  # (8)
             "mmd": self.discrepancy(draw.z[:, 0], drawn, categories),  # (5), (7)
-            "used_prototypes": self.num_used(categories),
+            "prototype": prototype_loss(codes, g, categories, self.margin),  # (8)
+            "used_prototypes": self.num_used(categories),  # logged only
         }
 
     def discrepancy(self, z, drawn, categories) -> tf.Tensor:
@@ -258,6 +247,32 @@ class CGM(BaseVAE):
         used = tf.reduce_max(self.gather_rows(categories), axis=0) > 0.5
         return tf.reduce_sum(tf.cast(used, tf.float32))
 
+    # === Evidence ===
+
+    def draw_proposal(self, posterior, noise):
+        """Draw z from q(z | x) / 2 + p(z) / 2, which covers the true posterior."""
+        codes = posterior.mean[:, 0]
+        prototypes, _, equal = self.prior.components()
+        drawn = priors.draw_index("category", equal, codes[:, 0], noise)
+        halves = tf.constant([0.5, 0.5])
+        own = priors.draw_index("proposal", halves, codes[:, 0], noise)
+        centers = tf.where(own[:, tf.newaxis] > 0, codes, tf.gather(prototypes, drawn))
+        z = self._around(centers, "z", noise)
+        z = tf.repeat(z[:, tf.newaxis], self.num_components, axis=1)
+        return Draw(z, posterior.weights)
+
+    def log_importance_weight(self, x, posterior, latents, y=None):
+        """Compute log p(x, z) - log (q(z | x) / 2 + p(z) / 2) in nats, `[B]`."""
+        # With r = p(z) / q(z | x), p / (q / 2 + p / 2) is 2 r / (1 + r).
+        ratio = self.log_density_ratio(posterior, latents)
+        weight = math.log(2.0) + tf.math.log_sigmoid(ratio)
+        return self.log_prob_given(x, latents, y) + weight
+
+    def log_density_ratio(self, posterior, latents):
+        z, mean = latents.z[:, 0], posterior.mean[:, 0]
+        log_q = gaussian.log_prob(mean, self.noise_stddev, z)
+        return self.prior.log_prob(z) - log_q
+
     # === Generation ===
 
     def generate_batch(self, seeds, y, component=None, sampler=None):
@@ -266,15 +281,6 @@ class CGM(BaseVAE):
         latents = self._draw_unseen(like, RowNoise(seeds), sampler)
         weights = self._select(latents.weights if y is None else y, component)
         return self.decode_batch(latents.z, weights, None)
-
-    def _prototypes(self):
-        return tf.convert_to_tensor(self.prior.means)
-
-    def _around(self, centers, name, noise):
-        return centers + self.noise_stddev * noise.standard_normal(name, centers)
-
-    def _corrupted(self, x, noise):
-        return x + self.input_noise * noise.standard_normal("input_noise", x)
 
     # === Prototypes ===
 
@@ -328,10 +334,6 @@ class CGM(BaseVAE):
     def codes(self, x: Any) -> tf.Tensor:
         """Compute the codes r of images, `[B, Z]`."""
         return self.encode(x)["mean"][:, 0]
-
-    def predict_category(self, x: Any) -> tf.Tensor:
-        """Return the index of the prototype nearest to each code, int64 `[B]`."""
-        return tf.argmax(self.encode(x)["weights"], axis=1)
 
     # === Measurements ===
 

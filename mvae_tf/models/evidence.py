@@ -67,7 +67,7 @@ class Evidence(Hooks):
         Arguments and errors are those of `elbo`.
 
         Returns:
-            dict of `[B]` tensors in nats: "reconstruction", -log p(x | z), and "kl",
+            Dict of `[B]` tensors in nats: "reconstruction", -log p(x | z), and "kl",
             the KL of all latents.
         """
         if self.no_bound:

@@ -1,17 +1,19 @@
-"""GMMpVAE: a mixture of Gaussians as the posterior, and pseudo-inputs for the prior.
+"""GMMpVAE: a VAE whose posterior and prior are mixtures of Gaussians.
 
 Guo et al., "Variational autoencoder with optimizing Gaussian mixture model priors"
-(IEEE Access 2020). Equation numbers are the paper's. In this file M is the number of
-components, `num_components`, and K the number of pseudo-inputs, as in the paper. Two
-findings explain why this class differs from the paper:
+(IEEE Access 2020). Equation numbers are the paper's. As in the paper, M is the number
+of components, `num_components`, and K the number of pseudo-inputs.
 
-- The bound of Eq 22 is an average over the K pseudo-inputs, and each of its terms is
-  minimised by the same pseudo-posterior. The best prior then has K equal
-  pseudo-posteriors, so that K has no effect. An example is data whose posteriors are
-  N(-3, 1) and N(3, 1): for the two pseudo-posteriors that equal them, Eq 22 gives 9
-  nats, and for a single broad one between them 1.15 nats, although the KL to the
-  mixture of the first two is at most log 2. The paper's tables cannot come from Eq 22,
-  because one trained Gaussian is no better a prior than N(0, I).
+The library departs from the paper in two points:
+
+- The default objective does not have the paper's bound of the KL (Eq 22), because with
+  it K has no effect. Eq 22 is an average over the K pseudo-inputs, and one and the same
+  pseudo-posterior minimises each of its terms, so that the best prior has K equal ones.
+  An example is data whose posteriors are N(-3, 1) and N(3, 1). For two
+  pseudo-posteriors that equal them, Eq 22 gives 9 nats, although the KL to their
+  mixture is at most log 2; for a single broad one between them, it gives 1.15 nats. The
+  paper's tables cannot come from Eq 22, because one trained Gaussian is no better a
+  prior than N(0, I).
 - The numbers that the paper reports for M >= 2 are not used as targets. For one
   decoder, one prior and one image, the bound of a mixture of M posteriors exceeds that
   of the best of them by at most log M nats (0.69 and 1.10 for M = 2 and 3), the entropy
@@ -51,18 +53,20 @@ _BOUNDS = ("paper_avg", "soft_k", "min_k", "lse_component", "variational")
 class GMMpVAE(BaseVAE):
     """VAE with mixtures of Gaussians: M in the posterior, K M in the prior.
 
-    The posterior is q(z | x) = sum_m pi_m N(z; mean_m(x), stddev_m(x)^2) with fixed pi
-    (Eq 14, 19), the prior p(z) = (1/K) sum_k q(z | a_k) with trained pseudo-inputs a_k
-    (Eq 15-17), and the objective to minimise (Eq 23)
+    The model consists of
 
-        sum_m pi_m E[-log p(x | z_m)] + U(x),   z_m ~ N(mean_m(x), stddev_m(x)^2),
+        q(z | x) = sum_m pi_m N(z; mean_m(x), stddev_m(x)^2), pi fixed   (Eq 14)
+        p(z)     = (1/K) sum_k q(z | a_k), pseudo-inputs a_k trained (Eq 15, 17)
 
-    where U is an upper bound of KL(q(z | x) || p(z)) or its unbiased estimate. `elbo`
-    and `log_likelihood` use the estimate, whatever the objective uses.
+    and one decoder of p(x | z). The objective to minimise (Eq 23) is the sum of
 
-    With the paper's own U, "paper_avg" (Eq 22), the best prior has K equal
-    pseudo-posteriors, so that K has no effect. The docstring of the module says why,
-    and why the paper's numbers for M >= 2 are not used as targets.
+        reconstruction   sum_m pi_m E[-log p(x | z_m)] with z_m drawn from component m
+        kl               U(x), an upper bound of KL(q(z | x) || p(z)), or an unbiased
+                         estimate of it; `kl_form` chooses which
+
+    The U of the paper is "paper_avg" (Eq 22); the docstring of the module says why it
+    is not the default. `elbo` and `log_likelihood` use the estimate, whatever the
+    objective uses.
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`.
@@ -70,9 +74,9 @@ class GMMpVAE(BaseVAE):
         num_pseudo_inputs: int, K.
         latent_dim: int, Z.
         component_weights: M positive floats pi that sum to 1; None for 1/M each.
-        kl_form: str, which U, one of the bounds of
-            `mvae_tf.divergences.mixture_kl_bound` (with greedy matching, Eq 13), or
-            "mc" for the unbiased estimate sum_m pi_m (log q(z_m | x) - log p(z_m)).
+        kl_form: name of a bound of `mvae_tf.divergences.mixture_kl_bound` for U (with
+            greedy matching, Eq 13), or "mc" for the unbiased estimate
+            sum_m pi_m (log q(z_m | x) - log p(z_m)).
         prior: "vamp", or "standard" for p(z) = N(0, I). With the latter U is
             sum_m pi_m KL(q_m || p), whatever the bound; with M = 1 this is the VAE of
             Tables 2 to 4.
@@ -149,7 +153,7 @@ class GMMpVAE(BaseVAE):
         posterior = self.infer(images)
         return posterior.mean, posterior.stddev, self.mixing_weights()
 
-    # === Posterior q(z | x) (14, 19) and prior p(z) (15-17) ===
+    # === Posterior q(z | x) (14) and prior p(z) (15, 17) ===
 
     def infer(self, x, y=None, noise=None, training=False):
         mean, stddev, _ = self.encoder(x, noise=noise, training=training)
@@ -165,22 +169,6 @@ class GMMpVAE(BaseVAE):
         else:
             z = self.prior.sample_mixture(rows, noise)
         return Draw(z, weights=tf.one_hot(chosen, self.num_components))
-
-    # === Evidence ===
-
-    def component_log_ratios(self, posterior, z: tf.Tensor) -> tf.Tensor:
-        """Compute log p(z_m) - log q(z_m | x), both of mixtures, in nats, `[B, M]`."""
-        means, stddevs = posterior.mean, posterior.stddev
-        log_q = gaussian.log_prob(
-            means[:, tf.newaxis], stddevs[:, tf.newaxis], z[:, :, tf.newaxis]
-        )
-        log_weights = tf.math.log(posterior.weights)[:, tf.newaxis]
-        log_q = tf.reduce_logsumexp(log_weights + log_q, axis=-1)
-        return self.prior.log_prob(z) - log_q
-
-    def log_density_ratio(self, posterior, latents):
-        ratios = self.component_log_ratios(posterior, latents.z)
-        return tf.reduce_sum(posterior.weights * ratios, axis=1)
 
     # === Decoder ===
 
@@ -211,14 +199,6 @@ class GMMpVAE(BaseVAE):
         log_probs = self.component_log_probs(x, latents.z, noise, training)
         return tf.reduce_sum(latents.weights * log_probs, axis=1)
 
-    def log_importance_weight(self, x, posterior, latents, y=None):
-        """Compute the log of sum_m pi_m p(x, z_m) / q(z_m | x) in nats, `[B]`."""
-        z = latents.z
-        log_weights = self.component_log_probs(x, z)
-        log_weights += self.component_log_ratios(posterior, z)
-        log_weights += tf.math.log(posterior.weights)
-        return tf.reduce_logsumexp(log_weights, axis=1)
-
     # === Objective (23) ===
 
     def loss_terms(self, x, y, noise, training):
@@ -227,7 +207,7 @@ class GMMpVAE(BaseVAE):
         if self.kl_form == "mc":
             kl = self.kl_nats(posterior, latents)
         else:
-            kl = self.kl_upper_bound(posterior, self.kl_form)
+            kl = self.kl_upper_bound(posterior, self.kl_form)  # (21, 22)
         error = self.reconstruction_error(x, latents, y, noise, training)
         return {"reconstruction": error, "kl": kl}
 
@@ -240,6 +220,30 @@ class GMMpVAE(BaseVAE):
         return divergences.mixture_kl_bound(
             mean, stddev, pi, *self.prior.mixtures(), form=form
         )
+
+    # === Evidence ===
+
+    def component_log_ratios(self, posterior, z: tf.Tensor) -> tf.Tensor:
+        """Compute log p(z_m) - log q(z_m | x), both of mixtures, in nats, `[B, M]`."""
+        means, stddevs = posterior.mean, posterior.stddev
+        log_q = gaussian.log_prob(
+            means[:, tf.newaxis], stddevs[:, tf.newaxis], z[:, :, tf.newaxis]
+        )
+        log_weights = tf.math.log(posterior.weights)[:, tf.newaxis]
+        log_q = tf.reduce_logsumexp(log_weights + log_q, axis=-1)
+        return self.prior.log_prob(z) - log_q
+
+    def log_density_ratio(self, posterior, latents):
+        ratios = self.component_log_ratios(posterior, latents.z)
+        return tf.reduce_sum(posterior.weights * ratios, axis=1)
+
+    def log_importance_weight(self, x, posterior, latents, y=None):
+        """Compute the log of sum_m pi_m p(x, z_m) / q(z_m | x) in nats, `[B]`."""
+        z = latents.z
+        log_weights = self.component_log_probs(x, z)
+        log_weights += self.component_log_ratios(posterior, z)
+        log_weights += tf.math.log(posterior.weights)
+        return tf.reduce_logsumexp(log_weights, axis=1)
 
     # === Inspection ===
 

@@ -71,7 +71,7 @@ class StepGuard:
                 step is skipped for them.
 
         Returns:
-            bool scalar: whether pixels are not finite or out of range, or labels are
+            Bool scalar: whether pixels are not finite or out of range, or labels are
             unknown, on any replica.
         """
         low, high = self.inputs.bounds

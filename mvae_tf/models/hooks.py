@@ -171,7 +171,7 @@ class Hooks(keras.Model):
             training: bool, whether the step trains.
 
         Returns:
-            dict from the name of each `Term` to a tensor `[B]`, in nats unless the
+            Dict from the name of each `Term` to a tensor `[B]`, in nats unless the
             term says otherwise, or to a scalar for a term per batch.
         """
         posterior = self.infer(x, y, noise, training)

@@ -44,7 +44,7 @@ class Inference(Hooks):
             y: `[B]` labels, or one-hot rows, of a conditional model.
 
         Returns:
-            dict of float32 tensors: "mean" and "stddev" `[B, K, Z]`, and "weights"
+            Dict of float32 tensors: "mean" and "stddev" `[B, K, Z]`, and "weights"
             `[B, K]`, the expected mixing weights, whose rows sum to 1.
         """
         return self._in_chunks(self.encode_batch, *self.input_checks.pair(x, y))

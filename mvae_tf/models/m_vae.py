@@ -20,11 +20,18 @@ __all__ = ["MixtureOfVAEs"]
 class MixtureOfVAEs(MixtureVAE):
     """Mixture of K complete VAEs with Dirichlet mixing weights.
 
-    With latents z_i ~ N(mean_i(x), stddev_i(x)^2) and weights w ~ Dir(alpha(x)), an
-    image is reconstructed as a mixture of images, x' = sum_i w_i Decoder_i(z_i) (Eq
-    5-6). The objective to minimise (Eq 8-9) is
+    An image is reconstructed as a mixture of images by
 
-        reconstruction + (1/K) sum_i kl_i + dirichlet_kl + beta dHSIC.
+        w   ~ Dir(alpha(x)), alpha from the K encoders                    (Eq 2)
+        z_i ~ N(mean_i(x), stddev_i(x)^2)                                 (Eq 3)
+        x'  = sum_i w_i Decoder_i(z_i).                                (Eq 5, 6)
+
+    The objective to minimise (Eq 8, 9, 14) is the sum of
+
+        reconstruction   -log p(x | x')
+        kl               (1/K) sum_i KL(q(z_i | x) || p(z_i))
+        dirichlet_kl     KL(Dir(alpha(x)) || Dir(c))
+        dhsic            dHSIC(z_1, ..., z_K), with the weight beta      (Eq 13)
 
     Eq 8 averages the K log-likelihoods with the weights w. The authors' code and this
     class take the log-likelihood of the mixed image, which is at least as high by
@@ -81,7 +88,7 @@ class MixtureOfVAEs(MixtureVAE):
         outputs = self.likelihood.link(images)
         return self.likelihood.mix(outputs, safe_log(weights))  # (5), (6)
 
-    # === Objective (8, 9) ===
+    # === Objective (8, 9, 14) ===
 
     def loss_terms(self, x, y, noise, training):
         q = self.infer(x, y, noise, training)
@@ -90,8 +97,8 @@ class MixtureOfVAEs(MixtureVAE):
             "reconstruction": self.reconstruction_error(x, draw, y, noise, training),
             "kl": self.reduce_components(self.component_kl(q)),
             "dirichlet_kl": self.mixing.kl(q.alpha, draw.alpha),
-            "weight_entropy": self.weight_entropy(draw),
-            **self.independence.terms(q, draw.z, self.gather_rows),
+            "weight_entropy": self.weight_entropy(draw),  # logged only
+            **self.independence.terms(q, draw.z, self.gather_rows),  # (13)
         }
 
     # === Pruning ===

@@ -95,8 +95,8 @@ class MixtureVAE(BaseVAE):
             authors' scripts.
         dirichlet_weight: float, weight of the KL of the mixing weights.
         independence_weight: float, beta, weight of the independence term.
-        kl_reduction: str, whether the objective has the "mean" (Eq 18, 24) or the "sum"
-            (Eq 30-31) of the Gaussian KLs of the components. `elbo` always has the sum.
+        kl_reduction: "mean" (Eq 18, 24) or "sum" (Eq 30-31) of the Gaussian KLs of the
+            components in the objective. `elbo` always has the sum.
         terms: dict of the terms that a subclass adds to the objective.
     """
 

@@ -27,15 +27,22 @@ __all__ = ["MVAE"]
 class MVAE(MixtureVAE):
     """Mixture VAE with dropout of components: MVAE-GS, MVAE-Gau, or a fixed K.
 
-    With latents z_i ~ N(mean_i(x), stddev_i(x)^2), mixing weights w ~ Dir(alpha(x)) and
-    a random mask m, an image is reconstructed as
+    With one random mask m_i for each component, an image is reconstructed by
 
-        b_i = m_i w_i / sum_j m_j w_j                                     (Eq 16)
-        x'  = MixDecoder(sum_i b_i SubDecoder_i(z_i))                  (Eq 6, 17)
+        z_i ~ N(mean_i(x), stddev_i(x)^2)                                (Eq 25)
+        w   ~ Dir(alpha(x)), alpha from the K encoders                (Eq 3, 26)
+        b_i = m_i w_i / sum_j m_j w_j                                    (Eq 16)
+        s   = sum_i b_i SubDecoder_i(z_i)                             (Eq 4, 17)
+        x'  = MixDecoder(s).                                              (Eq 6)
 
-    The objective to minimise (Eq 18 for MVAE-Gau, Eq 24 for MVAE-GS) is
+    The objective to minimise (Eq 18 for MVAE-Gau, Eq 24 for MVAE-GS) is the sum of
 
-        reconstruction + dirichlet_kl + (1/K) sum_i kl_i + beta dHSIC + mask.
+        reconstruction   -log p(x | s)
+        dirichlet_kl     KL(Dir(alpha(x)) || Dir(c))                     (Eq 28)
+        kl               (1/K) sum_i KL(q(z_i | x) || N(0, I))           (Eq 27)
+        dhsic            dHSIC(z_1, ..., z_K), with the weight beta   (Eq 13-15)
+        mask             KL(q(m) || p(m)) of MVAE-Gau                    (Eq 19)
+                         or -H(p) of MVAE-GS, p the dropout rate         (Eq 23)
 
     Args:
         *args, **kwargs: arguments of `MixtureVAE` and `BaseVAE`; labels, if there are
@@ -78,11 +85,11 @@ class MVAE(MixtureVAE):
     # === Sampling ===
 
     def draw(self, posterior, noise, masked=True):
-        """Draw z, w and m, and compute b; `masked=False` leaves the mask out."""
+        """Draw m, z and w, and compute b; `masked=False` leaves the mask out."""
         mask = self.mask if masked else masks.NoMask()
-        log_m = mask.log_sample(self._theta(), posterior.weights, noise)  # (22, 25)
+        log_m = mask.log_sample(self._theta(), posterior.weights, noise)  # (22)
         alpha = mask.concentration(self.mixing, posterior, log_m)
-        latents = self.draw_unmasked(posterior, alpha, noise)  # z, and w (26)
+        latents = self.draw_unmasked(posterior, alpha, noise)  # z (25) and w (26)
         b = mask.weigh(latents.log_weights, log_m)  # (16)
         return latents._replace(weights=b, log_mask=log_m)
 
@@ -92,8 +99,8 @@ class MVAE(MixtureVAE):
         return latents._replace(weights=b)
 
     def draw_proposal(self, posterior, noise):
-        # Where the mask is on the concentration, it is part of the posterior alone, and
-        # the masked posterior rarely draws weights like those of the prior.
+        # A mask on the concentration changes the posterior and not the prior, so that
+        # masked draws would rarely have weights that are probable under the prior.
         return self.draw(posterior, noise, masked=self.mask.placement == "weights")
 
     # === Decoder ===
@@ -101,11 +108,11 @@ class MVAE(MixtureVAE):
     def decode_outputs(self, z, weights, y=None, noise=None, training=False):
         if self.latent_sources is not None:
             z = tf.gather(z, self.latent_sources, axis=1)
-        t = self.sub_decoder(z, y, noise=noise, training=training)
-        b = tf.cast(component_axis(weights, t), t.dtype)
-        mixed = tf.reduce_sum(b * t, axis=0)  # (6, 17)
-        mixed = self.mix_decoder(mixed, noise=noise, training=training)
-        return self.likelihood.link(mixed)
+        s_i = self.sub_decoder(z, y, noise=noise, training=training)
+        b = tf.cast(component_axis(weights, s_i), s_i.dtype)
+        s = tf.reduce_sum(b * s_i, axis=0)  # (4, 17)
+        outputs = self.mix_decoder(s, noise=noise, training=training)  # (6)
+        return self.likelihood.link(outputs)
 
     # === Objective (18, 24) ===
 
@@ -116,7 +123,7 @@ class MVAE(MixtureVAE):
             "reconstruction": self.reconstruction_error(x, draw, y, noise, training),
             "kl": self.reduce_components(self.component_kl(q)),  # (27)
             "dirichlet_kl": self.mixing.kl(q.alpha, draw.alpha),  # (28)
-            "weight_entropy": self.weight_entropy(draw),
+            "weight_entropy": self.weight_entropy(draw),  # logged only
             **self.mask.terms(self.mask_strength, draw.log_mask),  # (19) or (23)
             **self.independence.terms(q, draw.z, self.gather_rows),  # (13-15)
         }

@@ -76,7 +76,7 @@ def aggregated_moments(mean, stddev):
         stddev: `[B, ...]`.
 
     Returns:
-        mean and standard deviation, both `[...]`.
+        Mean and standard deviation, both `[...]`.
     """
     variance = tf.reduce_mean(tf.square(stddev), 0) + tf.math.reduce_variance(mean, 0)
     return tf.reduce_mean(mean, 0), tf.sqrt(variance)

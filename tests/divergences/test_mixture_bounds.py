@@ -344,7 +344,7 @@ class TestBadInput:
     def test_rejects_unknown_names(self):
         with pytest.raises(ValueError, match="Unknown form 'mean': expected one of"):
             bound(self.q, self.p, form="mean")
-        with pytest.raises(ValueError, match="'greedy' or 'optimal', got 'best'"):
+        with pytest.raises(ValueError, match="Unknown matching 'best': expected one"):
             bound(self.q, self.p, matching="best")
 
     def test_rejects_wrong_shapes(self):

@@ -166,7 +166,7 @@ def test_a_supervised_model_is_not_told_the_labels():
     labels = np.arange(30) % 3
     dataset = tf.data.Dataset.from_tensor_slices((x, labels)).batch(8)
     found = evaluate(cgm, dataset, ["clustering"])
-    expected = agreement(one_hot(cgm.predict_category(x), 3), labels)
+    expected = agreement(cgm.encode(x)["weights"].numpy(), labels)
     assert found == pytest.approx(expected)
     assert found["cluster_accuracy"] < 100.0
 
@@ -246,7 +246,7 @@ def test_a_group_without_what_it_needs_is_refused_in_one_line():
             evaluate(model, dataset, [name], **options)
         assert "\n" not in str(raised.value)
 
-    refused("Expected train, images and labels to learn classification from")
+    refused("Expected train, images with labels, for classification, got none")
     refused("data set with labels for classification", numbered(60), train=dataset)
     refused("Expected train with labels", train=numbered(60))
     refused(r"at least 5 training images.*, got 4 of 3\.", train=dataset, num_train=4)

@@ -185,7 +185,7 @@ def test_a_registered_optimiser_of_ones_own():
         (["optimizer.use_ema=true"], "Expected optimizer.use_ema as false"),
         (["optimizer.clipnorm=1", "optimizer.clipvalue=1"], "Adam: "),
         (["learning_rate=Cosine"], "Unknown schedule 'Cosine'.*mean 'CosineDecay'"),
-        (["learning_rate=CosineDecay"], "Expected decay_steps for CosineDecay"),
+        (["learning_rate=CosineDecay"], "Expected decay_steps of CosineDecay, got"),
         (["learning_rate.decay_steps=1"], "Expected a schedule to set 'decay_steps'"),
         (["learning_rate=0"], "Expected learning_rate as a number > 0, got 0"),
         (["learning_rate=true"], "Expected learning_rate as a number > 0, got True"),

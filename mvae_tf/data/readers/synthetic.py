@@ -69,7 +69,7 @@ def sample(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def log_density(
     x: np.ndarray, value_range: tuple[float, float] = (0.0, 1.0)
 ) -> np.ndarray:
-    """Return the exact log density of the mixture.
+    """Compute the exact log-density of the mixture.
 
     Args:
         x: images `[n, 8, 8, 1]` in `value_range`.

@@ -74,7 +74,7 @@ def gaussian_head(features, latent_dim, deviations=True):
         deviations: bool, whether there are standard deviations.
 
     Returns:
-        mean `[..., Z]`, stddev `[..., Z]` > 0 (None without `deviations`) and scores
+        Mean `[..., Z]`, stddev `[..., Z]` > 0 (None without `deviations`) and scores
         `[...]` > 0 (None if `features` has none), all float32.
     """
     features = tf.cast(features, tf.float32)

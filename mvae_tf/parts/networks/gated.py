@@ -63,7 +63,7 @@ def clipped_head(features, latent_dim, scores=False, deviations=True):
         deviations: bool, whether there are log-variances.
 
     Returns:
-        mean `[..., Z]`, stddev `[..., Z]` > 0 (None without `deviations`) and scores
+        Mean `[..., Z]`, stddev `[..., Z]` > 0 (None without `deviations`) and scores
         `[...]` > 0 (None without `scores`), all float32.
     """
     features = tf.cast(features, tf.float32)
