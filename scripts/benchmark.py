@@ -441,12 +441,10 @@ class Benchmark:
         random, shape = np.random.default_rng(0), fixed_cost.TINY["input_shape"]
         images = random.random((10, fixed_cost.BATCH_SIZE, *shape), np.float32)
         trained, compiled = {}, {}
-        for name, (model, arguments) in fixed_cost.models().items():
-            pair = name == fixed_cost.AUTOENCODER
-            batches = (images, images) if pair else images
+        for name, (model, arguments, batches) in fixed_cost.models(images).items():
             trained[name] = Contender(model, batches, **arguments)
             trained[name].run(1)
-            batch = (tf.constant(images[0]),) * (2 if pair else 1)
+            batch = next(iter(trained[name].data))
             compiled[name] = roofline.Repeated(
                 lambda model=model, batch=batch: model.train_step(batch)
             )

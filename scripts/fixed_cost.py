@@ -31,8 +31,12 @@ AUTOENCODER = "autoencoder in Keras"
 # === Steps ===
 
 
-def models():
-    """Return the tiny models by name, and the arguments of `compile` of each."""
+def models(images):
+    """Return the tiny models by name, with arguments of `compile` and batches of each.
+
+    Args:
+        images: `[N, B, 8, 8, 1]`.
+    """
     layers = keras.layers
     autoencoder = keras.Sequential(
         [
@@ -48,12 +52,23 @@ def models():
         ]
     )
     keras_arguments = {"optimizer": keras.optimizers.Adam(1e-3)}
+    networks = naive_mvae.mlp_networks(2, 4, pixels=64, hidden=32)
     return {
-        AUTOENCODER: (autoencoder, keras_arguments | {"loss": "binary_crossentropy"}),
-        "vae": (VAE(**TINY), {"optimizer": FusedAdam(1e-3)}),
+        AUTOENCODER: (
+            autoencoder,
+            keras_arguments | {"loss": "binary_crossentropy"},
+            (images, images),
+        ),
+        "vae": (VAE(**TINY), {"optimizer": FusedAdam(1e-3)}, images),
         "mvae, K = 2": (
             MVAE(num_components=2, **TINY),
             {"optimizer": FusedAdam(1e-3)},
+            images,
+        ),
+        "naive MVAE, K = 2": (
+            naive_mvae.NaiveMVAE(networks, 4),
+            {"optimizer": keras.optimizers.Adam(1e-3)},
+            images.reshape(*images.shape[:2], -1),
         ),
     }
 

@@ -21,28 +21,28 @@ def adam():
     return keras.optimizers.Adam(1e-3, epsilon=1e-8)
 
 
-def mlp_networks(num_components, latent_dim):
-    """Make encoders, sub-decoders and the mix-decoder of the MNIST experiments."""
+def mlp_networks(num_components, latent_dim, pixels=784, hidden=500):
+    """Make encoders, sub-decoders and the mix-decoder, those of MNIST unless told."""
     encoders = [
         keras.Sequential(
             [
-                keras.Input((784,)),
-                layers.Dense(500, "elu"),
-                layers.Dense(500, "tanh"),
+                keras.Input((pixels,)),
+                layers.Dense(hidden, "elu"),
+                layers.Dense(hidden, "tanh"),
                 layers.Dense(2 * latent_dim + 1),
             ]
         )
         for _ in range(num_components)
     ]
     sub_decoders = [
-        keras.Sequential([keras.Input((latent_dim,)), layers.Dense(500, "tanh")])
+        keras.Sequential([keras.Input((latent_dim,)), layers.Dense(hidden, "tanh")])
         for _ in range(num_components)
     ]
     mix_decoder = keras.Sequential(
         [
-            keras.Input((500,)),
-            layers.Dense(500, "elu"),
-            layers.Dense(784, "sigmoid"),
+            keras.Input((hidden,)),
+            layers.Dense(hidden, "elu"),
+            layers.Dense(pixels, "sigmoid"),
         ]
     )
     return encoders, sub_decoders, mix_decoder

@@ -33,8 +33,8 @@ _CLASSIFIED = re.compile(r"accuracy_([a-z]+)(?:_component_(\d+))?")
 def records(table: Table, trained: Iterable[Trained]) -> list[Row]:
     """Return a dict for each number of a table.
 
-    Complete runs that differ only in their seeds are averaged; an incomplete run has
-    dicts of its own.
+    Runs that differ only in their seeds are averaged, incomplete ones only if they have
+    the same number of epochs.
 
     Args:
         table: `Table`, the table.
@@ -48,7 +48,7 @@ def records(table: Table, trained: Iterable[Trained]) -> list[Row]:
     """
     groups = {}
     for one in trained:
-        key = (one.run, one.config.seed if not one.complete else None)
+        key = (one.run, one.epochs if not one.complete else None)
         groups.setdefault(key, []).append(one)
     rows = []
     for (run, _), seeds in groups.items():

@@ -302,6 +302,14 @@ def test_an_unfinished_run_stands_apart_with_its_epoch():
     assert lines == ["vae-mnist", "vae-mnist, epoch 46 of 100"]
 
 
+def test_unfinished_runs_of_the_same_length_are_averaged():
+    table = reproduce.get("mvae-table-6")[1]
+    runs = [Fake(s, {"sse_sampled": 9.0 + 2 * s}, (46, 46, 50)[s]) for s in range(3)]
+    first, second = records.records(table, runs)
+    assert (first["ours"], first["epochs"], first["seeds"]) == (10, "46 of 100", "0 1")
+    assert (second["ours"], second["epochs"], second["seeds"]) == (13, "50 of 100", "2")
+
+
 def test_wide_masks_select_nothing():
     table, preset = reproduce.get("mvae-table-6")[1], "mvae-gau-mnist@code"
     metrics = {"selected_components": 3.08, "mask_stddev": 5.6}

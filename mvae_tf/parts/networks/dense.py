@@ -15,6 +15,7 @@ from mvae_tf.parts.networks.base import (
     append_labels,
     flat,
 )
+from mvae_tf.products import batched_product
 
 __all__ = [
     "ComponentAffine",
@@ -24,6 +25,9 @@ __all__ = [
     "SubDecoder",
     "Trunk",
 ]
+
+# Numbers of a small kernel, whose products take less time than oneDNN takes to start.
+_SMALL = 2**14
 
 
 class ComponentAffine(ComponentNetwork):
@@ -62,7 +66,7 @@ class ComponentAffine(ComponentNetwork):
         # On several devices or workers, plain products round otherwise after a restart
         # than in a run that was not interrupted; batched ones do not.
         if kernel.shape[0] > 1 or tf.distribute.has_strategy():
-            return activate(tf.matmul(x, kernel) + bias)
+            return activate(_product(x, kernel) + bias)
         # A plain product takes a CPU less time to start than a batched one, and
         # TensorFlow fuses it with bias and activation.
         x = x if x.shape.rank == 2 else tf.squeeze(x, 0)
@@ -73,6 +77,20 @@ class ComponentAffine(ComponentNetwork):
     def copy_components(self, source, kept):
         self.kernel.assign(tf.gather(source.kernel, kept))
         self.bias.assign(tf.gather(source.bias, kept))
+
+
+@tf.custom_gradient
+def _product(x, kernel):
+    """Multiply `[B, I]` or `[K, B, I]` by `[K, I, O]`, to `[K, B, O]`."""
+    small = kernel.shape.num_elements() <= _SMALL
+
+    def gradient(upstream):
+        of_x = batched_product(upstream, kernel, small, transpose_b=True)
+        if x.shape.rank == 2:
+            of_x = tf.reduce_sum(of_x, axis=0)
+        return of_x, batched_product(x, upstream, small, transpose_a=True)
+
+    return batched_product(x, kernel, small), gradient
 
 
 class DenseStack(ComponentNetwork):
@@ -138,7 +156,9 @@ class Encoder:
     def call(self, x, labels=None, noise=None, training=False):
         """Compute mean and stddev `[B, K, Z]` and scores `[B, K]` of images `x`."""
         x = append_labels(flat(x), labels)
-        return self.head(tf.transpose(self.run(x, noise, training), [1, 0, 2]))
+        outputs = self.run(x, noise, training)
+        # A CPU does this sooner than a transposition, which is given to oneDNN.
+        return self.head(tf.stack(tf.unstack(outputs), axis=1))
 
 
 class SubDecoder:
