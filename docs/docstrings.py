@@ -1,4 +1,4 @@
-r"""Turns docstrings, which are plain text, into reStructuredText.
+r"""Conversion of docstrings, which are plain text, into reStructuredText.
 
 Equations and tables, which are indented or drawn with `|`, become literal blocks. Text
 in backticks becomes code. Characters that reStructuredText would read as markup, such

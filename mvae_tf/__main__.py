@@ -1,4 +1,4 @@
-"""Runs the command line: `python -m mvae_tf`."""
+"""The entry of the command line, `python -m mvae_tf`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Writes files whole or not at all, with checksums that are verified on reading.
+"""Files that are written whole or not at all, with checksums verified on reading.
 
 `write` gives its caller a temporary path in the folder of the file, and renames the
 temporary file once its bytes are on the disk. The manifest of the folder,

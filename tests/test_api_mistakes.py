@@ -215,10 +215,7 @@ CREATE = [
         information_rate=np.inf,
     ),
     mistake(
-        ValueError,
-        r"Expected supervised as true or false, got 3\.",
-        "cgm",
-        supervised=3,
+        ValueError, r"Expected supervised as true or false, .*", "cgm", supervised=3
     ),
     mistake(ValueError, r"Expected alpha as a number, .*", "info_vae", alpha=[1]),
     mistake(
@@ -445,11 +442,7 @@ CALLS = [
         ValueError, r"Expected at least 2 images, got 1\.", "dependence_matrix", X[:1]
     ),
     mistake(
-        ValueError,
-        r"Expected threshold in \(0, 1\), got 0\.",
-        "selected_components",
-        X,
-        0,
+        ValueError, r"Expected threshold in \(0, 1\), .*", "selected_components", X, 0
     ),
     mistake(
         ValueError,
@@ -560,7 +553,7 @@ CALLS += [
     mistake(MemoryError, r"2,000,000,000 images would take .*", "generate", 2 * 10**9),
     mistake(
         TypeError,
-        r"Expected options of MVAE\.draw, got 'foo'\.",
+        r"Expected options of MVAE\.draw, .*",
         "reconstruct",
         X,
         seed=1,

@@ -1,4 +1,4 @@
-"""Opens what the options of commands name: Python files, sources of data, and runs."""
+"""Opening of what options of commands name: Python files, sources of data and runs."""
 
 import argparse
 import contextlib

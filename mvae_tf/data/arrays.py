@@ -1,4 +1,4 @@
-"""Makes the parts of a data set from a dict of NumPy arrays."""
+"""The parts of a data set, made from a dict of NumPy arrays."""
 
 from typing import Any
 

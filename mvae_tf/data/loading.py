@@ -1,4 +1,4 @@
-"""Loads a data set, by the name of its source or from arrays, as pipelines.
+"""Loading of a data set, by the name of its source or from arrays, as pipelines.
 
 TensorFlow is imported only when data is loaded, because the command line reads the
 arguments of `load` without it.

@@ -7,8 +7,8 @@ __all__ = ["UNITS", "meaning"]
 _ERRORS = {
     "sse": "squared error summed over an image's pixels, in the pixel scale of the "
     "likelihood; posterior means and expected weights, no mask; lower is better",
-    "sse_sampled": "as sse, with drawn latents, weights and mask, as in training",
-    "sse_unmasked": "as sse_sampled, with the mask left out",
+    "sse_sampled": "like sse, but with drawn latents, weights and mask, as in training",
+    "sse_unmasked": "like sse_sampled, but without the mask",
     "rmse": "square root of sse_sampled, the RMSE of the MVAE and M-VAE tables: not "
     "divided by the number of pixels",
     "rmse_per_pixel": "square root of sse over the number of pixel values",
@@ -79,14 +79,14 @@ _CLUSTERING = {
 _CLASSIFICATION = {
     "accuracy_mlp": "percent of test labels that a network of 100 ReLU predicts from "
     "the posterior means of all components; higher is better",
-    "accuracy_svm": "as accuracy_mlp, with a linear SVM (C = 1)",
-    "accuracy_knn": "as accuracy_mlp, with 5 nearest neighbours",
-    "accuracy_mlp_component_0": "as accuracy_mlp, on the first component alone; _1, "
-    "_2, ... are the others",
-    "accuracy_svm_component_0": "as accuracy_svm, on the first component alone; _1, "
-    "_2, ... are the others",
-    "accuracy_knn_component_0": "as accuracy_knn, on the first component alone; _1, "
-    "_2, ... are the others",
+    "accuracy_svm": "like accuracy_mlp, but by a linear SVM (C = 1)",
+    "accuracy_knn": "like accuracy_mlp, but by the 5 nearest neighbours",
+    "accuracy_mlp_component_0": "like accuracy_mlp, but from the first component "
+    "alone; _1, _2, ... are the others",
+    "accuracy_svm_component_0": "like accuracy_svm, but from the first component "
+    "alone; _1, _2, ... are the others",
+    "accuracy_knn_component_0": "like accuracy_knn, but from the first component "
+    "alone; _1, _2, ... are the others",
     "classification_error": "percent of test labels that CGM's own classifier of "
     "codes, 128 ReLU, gets wrong (CGM Table I); lower is better",
     "classification_images": "number of training images behind the accuracies",
@@ -99,11 +99,11 @@ _SCORES = {
     "drawn latents, mean over 10 splits; 1 up to the number of labels, higher is "
     "better",
     "inception_score_stddev": "standard deviation of inception_score over the splits",
-    "inception_score_samples": "as inception_score, of images drawn from the prior",
-    "inception_score_data": "as inception_score, of the test images themselves",
+    "inception_score_samples": "like inception_score, but of draws from the prior",
+    "inception_score_data": "like inception_score, but of the test images themselves",
     "frechet_distance": "squared Frechet distance between Gaussians of the "
     "classifier's features of reconstructions and of test images; lower is better",
-    "frechet_distance_samples": "as frechet_distance, of images drawn from the prior",
+    "frechet_distance_samples": "like frechet_distance, but of draws from the prior",
 }
 
 UNITS = _ERRORS | _BOUNDS | _COMPONENTS | _CATEGORIES | _CLUSTERING

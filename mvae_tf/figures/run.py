@@ -1,4 +1,4 @@
-"""Draws all figures of a run, and describes them."""
+"""All figures of a run, and their descriptions."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Trains a model into a run folder, so that a killed run continues exactly.
+"""Training of a model into a run folder, so that a killed run continues exactly.
 
 A run folder holds:
 
@@ -245,9 +245,6 @@ def _finish(output, model, config, splits, metrics, console):
     _write_report(output)
 
 
-# === The folder ===
-
-
 def evaluate_run(
     folder: str | Path,
     model: keras.Model,
@@ -272,7 +269,7 @@ def evaluate_run(
         num_samples: int, number of importance samples per image.
         num_images: int, number of test images, from the first on, on which the
             likelihood, the components and the latents are measured.
-        classifier: `Classifier`, classifier for the group "scores", or None.
+        classifier: `Classifier` for the group "scores", or None.
         verbose: int, 1 shows progress bars, 2 prints lines, 0 prints nothing.
 
     Returns:
@@ -298,6 +295,9 @@ def evaluate_run(
     values = {"test": finite(results), "step": step}
     storage.write_json(path, values)
     return values
+
+
+# === The folder ===
 
 
 @contextlib.contextmanager

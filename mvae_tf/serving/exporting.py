@@ -1,4 +1,4 @@
-"""Writes a version of a served model, whole and checked, or not at all."""
+"""Export of a version of a served model, whole and checked, or not at all."""
 
 import contextlib
 import os

@@ -233,9 +233,7 @@ class TestGaussianDropoutKL:
         assert np.all(np.isfinite(grad))
 
     def test_rejects_an_unknown_form(self):
-        with pytest.raises(
-            ValueError, match="form 'poly': expected one of molchanov, kingma"
-        ):
+        with pytest.raises(ValueError, match="'poly': expected one of molchanov"):
             divergences.gaussian_dropout_kl(0.0, form="poly")
 
 

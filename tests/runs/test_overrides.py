@@ -190,15 +190,9 @@ def test_a_registered_optimiser_of_ones_own():
         (["learning_rate=0"], "Expected learning_rate as a number > 0, got 0"),
         (["learning_rate=true"], "Expected learning_rate as a number > 0, got True"),
         (["optimizer.beta_1=2"], r"Expected beta_1 of FusedAdam in \[0, 1\)"),
-        (
-            ["optimizer.beta_2=null"],
-            "Expected beta_2 of FusedAdam as a number, got None",
-        ),
+        (["optimizer.beta_2=null"], "beta_2 of FusedAdam as a number, got None"),
         (["optimizer.clipnorm=0"], "Expected clipnorm of FusedAdam > 0, got 0"),
-        (
-            ["optimizer.weight_decay=[1]"],
-            "Expected weight_decay of FusedAdam as a number",
-        ),
+        (["optimizer.weight_decay=[1]"], "weight_decay of FusedAdam as a number"),
         (["optimizer.amsgrad=5"], "Expected amsgrad of FusedAdam as true or false"),
         (["optimizer=SGD", "optimizer.nesterov=3"], "nesterov of SGD as true or false"),
     ],
