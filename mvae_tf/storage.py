@@ -85,9 +85,9 @@ def write(path: StrPath) -> Iterator[Path]:
         The temporary path, at which the block must write a file.
 
     Raises:
-        StorageError: The file cannot be written, for example because the disk is full.
+        StorageError: the file cannot be written, for example because the disk is full.
             An `OSError` of the block is raised as this error, too.
-        ValueError: The name of the file has a line break or a backslash, which the
+        ValueError: the name of the file has a line break or a backslash, which the
             manifest cannot hold.
 
     Example:
@@ -160,8 +160,8 @@ def read_json(path: StrPath) -> Any:
         path: path of the file to read.
 
     Raises:
-        DamagedFile: The checksum differs, or the content is not JSON.
-        FileNotFoundError: There is no such file.
+        DamagedFile: the checksum differs, or the content is not JSON.
+        FileNotFoundError: there is no such file.
     """
     verify(path)
     try:
@@ -180,9 +180,9 @@ def verify(path: StrPath) -> bool:
         True if the manifest lists the file, False if it does not.
 
     Raises:
-        DamagedFile: The file has another digest than the listed one, or no line lists
+        DamagedFile: the file has another digest than the listed one, or no line lists
             the file and a damaged line may be the one that did.
-        FileNotFoundError: The manifest lists the file, but it does not exist.
+        FileNotFoundError: the manifest lists the file, but it does not exist.
     """
     path = Path(path)
     if not (path.parent / MANIFEST).exists():
@@ -217,8 +217,8 @@ def verify_archive(path: StrPath) -> None:
         path: path of the file to check.
 
     Raises:
-        DamagedFile: The file is damaged, or claims to unpack to many times its size.
-        FileNotFoundError: The file does not exist.
+        DamagedFile: the file is damaged, or claims to unpack to many times its size.
+        FileNotFoundError: the file does not exist.
     """
     path = Path(path)
     unlisted = f"{path} is not listed in {MANIFEST}"
@@ -269,7 +269,7 @@ def in_use(folder: StrPath) -> Iterator[None]:
         folder: path of a folder that exists.
 
     Raises:
-        StorageError: Another process is using the folder.
+        StorageError: another process is using the folder.
     """
     descriptor = os.open(Path(folder) / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:

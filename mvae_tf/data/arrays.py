@@ -30,7 +30,7 @@ def in_memory(arrays: dict[str, Any], request: Request, where: str) -> Parts:
         where: str, name of the file or the source, for errors.
 
     Raises:
-        ValueError: A key is missing, or an array has a wrong shape, type or value.
+        ValueError: a key is missing, or an array has a wrong shape, type or value.
     """
     parts = _split(_checked(arrays, request, where), request, where)
     num_classes = arrays.get("num_classes")

@@ -36,7 +36,7 @@ def fixed_split(
         Row indices of training, validation and test.
 
     Raises:
-        ValueError: Nothing would be left for training.
+        ValueError: nothing would be left for training.
     """
     if size <= num_validation + num_test:
         least = num_validation + num_test + 1
@@ -55,7 +55,7 @@ def held_out(num_train: int, validation_size: int | None = None) -> int:
             most 10,000.
 
     Raises:
-        ValueError: Nothing would be left for training.
+        ValueError: nothing would be left for training.
     """
     if validation_size is None:
         validation_size = min(max(1, num_train // 10), MAX_HELD_OUT)
@@ -92,7 +92,7 @@ def checked_images(x: np.ndarray, where: str, bounded: bool = True) -> np.ndarra
         Images `[n, H, W, C]` or vectors `[n, P]`, uint8 or float32.
 
     Raises:
-        ValueError: The array has another shape or dtype, no examples, or floats that
+        ValueError: the array has another shape or dtype, no examples, or floats that
             are not finite or not in [0, 1].
     """
     if x.ndim not in (2, 3, 4):
@@ -163,7 +163,7 @@ def checked_labels(y: np.ndarray, num_examples: int, where: str) -> np.ndarray:
         int64 array `[n]`.
 
     Raises:
-        ValueError: The array has another shape or dtype, or a negative label.
+        ValueError: the array has another shape or dtype, or a negative label.
     """
     if y.shape not in [(num_examples,), (num_examples, 1)]:
         one_hot = y.ndim == 2 and len(y) == num_examples
@@ -195,7 +195,7 @@ def number_of_classes(
         stated: int, number of classes that the source states, or None to count them.
 
     Raises:
-        ValueError: A label is not below the stated number. Where no number is stated:
+        ValueError: a label is not below the stated number. Where no number is stated:
             no label is 0, or a label is not below the number of examples, so that the
             labels cannot be numbers of classes.
     """
@@ -223,7 +223,7 @@ def checked_path(path: str, what: str = "file") -> Path:
         what: "file" or "folder".
 
     Raises:
-        FileNotFoundError: There is no such file or folder.
+        FileNotFoundError: there is no such file or folder.
     """
     found = Path(path).expanduser()
     if not (found.is_dir() if what == "folder" else found.is_file()):

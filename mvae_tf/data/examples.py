@@ -49,11 +49,9 @@ class IndexedExamples:
 
     def limited(self, size: int | None) -> "IndexedExamples":
         """Return the first `size` of these examples, or all for None."""
-        return (
-            self
-            if size is None
-            else dataclasses.replace(self, size=min(self.size, size))
-        )
+        if size is None:
+            return self
+        return dataclasses.replace(self, size=min(self.size, size))
 
     def batches(
         self, epoch: tf.Tensor, batch_size: int, seed: int | None, steps: int
@@ -163,7 +161,7 @@ def leading(
         `(x, y)`, `[n, ...]` and `[n]`; y is None where there are no labels.
 
     Raises:
-        ValueError: The data set is empty.
+        ValueError: the data set is empty.
     """
     parts, found = [], 0
     for batch in dataset:

@@ -36,8 +36,8 @@ def npz_arrays(
         arrays.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, or holds none of the arrays.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or holds none of the arrays.
     """
     found = checked_path(path)
     where = str(found)
@@ -77,8 +77,8 @@ def mat_array(path: str, key: str) -> np.ndarray:
         key: str, name of the variable.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, or does not hold the variable.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or does not hold the variable.
     """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError

@@ -30,7 +30,7 @@ def fitted_shape(
         where: str, name of the file or data set for errors.
 
     Raises:
-        ValueError: The image is smaller than the crop.
+        ValueError: the image is smaller than the crop.
     """
     height, width, channels = shape
     if crop_size is not None:

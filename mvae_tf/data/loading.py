@@ -81,9 +81,9 @@ def load(
         `Splits`.
 
     Raises:
-        FileNotFoundError: A file, a folder or a prepared data set is not there.
-        TypeError: An argument has the wrong type.
-        ValueError: The source is unknown, an argument is out of range, or the data is
+        FileNotFoundError: a file, a folder or a prepared data set is not there.
+        TypeError: an argument has the wrong type.
+        ValueError: the source is unknown, an argument is out of range, or the data is
             damaged, empty, not finite or out of range; the error then names the file.
 
     Example:
@@ -179,8 +179,8 @@ def from_arrays(
         `Splits`, named "arrays".
 
     Raises:
-        TypeError: On an unknown argument.
-        ValueError: As in `load`.
+        TypeError: on an unknown argument.
+        ValueError: as in `load`.
 
     Example:
         >>> splits = mvae_tf.data.from_arrays(x_train, y_train, batch_size=64)
@@ -244,5 +244,5 @@ def _check_int(
     if not is_integer(value):
         raise TypeError(f"Expected {name} as an integer, got {value!r}.")
     if value < low or (high is not None and value >= high):
-        limit = f"at least {low}" if high is None else f"in [{low}, {high})"
+        limit = f">= {low}" if high is None else f"in {low}..{high - 1}"
         raise ValueError(f"Expected {name} {limit}, got {value}.")

@@ -127,7 +127,7 @@ class Splits:
             ValueError: `step` is negative.
         """
         if step < 0:
-            raise ValueError(f"Expected a step of at least 0, got {step}.")
+            raise ValueError(f"Expected step >= 0, got {step}.")
         epoch, skipped = divmod(int(step), self.steps_per_epoch)
         epochs = tf.data.Dataset.range(epoch, tf.int64.max)
         dataset = self._pipeline("train", epochs, (epoch, skipped))
@@ -145,7 +145,7 @@ class Splits:
             int64 labels `[n]` or None. The arrays of an empty part have no rows.
 
         Raises:
-            ValueError: There is no such part.
+            ValueError: there is no such part.
         """
         if self._examples.get(choice(split, self._examples, "part")) is None:
             x = np.zeros((0, *self.input_shape), np.float32)

@@ -171,7 +171,7 @@ def find(text: str | os.PathLike) -> tuple[Source, str]:
 
     Raises:
         TypeError: `text` is neither a string nor a path.
-        ValueError: No source has this name; the error says which is nearest.
+        ValueError: no source has this name; the error says which is nearest.
     """
     if not isinstance(text, str | os.PathLike):
         raise TypeError(f"Expected the name of a data source, got {text!r}.")

@@ -51,7 +51,7 @@ def comparison(
         A figure with axes for each metric.
 
     Raises:
-        ValueError: There are no rows, or two dicts have the same row, metric and run.
+        ValueError: there are no rows, or two dicts have the same row, metric and run.
     """
     if not rows:
         raise ValueError("Expected at least one row to compare, got none.")
@@ -205,7 +205,7 @@ def histories(
         xlabel: str, name of the horizontal axis.
 
     Raises:
-        ValueError: No run has a value.
+        ValueError: no run has a value.
     """
     lines = {
         label: (column(history, "epoch"), column(history, key))

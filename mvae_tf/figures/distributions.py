@@ -34,7 +34,7 @@ def densities(
         subtitle: str, sentence about what the figure shows.
 
     Raises:
-        ValueError: There are no samples, or numbers that are not finite.
+        ValueError: there are no samples, or numbers that are not finite.
     """
     checked = _checked(samples, "samples")
     edges = np.linspace(0.0, 1.0, _BINS + 1)
@@ -71,7 +71,7 @@ def category_posteriors(
         A figure whose panels name the number of categories above 1/K in their titles.
 
     Raises:
-        ValueError: There are no probabilities, or some that do not sum to 1.
+        ValueError: there are no probabilities, or some that do not sum to 1.
     """
     checked = _checked(probabilities, "probabilities")
     for label, values in checked.items():
@@ -111,7 +111,7 @@ def likelihood_histogram(
         A figure with a line at the mean of each histogram.
 
     Raises:
-        ValueError: There are no values, or values that are not finite.
+        ValueError: there are no values, or values that are not finite.
     """
     checked = _checked(values, "values")
     low, high = np.quantile(np.concatenate(list(checked.values())), (0.001, 0.999))

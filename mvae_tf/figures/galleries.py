@@ -39,7 +39,7 @@ def reconstruction_rows(
         y: labels `[N]` of the images, which conditional models are given.
 
     Raises:
-        ValueError: There is no model, or models have different ranges of pixels.
+        ValueError: there is no model, or models have different ranges of pixels.
     """
     if not models:
         raise ValueError("Expected at least one model, got none.")
@@ -86,7 +86,7 @@ def grids(
         A figure with axes for each grid.
 
     Raises:
-        ValueError: There is no grid, or images have another shape.
+        ValueError: there is no grid, or images have another shape.
     """
     if not images:
         raise ValueError("Expected at least one grid of images, got none.")

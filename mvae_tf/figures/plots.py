@@ -164,7 +164,7 @@ def curves(
         `matplotlib.figure.Figure` with a panel for each quantity in the history.
 
     Raises:
-        ValueError: The history has no epoch.
+        ValueError: the history has no epoch.
     """
     if not history:
         raise ValueError("Expected a history of at least one epoch, got none.")

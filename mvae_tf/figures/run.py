@@ -105,8 +105,8 @@ def draw_run(
         Dict from the name of a figure, a key of `CAPTIONS`, to its path.
 
     Raises:
-        ValueError: The test part has no image.
-        mvae_tf.storage.StorageError: A file cannot be written.
+        ValueError: the test part has no image.
+        mvae_tf.storage.StorageError: a file cannot be written.
     """
     x, y = leading(splits.test, _SCATTERED)
     folder = Path(folder)

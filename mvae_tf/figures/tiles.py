@@ -74,7 +74,7 @@ def save_grid(
         The path of the file.
 
     Raises:
-        ValueError: The images have another shape or pixels that are not finite, the
+        ValueError: the images have another shape or pixels that are not finite, the
             number of columns is wrong, Pillow does not know the suffix, or the picture
             would have more than 134 million pixels.
     """

@@ -450,8 +450,8 @@ def test_sources_describes_all_that_load_accepts():
         ({"source": "npz"}, "Expected the data source as npz:<file>, got 'npz'"),
         ({"source": "npz:"}, "Expected the data source as npz:<file>, got 'npz:'"),
         ({"source": "digits:x"}, "Expected the data source as digits, got 'digits:x'"),
-        ({"batch_size": 0}, "Expected batch_size at least 1, got 0"),
-        ({"limit": 0}, "Expected limit at least 1, got 0"),
+        ({"batch_size": 0}, "Expected batch_size >= 1, got 0"),
+        ({"limit": 0}, "Expected limit >= 1, got 0"),
         ({"seed": -1}, "Expected seed in"),
         ({"seed": 2**31}, "Expected seed in"),
         ({"binarize": "yes"}, "Unknown binarize 'yes': expected one of None, dynamic"),
@@ -489,7 +489,7 @@ def test_numpy_integers_are_integers():
 
 
 def test_a_negative_step_is_refused():
-    with pytest.raises(ValueError, match="Expected a step of at least 0, got -1"):
+    with pytest.raises(ValueError, match="Expected step >= 0, got -1"):
         data.load("digits").train_from(-1)
 
 

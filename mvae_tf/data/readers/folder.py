@@ -44,8 +44,8 @@ def read_folder(request: Request) -> Parts:
     left out and counted.
 
     Raises:
-        FileNotFoundError: There is no such folder.
-        ValueError: The folder holds no images, or both images and folders of images, or
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder holds no images, or both images and folders of images, or
             a file that is damaged, has more than 8 bits per channel or is partly
             transparent, or images of different sizes although there is no `image_size`.
     """
@@ -189,7 +189,7 @@ def _inspected(path: str) -> tuple[int, tuple[int, int], bool]:
     """Find how to decode a file, its height and width, and whether it is grey.
 
     Raises:
-        ValueError: The file is no image, or has transparent pixels or more than 8 bits
+        ValueError: the file is no image, or has transparent pixels or more than 8 bits
             per channel.
     """
     from PIL import Image
@@ -352,7 +352,7 @@ def _decoded_once(
     """Decode every file; return the images if their shape is given, else None.
 
     Raises:
-        ValueError: A file cannot be decoded; the error names the first one.
+        ValueError: a file cannot be decoded; the error names the first one.
     """
     import tensorflow as tf
 

@@ -21,8 +21,8 @@ def read_frey_faces(request: Request) -> dict[str, np.ndarray]:
     `frey_rawface.mat`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, or does not hold the Frey Faces.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or does not hold the Frey Faces.
     """
     path = request.path
     suffix = Path(path).suffix.lower()

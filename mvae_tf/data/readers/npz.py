@@ -20,8 +20,8 @@ def read_npz(request: Request) -> Parts:
     `y`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged.
     """
     # TensorFlow is imported when data is loaded, not before.
     from mvae_tf.data.arrays import in_memory

@@ -95,9 +95,9 @@ def read_tfds(name: str, request: Request) -> Parts:
         request: what `load` was asked for.
 
     Raises:
-        FileNotFoundError: The data set is not prepared and `request.download` is False.
-        ConnectionError: The data set cannot be downloaded.
-        ValueError: A file of the data set is damaged.
+        FileNotFoundError: the data set is not prepared and `request.download` is False.
+        ConnectionError: the data set cannot be downloaded.
+        ValueError: a file of the data set is damaged.
     """
     entry = SETS[name]
     request = dataclasses.replace(
