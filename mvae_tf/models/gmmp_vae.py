@@ -161,7 +161,7 @@ class GMMpVAE(BaseVAE):
         return Posterior(mean, stddev, weights)
 
     def draw_prior(self, like, noise):
-        """Draw z from the M Gaussians of a random pseudo-input; one has weight 1."""
+        """Draw z_m from each Gaussian of a random pseudo-input, and which m counts."""
         rows = like[:, 0]
         chosen = priors.draw_index("component", self.mixing_weights(), rows, noise)
         if isinstance(self.prior, priors.StandardNormal):

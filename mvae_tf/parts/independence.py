@@ -52,7 +52,7 @@ class Independence(Part):
 
 
 class NoIndependence(Independence):
-    """The part of a model without such a term."""
+    """The part of a model without an independence term."""
 
     def get_config(self) -> None:
         """Return None, the configuration of this part."""
