@@ -40,7 +40,7 @@ class Classifier:
         return tuple(self.network.input_shape[1:])
 
     def misfit(self, input_shape: Sequence[int]) -> str | None:
-        """Return why the classifier cannot take images of a shape, or None if it can."""
+        """Return why the classifier cannot take images of a shape, or None."""
         sides = tuple(input_shape)
         if len(sides) == len(self.input_shape) and all(
             known in (None, side)

@@ -91,7 +91,7 @@ def _moments(features):
 def lacks_classifier(task: Task) -> str | None:
     """Return why scores cannot be computed, or None if they can."""
     if task.classifier is None:
-        return "Expected a classifier for scores (mvae_tf.evaluation.inception), got none."
+        return "Expected a classifier for scores (evaluation.inception), got none."
     return task.classifier.misfit(task.model.input_shape)
 
 
