@@ -202,13 +202,13 @@ class GMMpVAE(BaseVAE):
     # === Objective (23) ===
 
     def loss_terms(self, x, y, noise, training):
-        posterior = self.infer(x, y, noise, training)
-        latents = self.draw(posterior, noise)
+        q = self.infer(x, y, noise, training)
+        draw = self.draw(q, noise)
         if self.kl_form == "mc":
-            kl = self.kl_nats(posterior, latents)
+            kl = self.kl_nats(q, draw)
         else:
-            kl = self.kl_upper_bound(posterior, self.kl_form)  # (21, 22)
-        error = self.reconstruction_error(x, latents, y, noise, training)
+            kl = self.kl_upper_bound(q, self.kl_form)  # (21, 22)
+        error = self.reconstruction_error(x, draw, y, noise, training)
         return {"reconstruction": error, "kl": kl}
 
     def kl_upper_bound(self, posterior, form: str) -> tf.Tensor:

@@ -178,7 +178,7 @@ def test_paths_are_sources(tmp_path, monkeypatch):
         np.testing.assert_array_equal(
             splits.arrays("validation")[0][..., 0], (x[5:8] / 255).astype(np.float32)
         )
-    with pytest.raises(FileNotFoundError, match="Expected a file at no.NPZ, found"):
+    with pytest.raises(FileNotFoundError, match="Expected a file at no.NPZ, got none"):
         data.load("no.NPZ")
     for i in range(3):
         write_image(tmp_path / f"photos/{i}.png", pixels(4, 4, 1))
