@@ -108,6 +108,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         )
         self.make_training_state(terms)
         self.built = True
+        self._was_checked = False
 
     @property
     def conditional(self) -> bool:
@@ -218,7 +219,8 @@ class BaseVAE(TrainingStep, Inference, Evidence):
             ValueError: an argument is no plain JSON, or the second model differs.
         """
         config, name = self.get_config(), type(self).__name__
-        if type(self).__module__.startswith("mvae_tf."):
+        # A model that has trained may count in attributes, and must be saved.
+        if type(self).__module__.startswith("mvae_tf.") or self._was_checked:
             return
         for key, value in config.items():
             if _json(value) is None:
@@ -246,6 +248,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
                     f"{value!r}, got {found}: named arguments are saved, as the "
                     "attributes of the same names."
                 )
+        self._was_checked = True
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects=None) -> "BaseVAE":

@@ -140,6 +140,22 @@ def test_a_configuration_that_lies_is_refused(
     assert not path.exists()
 
 
+def test_a_trained_model_that_counts_in_an_attribute_is_saved(own_names, tmp_path):
+    @register("counting_vae")
+    class Counting(VAE):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.epochs = 0
+
+    model = Counting(**SMALL)
+    model.compile()
+    for _ in range(2):
+        model.fit(X, verbose=0)
+        model.epochs += 1
+    model.save(tmp_path / "model.keras")
+    assert mvae_tf.load(tmp_path / "model.keras").epochs == 0
+
+
 def test_a_number_of_numpy_is_kept_as_a_plain_one(own_names, tmp_path):
     model = register("anything_vae")(Anything)(thing=np.float32(1.5), **SMALL)
     model.save(tmp_path / "model.keras")
