@@ -3,8 +3,6 @@
 import datetime
 import json
 import math
-import os
-import platform
 import time
 import warnings
 from collections.abc import Mapping
@@ -20,7 +18,7 @@ from mvae_tf.config import flat
 from mvae_tf.evaluation.task import integer_labels, latent_means
 from mvae_tf.parts.terms import kl_names
 from mvae_tf.runs.history import read_times
-from mvae_tf.runs.workers import gpu_name
+from mvae_tf.runs.workers import device_name
 
 __all__ = ["KLWarmup", "MixtureSummaries", "RunTimes"]
 
@@ -91,7 +89,7 @@ class RunTimes(keras.callbacks.Callback):
             "started": self._started,
             "updated": _now(),
             "training_seconds": round(self._before + time.monotonic(), 1),
-            "device": _device(self.model.distribute_strategy),
+            "device": device_name(self.model.distribute_strategy),
         }
         storage.write_json(self.path, values)
 
@@ -270,12 +268,3 @@ class MixtureSummaries(keras.callbacks.Callback):
 
 def _now():
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _device(strategy):
-    """Name the device that a run is trained on, and say how many there are."""
-    count = strategy.num_replicas_in_sync
-    if name := gpu_name():
-        return f"{count} x {name}"
-    cores = f"{os.cpu_count()} cores of {platform.machine()}"
-    return f"CPU, {cores}" + (f", as {count} devices" if count > 1 else "")

@@ -10,9 +10,9 @@ import keras
 
 from mvae_tf.config import RunConfig
 from mvae_tf.data import Splits
-from mvae_tf.runs.workers import gpu_name
+from mvae_tf.runs.workers import device_name
 
-__all__ = ["Console"]
+__all__ = ["Console", "duration"]
 
 # Seconds between two updates of the line that counts steps on a terminal.
 _REFRESH = 0.2
@@ -85,7 +85,7 @@ class Console(keras.callbacks.Callback):
             f"{splits.steps_per_epoch:,}, steps in all {total:,}, images per step "
             f"{training.batch_size:,}; {training.optimizer['class_name']}, learning "
             f"rate {rate}",
-            "Device": _devices(config.devices),
+            "Device": device_name(model.distribute_strategy),
             "Watch": f"tensorboard --logdir {output / 'logs'}",
         }
         for title, text in lines.items():
@@ -102,7 +102,7 @@ class Console(keras.callbacks.Callback):
         now = time.monotonic()
         if not self._first_step_seen:
             self._first_step_seen = True
-            self.say(f"First step after {_duration(now - self._started)}.")
+            self.say(f"First step after {duration(now - self._started)}.")
         if self.counts_steps and now - self._last_refresh > _REFRESH:
             self._last_refresh = now
             steps = (self.params or {})["steps"]
@@ -120,24 +120,17 @@ class Console(keras.callbacks.Callback):
         for name, title in (("loss", "loss"), ("val_loss", "validation")):
             if name in (logs or {}):
                 text += f"  {title} {float(logs[name]):.5g}"
-        text += f"  {_duration(seconds)}"
+        text += f"  {duration(seconds)}"
         # The first epoch takes longer, because TensorFlow compiles the step.
         left = epochs - epoch - 1
         if left and self._epochs_seen > 1:
-            text += f"  about {_duration(seconds * left)} left"
+            text += f"  about {duration(seconds * left)} left"
         if self.counts_steps:
             print("\r\033[K", end="")
         self.say(text)
 
 
-def _devices(number: int) -> str:
-    """Name the devices of a run."""
-    if name := gpu_name():
-        return name if number == 1 else f"{number} x {name}"
-    return "CPU" if number == 1 else f"{number} logical CPUs"
-
-
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Write a duration in seconds, minutes or hours, whichever fits it."""
     if seconds < 100:
         return f"{seconds:.1f} s"

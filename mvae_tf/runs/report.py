@@ -17,6 +17,7 @@ from mvae_tf.figures import CAPTIONS, DESCRIPTIONS, draw_run
 from mvae_tf.runs import caveats, page
 from mvae_tf.runs.building import load_data
 from mvae_tf.runs.checkpoints import load
+from mvae_tf.runs.console import duration
 from mvae_tf.runs.history import read_history, read_metrics, read_times
 
 __all__ = ["write_report"]
@@ -144,7 +145,7 @@ def _facts(run):
     if run.times:
         started = run.times["started"].replace("T", " ").replace("+00:00", " UTC")
         rows.append(["trained on", started])
-        rows.append(["training time", _duration(run.times["training_seconds"])])
+        rows.append(["training time", duration(run.times["training_seconds"])])
         rows.append(["device", run.times["device"]])
     if run.model is not None:
         sizes = [math.prod(v.shape) for v in run.model.trainable_variables]
@@ -156,14 +157,6 @@ def _facts(run):
         counts.append(f"{run.splits.num_test:,} for the test")
         rows.append(["images", ", ".join(counts)])
     return rows
-
-
-def _duration(seconds):
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, rest = divmod(rest, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _files(folder):

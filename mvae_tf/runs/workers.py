@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import platform
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -23,7 +24,7 @@ __all__ = [
     "ALONE",
     "Worker",
     "check_agreement",
-    "gpu_name",
+    "device_name",
     "make_strategy",
     "naming_lost_workers",
     "wait_for_all",
@@ -88,13 +89,15 @@ class Worker:
 ALONE = Worker(0, 1)
 
 
-def gpu_name() -> str:
-    """Return the name of the first GPU; an empty text if there is none."""
+def device_name(strategy: tf.distribute.Strategy) -> str:
+    """Name the device that a run is trained on, and say how many there are."""
+    count = strategy.num_replicas_in_sync
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return ""
-    details = tf.config.experimental.get_device_details(gpus[0])
-    return details.get("device_name", "GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return f"{count} x {details.get('device_name', 'GPU')}"
+    cores = f"{os.cpu_count()} cores of {platform.machine()}"
+    return f"CPU, {cores}" + (f", as {count} devices" if count > 1 else "")
 
 
 def make_strategy(devices: int, worker: Worker = ALONE) -> tf.distribute.Strategy:

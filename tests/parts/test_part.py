@@ -14,7 +14,7 @@ from mvae_tf.noise import BatchNoise
 from mvae_tf.parts import gaussian, independence, likelihoods, networks
 from mvae_tf.parts import part as parts
 from mvae_tf.parts.networks.base import gaussian_head, layer_seed, stateless_dropout
-from mvae_tf.parts.networks.conv import BatchNormalization
+from mvae_tf.parts.networks.branches import BatchNormalization
 
 
 def new_noise():

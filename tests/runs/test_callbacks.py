@@ -12,7 +12,7 @@ import pytest
 
 import mvae_tf
 from mvae_tf import optimizers
-from mvae_tf.parts.networks.conv import BatchNormalization
+from mvae_tf.parts.networks.branches import BatchNormalization
 from mvae_tf.runs.callbacks import KLWarmup
 
 X = np.random.default_rng(0).uniform(size=(8, 6)).astype("float32")

@@ -165,7 +165,7 @@ def test_facts_of_the_run(run):
     assert count == f"{sum(sizes):,}"
     assert page.row("images") == ["20 for training, 20 for validation, 20 for the test"]
     assert page.row("trained on") == ["2026-11-20 10:30:00 UTC"]
-    assert page.row("training time") == ["1 h 2 min"]
+    assert page.row("training time") == ["62 min"]
     assert page.row("device") == ["CPU, 2 cores"]
 
 

@@ -239,7 +239,7 @@ def _bit_depth(path: str) -> int:
 
 def _undecodable(path: str, num_others: int) -> ValueError:
     more = f" and {num_others} other files" if num_others else ""
-    return ValueError(f"Expected an image, cannot decode {path}{more}.")
+    return ValueError(f"Expected an image, got {path}{more}, which cannot be decoded.")
 
 
 def _opened(path: bytes, channels: int) -> np.ndarray:

@@ -261,7 +261,13 @@ class Network(Part):
 
 
 class ComponentNetwork(keras.layers.Layer):
-    """A layer with one set of weights for each component."""
+    """A layer with one set of weights for each component.
+
+    Attributes:
+        heads: list of the last layers of the components; empty if there are none.
+    """
+
+    heads: Any = ()
 
     def copy_components(self, source, kept):
         """Copy the weights of some components of another layer into this layer.
@@ -271,4 +277,5 @@ class ComponentNetwork(keras.layers.Layer):
             kept: list of K indices; component i of this layer becomes a copy of
                 component `kept[i]` of `source`.
         """
-        raise NotImplementedError
+        for head, index in zip(self.heads, kept, strict=False):
+            head.set_weights(source.heads[index].get_weights())

@@ -187,6 +187,7 @@ class Branches(ComponentNetwork):
         self.built = True
 
     def copy_components(self, source, kept):
+        super().copy_components(source, kept)
         for branch, index in zip(self.branches, kept, strict=True):
             branch.set_weights(source.branches[index].get_weights())
 
@@ -219,11 +220,6 @@ class ConvEncoder(Branches):
     def split_head(self, features):
         """Split the outputs `[B, K, ...]` of the heads into mean, stddev and scores."""
         return gaussian_head(features, self.spec.latent_dim, self.spec.deviations)
-
-    def copy_components(self, source, kept):
-        super().copy_components(source, kept)
-        for head, index in zip(self.heads, kept, strict=True):
-            head.set_weights(source.heads[index].get_weights())
 
 
 class ConvSubDecoder(Branches):

@@ -17,7 +17,7 @@ from mvae_tf.parts.networks.branches import (
     leaky_relu,
 )
 
-__all__ = ["BatchNormalization", "Conv"]
+__all__ = ["Conv"]
 
 _leaky_relu = leaky_relu(0.2)
 # Side of the largest map that the sub-decoders make by default.

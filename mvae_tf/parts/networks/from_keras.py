@@ -220,6 +220,7 @@ class _OfModels(ComponentNetwork):
         return tf.stack([_on_rows(model, x, training) for model, x in pairs])
 
     def copy_components(self, source, kept):
+        super().copy_components(source, kept)
         if len(source.models) == 1:
             kept = [0] * len(self.models)
         for model, index in zip(self.models, kept, strict=False):
@@ -255,11 +256,6 @@ class _Encoder(_OfModels):
         pairs = zip(self.heads, features, strict=True)
         outputs = tf.stack([head(f) for head, f in pairs], axis=1)
         return gaussian_head(outputs, self.spec.latent_dim, self.spec.deviations)
-
-    def copy_components(self, source, kept):
-        super().copy_components(source, kept)
-        for head, index in zip(self.heads, kept, strict=True):
-            head.set_weights(source.heads[index].get_weights())
 
 
 class _Decoder(_OfModels):
