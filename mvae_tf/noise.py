@@ -162,6 +162,7 @@ class Noise:
     def __init__(self):
         self._drawn: set[str] = set()
         self._prefix = ""
+        self._graph = tf.compat.v1.get_default_graph()
 
     def sample(
         self, name: str, sampler: Callable[..., tf.Tensor], *parameters: tf.Tensor
@@ -176,9 +177,19 @@ class Noise:
             *parameters: tensors `[B, ...]`.
 
         Raises:
-            ValueError: the name has been drawn before.
+            ValueError: the name has been drawn before, or is drawn in a loop of
+                TensorFlow, each pass of which would draw the same numbers.
         """
         name = self._prefix + name
+        graph = tf.compat.v1.get_default_graph()
+        while graph is not self._graph and hasattr(graph, "outer_graph"):
+            if "while_body" in graph.name:
+                raise ValueError(
+                    f"Expected {name!r} to be drawn outside of loops of TensorFlow, "
+                    "each pass of which would have the same numbers: draw all of them "
+                    "before the loop."
+                )
+            graph = graph.outer_graph
         if name in self._drawn:
             raise ValueError(
                 f"Expected a name that was not drawn yet, got {name!r} twice, which "

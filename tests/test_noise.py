@@ -79,6 +79,33 @@ def test_names_separate_the_draws_of_a_step():
         assert abs(correlation[0, 1]) < 0.9
 
 
+@pytest.mark.parametrize("loop", ["while", "map"])
+def test_a_loop_of_tensorflow_cannot_draw(loop):
+    def draw(made):
+        return made.uniform("u", tf.zeros(4))
+
+    def passes(draw):
+        if loop == "map":
+            return tf.map_fn(lambda _: draw(), tf.zeros(3))
+        start = (0, tf.zeros(4))
+        return tf.while_loop(
+            lambda i, _: i < 3, lambda i, u: (i + 1, u + draw()), start
+        )
+
+    @tf.function(autograph=False)
+    def outside():
+        made = noise.BatchNoise(noise.step_seed(0, tf.constant(0, tf.int64)))
+        return passes(lambda: draw(made))
+
+    @tf.function(autograph=False)
+    def within():
+        return passes(lambda: draw(noise.RowNoise(noise.index_seeds(4, 0))))
+
+    with pytest.raises(ValueError, match="^Expected 'u' to be drawn outside of loops"):
+        outside()
+    within()
+
+
 @tf.function(reduce_retracing=True)
 def row_gammas(seeds, rows):
     return noise.RowNoise(seeds).sample("weights", gamma, rows)

@@ -130,7 +130,7 @@ class CGM(BaseVAE):
                 "reconstruction": Term(),
                 "mmd": Term(mmd_weight, per="batch"),
                 "prototype": Term(prototype_weight),
-                "used_prototypes": Term(weight=None),
+                "used_prototypes": Term(weight=None, per="batch"),
             }
             | kwargs.pop("terms", {}),
             labels="training" if supervised else None,

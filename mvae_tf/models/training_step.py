@@ -59,7 +59,7 @@ class TrainingStep(Replicas, Hooks):
                 `Term`.
 
         Raises:
-            ValueError: on a weight that is not a finite number.
+            ValueError: on a term that is not declared as `checked_weights` says.
         """
         self.terms = dict(terms)
         self.final_weights = checked_weights(terms)
@@ -324,7 +324,7 @@ class TrainingStep(Replicas, Hooks):
         Returns:
             `[B]`; a term per batch is added to the sum of each example in full.
         """
-        check_terms(values, self.terms)
+        check_terms(values, self.terms, x)
         objective = sum(
             tf.cast(value, tf.float32) * weights[name]
             for per in ("example", "batch")

@@ -135,7 +135,7 @@ class Mask(Part):
         """Declare the term of the objective, and the diagnostics of the mask."""
         return {
             "mask": Term(per="batch"),
-            "dropout_rate": Term(weight=None),
+            "dropout_rate": Term(weight=None, per="batch"),
             "selected_components": Term(weight=None),
         }
 
