@@ -154,6 +154,53 @@ def no_model(spec):
     return 3
 
 
+@keras.saving.register_keras_serializable("test")
+def two_outputs(spec):
+    image = keras.Input(spec.image_shape)
+    x = keras.layers.Flatten()(image)
+    return keras.Model(image, [keras.layers.Dense(2)(x), keras.layers.Dense(3)(x)])
+
+
+@keras.saving.register_keras_serializable("test")
+def named_output(spec):
+    image = keras.Input(spec.image_shape)
+    return keras.Model(image, {"x": keras.layers.Flatten()(image)})
+
+
+@keras.saving.register_keras_serializable("test")
+def other_rows(spec):
+    image = keras.Input(spec.image_shape)
+    return keras.Model(image, keras.ops.reshape(image, (-1, 4)))
+
+
+@keras.saving.register_keras_serializable("test")
+def regularized(spec):
+    layers = keras.layers
+    return keras.Sequential(
+        [layers.Flatten(), layers.Dense(3, kernel_regularizer="l2")]
+    )
+
+
+@keras.saving.register_keras_serializable("test")
+def wide_weights(spec):
+    layers = keras.layers
+    return keras.Sequential([layers.Flatten(), layers.Dense(3, dtype="float64")])
+
+
+MADE = {}
+
+
+@keras.saving.register_keras_serializable("test")
+def same_model(spec):
+    return MADE.setdefault(spec.image_shape, hidden(spec))  # noqa: F821
+
+
+@keras.saving.register_keras_serializable("test")
+def growing(spec):
+    MADE["units"] = MADE.get("units", 0) + 1
+    return keras.Sequential([keras.layers.Dense(MADE["units"])])
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [
@@ -170,9 +217,22 @@ def no_model(spec):
             BARE | {"encoder": "test>no_model"},
             "^Expected encoder to return a keras.Mod",
         ),
+        (BARE | {"encoder": "test>two_outputs"}, "^Expected encoder .* one output, "),
+        (BARE | {"encoder": "test>named_output"}, "^Expected encoder .* one output, "),
+        (BARE | {"encoder": "test>other_rows"}, "^Expected encoder .* one output, "),
+        (
+            NETWORK | {"sub_decoder": "test>growing"},
+            "^Expected sub_decoder to return models with outputs of one shape",
+        ),
+        (BARE | {"encoder": "test>regularized"}, "^Expected encoder without regular"),
+        (BARE | {"encoder": "test>wide_weights"}, "^Expected .* with float32 weights"),
+        (
+            BARE | {"encoder": "test>same_model"},
+            "^Expected encoder .* a new model each",
+        ),
     ],
 )
 def test_refusals(network, message):
     with pytest.raises(ValueError, match=message) as caught:
-        harness.Case("vae", "vae", {"network": network}).make()
+        harness.Case("mvae", "mvae", {"network": network}).make()
     assert "\n" not in str(caught.value)

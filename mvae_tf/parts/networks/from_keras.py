@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 import random
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +23,9 @@ from mvae_tf.parts.networks.base import (
 )
 
 __all__ = ["FromKeras"]
+
+# The models that are part of a network, each of which belongs to one layer.
+_USED: weakref.WeakSet = weakref.WeakSet()
 
 ModelFunction = Callable[[NetworkSpec], keras.Model]
 
@@ -138,6 +142,11 @@ class FromKeras(Network):
                 model = self.functions[key](spec)
                 _check(key, model, input_shape)
             models.append(model)
+            if model.output_shape != models[0].output_shape:
+                raise ValueError(
+                    f"Expected {key} to return models with outputs of one shape, got "
+                    f"{models[0].output_shape} and {model.output_shape}."
+                )
         return models
 
 
@@ -192,6 +201,27 @@ def _check(key, model, input_shape):
         raise ValueError(
             f"Expected {key} to return a functional or Sequential model of one input "
             f"{list(input_shape)}, got inputs {[list(i.shape[1:]) for i in inputs]}."
+        )
+    output = model(tf.zeros([2, *input_shape]))
+    if not tf.is_tensor(output) or output.shape[:1] != 2:
+        raise ValueError(
+            f"Expected {key} to return a model with one output, which has a row for "
+            f"each row of the input, got {model.output_shape}."
+        )
+    if model in _USED:
+        raise ValueError(
+            f"Expected {key} to return a new model each time, got the same one again: "
+            "use shared=True for one model that serves all components."
+        )
+    _USED.add(model)
+    if any(variable.dtype != "float32" for variable in model.trainable_variables):
+        raise ValueError(
+            f"Expected {key} to return a model with float32 weights, got others."
+        )
+    if model.losses:
+        raise ValueError(
+            f"Expected {key} without regularizers and add_loss, got {len(model.losses)} "
+            "such losses: the terms of a model are its whole objective."
         )
     if len(model.variables) != len(model.weights):
         raise ValueError(
