@@ -41,7 +41,7 @@ _GROUPS = {
     "reconstruction": Group(errors.reconstruction),
     "elbo": Group(bounds.elbo, bounds.lacks_bound),
     "likelihood": Group(bounds.likelihood),
-    "components": Group(latents.components),
+    "components": Group(latents.components, latents.lacks_components),
     "latents": Group(latents.latents),
     "categories": Group(clustering.categories, clustering.lacks_categories),
     "clustering": Group(clustering.clustering, clustering.lacks_labelled_categories),

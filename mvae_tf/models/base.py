@@ -32,7 +32,16 @@ _MOST_COMPONENTS = 1_000
 _DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-class BaseVAE(TrainingStep, Inference, Evidence):
+class _Constructed(type(keras.Model)):  # type: ignore[misc]
+    """Tells a model when its constructor, and that of its subclass, has ended."""
+
+    def __call__(cls, *args, **kwargs):
+        model = super().__call__(*args, **kwargs)
+        model._constructed = True
+        return model
+
+
+class BaseVAE(TrainingStep, Inference, Evidence, metaclass=_Constructed):
     """A variational autoencoder with a custom training step.
 
     Every named argument of a model's constructor, and of the constructors of its
@@ -262,13 +271,11 @@ class BaseVAE(TrainingStep, Inference, Evidence):
         return model
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute that is no argument of the constructor and no layer.
+        """Set an attribute that is no argument of the constructor, layer or prior.
 
         Files keep the arguments of the constructor, so that another value would be lost
-        or would be saved without having had an effect.
-
-        Another object for `prior`, which constructors of subclasses replace, is
-        accepted at any time and used, but a file keeps the prior of the constructor.
+        or would be saved without having had an effect. The constructor of a subclass
+        may replace the prior of its parent.
 
         Raises:
             AttributeError: a value differs from that of the constructor.
@@ -278,6 +285,7 @@ class BaseVAE(TrainingStep, Inference, Evidence):
             value = like_default(name, value, defaults[name])
         before = self.__dict__.get(name)
         is_layer = isinstance(before, keras.layers.Layer)
+        is_layer |= name == "prior" and "_constructed" in self.__dict__
         if before is not None and before is not value:
             if is_layer or (name in defaults and before != value):
                 raise AttributeError(

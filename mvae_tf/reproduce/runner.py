@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from mvae_tf import evaluation, figures, storage
+from mvae_tf.evaluation.latents import has_components
 from mvae_tf.reproduce.base import Figure, Paper, Table, Trained
 from mvae_tf.reproduce.elsewhere import Elsewhere, NoRun, copy
 from mvae_tf.reproduce.records import circumstances, pictured, records, write_markdown
@@ -139,12 +140,10 @@ def _unmeasured(experiment, trained, scale):
         known = {key: known[key] for key in known if key != "log_likelihood"}
     if wanted.issubset(known):
         return []
-    # A table of models with categories may also show models without categories.
-    return [
-        group
-        for group in experiment.groups
-        if group != "categories" or trained.model.has_categories
-    ]
+    # A table may also show models that have no categories, or no components.
+    model = trained.model
+    has = {"categories": model.has_categories, "components": has_components(model)}
+    return [group for group in experiment.groups if has.get(group, True)]
 
 
 def _measure(group, trained, scale, classifiers):

@@ -123,6 +123,9 @@ def test_bad_requests_are_refused_in_one_line(mvae, images):
         evaluate(mvae, batches(images, 10).take(0))
     with pytest.raises(ValueError, match="at least one image, got none"):
         evaluate(mvae, batches(images, 10).take(0), metrics=["elbo"])
+    vae = mvae_tf.create("vae", input_shape=(4, 4, 1), latent_dim=2, network=NETWORK)
+    with pytest.raises(ValueError, match="^Expected an MVAE .*, got VAE with 1[.]"):
+        evaluate(vae, batches(images, 10), metrics=["components"])
     cgm = mvae_tf.create("cgm", input_shape=(4, 4, 1), latent_dim=2, network=NETWORK)
     for name in ("elbo", "audit"):
         assert name in GROUPS

@@ -270,7 +270,11 @@ def test_a_registered_part_trains_and_loads(tmp_path, monkeypatch):
 
 def test_arguments_and_layers_stay_as_constructed():
     model = VAE(**SMALL)
-    for name, value in (("kl_weight", 0.0), ("encoder", keras.layers.Dense(3))):
+    for name, value in (
+        ("kl_weight", 0.0),
+        ("encoder", keras.layers.Dense(3)),
+        ("prior", mvae_tf.priors.MixtureOfGaussians(3, 2, seed=0)),
+    ):
         with pytest.raises(
             AttributeError, match=f"^Expected {name} as VAE was constructed with it"
         ):
