@@ -220,8 +220,8 @@ def _check(key, model, input_shape):
         )
     if model.losses:
         raise ValueError(
-            f"Expected {key} without regularizers and add_loss, got {len(model.losses)} "
-            "such losses: the terms of a model are its whole objective."
+            f"Expected {key} without regularizers and add_loss, got some: the terms of "
+            "a model are its whole objective."
         )
     if len(model.variables) != len(model.weights):
         raise ValueError(
