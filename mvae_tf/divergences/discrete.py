@@ -23,8 +23,8 @@ def dirichlet_kl(
 
     Args:
         concentration: `[..., K]`, positive; values under 1e-12 count as 1e-12.
-        prior_concentration: positive tensor, broadcast against `concentration`; a
-            scalar is the symmetric prior.
+        prior_concentration: positive tensor that is broadcast against
+            `concentration`; a scalar is the symmetric prior.
 
     Returns:
         `[...]`, nats; 0 for K = 1.
@@ -50,7 +50,7 @@ def dirichlet_kl(
 
 @tf.custom_gradient
 def _dirichlet_kl(a: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """KL(Dir(a) || Dir(c)) of `[..., K]` concentrations of one shape.
+    """Compute KL(Dir(a) || Dir(c)) of `[..., K]` concentrations of one shape.
 
     In its gradient most of the derivatives that automatic differentiation would form
     cancel.

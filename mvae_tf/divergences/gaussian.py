@@ -26,8 +26,8 @@ def gaussian_kl(
     Args:
         mean: `[..., D]`.
         stddev: `[..., D]`, positive.
-        prior_mean: tensor, is broadcast against `mean`.
-        prior_stddev: positive tensor, is broadcast against `stddev`.
+        prior_mean: tensor that is broadcast against `mean`.
+        prior_stddev: positive tensor that is broadcast against `stddev`.
 
     Returns:
         `[...]`, nats, summed over the last axis.
@@ -64,8 +64,8 @@ def gaussian_w2(
     Args:
         mean_p: `[..., D]`.
         stddev_p: `[..., D]`, not negative.
-        mean_q: tensor, is broadcast against `mean_p`.
-        stddev_q: tensor of no negative numbers, is broadcast against `stddev_p`.
+        mean_q: tensor that is broadcast against `mean_p`.
+        stddev_q: tensor of no negative numbers that is broadcast against `stddev_p`.
 
     Returns:
         `[...]`, in squared units of the variable, summed over the last axis.

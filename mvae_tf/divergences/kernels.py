@@ -53,7 +53,7 @@ def hsic(x: TensorLike, y: TensorLike, squared: bool = False) -> tf.Tensor:
         squared: see `dhsic`.
 
     Returns:
-        Scalar.
+        Scalar, a number without unit.
     """
     return dhsic([x, y], squared=squared)
 
@@ -84,7 +84,8 @@ def dhsic(
             or one for each variable; None is `dhsic_bandwidth(d_j)`.
 
     Returns:
-        Scalar, between 0 and 1 up to rounding; 0, with gradient 0, for K = 1.
+        Scalar without unit, between 0 and 1 up to rounding; 0, with gradient 0, for
+        K = 1.
 
     Raises:
         ValueError: shapes are wrong, or a `gamma` is not positive.
@@ -110,7 +111,8 @@ def pairwise_dhsic(
         squared: see `dhsic`.
 
     Returns:
-        Symmetric `[K, K]`; the diagonal has the dHSIC of each component with itself.
+        Symmetric `[K, K]`, without unit; the diagonal has the dHSIC of each component
+        with itself.
 
     Raises:
         ValueError: shapes are wrong.
@@ -152,7 +154,7 @@ def mmd(
             samples of one distribution and can be negative, and n and m must exceed 1.
 
     Returns:
-        Scalar.
+        Scalar, a number without unit.
 
     Raises:
         ValueError: shapes are wrong, the bandwidth is not positive, or there is one

@@ -219,7 +219,8 @@ class MixtureVAE(BaseVAE):
                 rather than its square root.
 
         Returns:
-            `[K, K]`; the diagonal has the dHSIC of each component with itself.
+            `[K, K]`, without unit; the diagonal has the dHSIC of each component with
+            itself.
 
         Raises:
             ValueError: there are fewer than 2 images.

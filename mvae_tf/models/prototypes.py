@@ -28,7 +28,7 @@ def prototype_loss(
         margin: float, squared distance up to which other prototypes repel.
 
     Returns:
-        `[B]`.
+        `[B]`, in squared units of the codes.
     """
     distances = squared_distances(codes, prototypes)
     repulsion = tf.nn.relu(margin - distances)
@@ -56,7 +56,7 @@ def mmd_within_categories(
         unbiased: bool, whether the diagonals are left out, see `divergences.mmd`.
 
     Returns:
-        Scalar.
+        Scalar, a number without unit.
     """
 
     def kernel(a, b):
