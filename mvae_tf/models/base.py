@@ -51,8 +51,8 @@ class BaseVAE(TrainingStep, Inference, Evidence, metaclass=_Constructed):
 
     Args:
         input_shape: `(H, W, C)` of images, or `(P,)` of vectors.
-        latent_dim: Z, int, size of the latent of one component.
-        num_components: K, int; 1 for a single VAE.
+        latent_dim: int, Z, size of the latent of one component.
+        num_components: int, K; 1 for a single VAE.
         num_classes: int, number of classes of the labels that condition the model, or
             None for a model without labels.
         network: name or configuration of the networks (`mvae_tf.networks`).

@@ -69,12 +69,13 @@ class CategoricalVAE(BaseVAE, CategoryInspection):
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`; the network must have a trunk.
         num_components: int, K, number of categories.
-        latent_dim: int, Z.
+        latent_dim: int, Z, size of the latent.
         network: name or configuration of the networks.
         temperature: temperature of the relaxed draw of c, a float (the paper gives
             none); or "annealed" or the configuration of an `AnnealedTemperature`, which
             changes it in each epoch.
-        relaxation: "straight_through" or "relaxed".
+        relaxation: "straight_through" for one-hot draws of c in training, or "relaxed"
+            for relaxed ones, as in the authors' code.
         logits: "linear" for the logits of q(c | x) as in the paper; "elu" applies an
             ELU to them, as in the authors' code, which keeps them above -1; "zero"
             holds them at 0, a control in which c is independent of the image.

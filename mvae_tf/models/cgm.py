@@ -66,10 +66,10 @@ class CGM(BaseVAE):
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`.
-        latent_dim: int, Z.
+        latent_dim: int, Z, size of the latent.
         num_components: int, K, number of prototypes, which is that of classes in CGM2.
         supervised: bool; False is CGM1, True is CGM2.
-        variance: float, s^2.
+        variance: float, s^2, variance of the noise in the latent space.
         information_rate: float, information rate in bits per image, from which s^2 is
             computed as 4^(-rate / Z); None takes `variance`.
         mmd_weight, prototype_weight: floats, weights lambda and beta of the terms.
@@ -386,6 +386,6 @@ def rate_variance(bits: float, latent_dim: int) -> float:
 
     Args:
         bits: float, information rate in bits per image.
-        latent_dim: int, Z.
+        latent_dim: int, Z, size of the latent.
     """
     return 4.0 ** (-bits / latent_dim)

@@ -70,9 +70,9 @@ class GMMpVAE(BaseVAE):
 
     Args:
         *args, **kwargs: shared arguments, see `BaseVAE`.
-        num_components: int, M.
-        num_pseudo_inputs: int, K.
-        latent_dim: int, Z.
+        num_components: int, M, number of components.
+        num_pseudo_inputs: int, K, number of pseudo-inputs.
+        latent_dim: int, Z, size of the latent.
         component_weights: M positive floats pi that sum to 1; None for 1/M each.
         kl_form: name of a bound of `mvae_tf.divergences.mixture_kl_bound` for U (with
             greedy matching, Eq 13), or "mc" for the unbiased estimate

@@ -41,7 +41,7 @@ class MixtureOfVAEs(MixtureVAE):
         *args, **kwargs: arguments of `MixtureVAE` and `BaseVAE`; labels, if there are
             any, condition encoders and decoders.
         latent_dim: int, Z, size of each component's latent (20 in the paper's tables).
-        num_components: int, K.
+        num_components: int, K, number of components.
         prior_means, prior_stddevs: K numbers each, the mean and the standard deviation
             of p(z_i) in every dimension; None for N(0, I). The authors' scripts for
             colour images have other numbers.

@@ -78,7 +78,7 @@ class StandardNormal(Prior):
     """N(0, I).
 
     Args:
-        latent_dim: int, Z.
+        latent_dim: int, Z, size of the latent.
     """
 
     def __init__(self, latent_dim: int):
@@ -122,8 +122,8 @@ class MixtureOfGaussians(keras.layers.Layer, MixturePrior):
     would always get equal gradients.
 
     Args:
-        num_components: int, K.
-        latent_dim: int, Z.
+        num_components: int, K, number of Gaussians.
+        latent_dim: int, Z, size of the latent.
         seed: int that decides the initial values.
         spread: float, standard deviation of the initial means, for `init="normal"`.
         init: "normal" draws the initial means from N(0, spread^2) and sets the
@@ -201,8 +201,8 @@ class Prototypes(keras.layers.Layer, MixturePrior):
     """K trained points, each the mean of a Gaussian of one fixed variance.
 
     Args:
-        num_components: int, K.
-        latent_dim: int, Z.
+        num_components: int, K, number of Gaussians.
+        latent_dim: int, Z, size of the latent.
         variance: float, the variance of every dimension.
         seed: int that decides the initial points, which are draws from N(0, I).
     """
@@ -235,7 +235,7 @@ class VampPrior(keras.layers.Layer, MixturePrior):
     pixels; beyond it their gradient is 0.
 
     Args:
-        num_pseudo_inputs: int, K.
+        num_pseudo_inputs: int, K, number of pseudo-inputs.
         input_shape: tuple of ints, shape of an image.
         encode: function from images `[K, ...]` to mean and stddev `[K, M, Z]` and
             weights `[M]`.

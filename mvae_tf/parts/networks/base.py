@@ -70,7 +70,7 @@ def gaussian_head(features, latent_dim, deviations=True):
     Args:
         features: `[..., H]` with H = Z for the mean, + Z for the standard deviation if
             `deviations`, + 1 for the score if the encoder makes one.
-        latent_dim: int, Z.
+        latent_dim: int, Z, size of the latent.
         deviations: bool, whether there are standard deviations.
 
     Returns:

@@ -34,7 +34,7 @@ class ComponentAffine(ComponentNetwork):
     """K affine maps as one matrix product; biases start at 0.
 
     Args:
-        num_components: int, K.
+        num_components: int, K, number of components.
         input_units: int, I, size of the input.
         units: int, O, size of the output.
         initializer: function from the shape `[K, I, O]` and a dtype to the kernels.

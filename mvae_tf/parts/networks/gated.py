@@ -58,7 +58,7 @@ def clipped_head(features, latent_dim, scores=False, deviations=True):
     Args:
         features: `[..., H]` with H = Z for the mean, + Z for the log-variance if
             `deviations`, + 1 for the score if `scores`.
-        latent_dim: int, Z.
+        latent_dim: int, Z, size of the latent.
         scores: bool, whether there is a score.
         deviations: bool, whether there are log-variances.
 
@@ -81,7 +81,7 @@ class ComponentLinear(ComponentAffine):
     """K linear layers, gated or not.
 
     Args:
-        num_components: int, K.
+        num_components: int, K, number of components.
         input_units: int, size of the input.
         units: int, size of the output.
         gated: bool, whether the output is h(x) * sigmoid(g(x)).

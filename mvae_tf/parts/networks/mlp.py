@@ -35,7 +35,7 @@ class ComponentDense(ComponentAffine):
     """K dense layers, whose weights start from He's normal distribution.
 
     Args:
-        num_components: int, K.
+        num_components: int, K, number of components.
         input_units: int, size of the input.
         units: int, size of the output.
         activation: str, name of a Keras activation, or None.
