@@ -22,7 +22,7 @@ from mvae_tf.models.registry import arguments
 from mvae_tf.models.training_step import TrainingStep
 from mvae_tf.noise import check_seed
 from mvae_tf.parts import likelihoods, networks
-from mvae_tf.parts.networks.base import NetworkSpec
+from mvae_tf.parts.networks.network import NetworkSpec
 from mvae_tf.parts.part import Part, check_count, like_default
 from mvae_tf.parts.terms import Term
 

@@ -26,12 +26,12 @@ from mvae_tf.models.categories import (
 from mvae_tf.models.category_inspection import CategoryInspection
 from mvae_tf.models.hooks import Draw
 from mvae_tf.parts import gaussian, priors
-from mvae_tf.parts.networks.base import layer_seed
 from mvae_tf.parts.networks.gated import (
     CategoryLinear,
     ComponentLinear,
     clipped_head,
 )
+from mvae_tf.parts.networks.network import layer_seed
 from mvae_tf.parts.part import Part, choice
 from mvae_tf.parts.terms import Term
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from mvae_tf.models.inputs import Inputs
 from mvae_tf.noise import Noise, check_seed
 from mvae_tf.parts.likelihoods import Likelihood
-from mvae_tf.parts.networks.base import Network
+from mvae_tf.parts.networks.network import Network
 from mvae_tf.parts.part import is_integer
 from mvae_tf.parts.priors import Prior
 

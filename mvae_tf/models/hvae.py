@@ -13,8 +13,8 @@ from mvae_tf.models.base import BaseVAE
 from mvae_tf.models.hooks import Draw
 from mvae_tf.models.registry import register
 from mvae_tf.parts import gaussian, priors
-from mvae_tf.parts.networks.base import flat
 from mvae_tf.parts.networks.gated import GatedMLP, GatedStack, clipped_head
+from mvae_tf.parts.networks.network import flat
 from mvae_tf.parts.terms import Term
 
 __all__ = ["HVAE", "HVampVAE"]

@@ -9,7 +9,7 @@ from typing import Any
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
 from mvae_tf.parts import gaussian, priors
-from mvae_tf.parts.networks.base import Network
+from mvae_tf.parts.networks.network import Network
 from mvae_tf.parts.part import check_count, choice
 
 __all__ = ["MoGVAE"]

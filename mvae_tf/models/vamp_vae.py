@@ -11,7 +11,7 @@ import tensorflow as tf
 from mvae_tf.models.registry import register
 from mvae_tf.models.single import SingleVAE
 from mvae_tf.parts import priors
-from mvae_tf.parts.networks.base import Network
+from mvae_tf.parts.networks.network import Network
 
 __all__ = ["VampVAE"]
 

@@ -26,7 +26,7 @@ from mvae_tf import divergences
 from mvae_tf.noise import Noise
 from mvae_tf.parts import gaussian
 from mvae_tf.parts.memory import check_memory
-from mvae_tf.parts.networks.base import layer_seed
+from mvae_tf.parts.networks.network import layer_seed
 from mvae_tf.parts.part import check_count, choice
 
 __all__ = [

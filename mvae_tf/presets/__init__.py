@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from mvae_tf.config import RunConfig
 from mvae_tf.parts.part import choice
 from mvae_tf.presets import baselines, cgm, cp_vae, gmmp_vae, m_vae, mvae
-from mvae_tf.presets.base import Preset, Reported
+from mvae_tf.presets.preset import Preset, Reported
 
 __all__ = ["Preset", "Reported", "datasets", "differences", "get", "names", "reported"]
 

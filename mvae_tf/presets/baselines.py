@@ -17,7 +17,7 @@ authors measure it with a CIFAR classifier of their own. MAE has the same RMSE, 
 CIFAR10 and CIFAR100, which may be a misprint.
 """
 
-from mvae_tf.presets.base import Preset, Reported
+from mvae_tf.presets.preset import Preset, Reported
 from mvae_tf.presets.reported import accuracy, colour
 from mvae_tf.presets.settings import SETTINGS
 

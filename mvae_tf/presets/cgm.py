@@ -35,7 +35,7 @@ import dataclasses
 import math
 
 from mvae_tf.config import Training
-from mvae_tf.presets.base import Preset, Reported
+from mvae_tf.presets.preset import Preset, Reported
 
 __all__ = ["presets"]
 

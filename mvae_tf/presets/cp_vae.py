@@ -39,7 +39,7 @@ be compared is how many of them are distinct, and how many stand under several l
 import dataclasses
 
 from mvae_tf.config import Training
-from mvae_tf.presets.base import Preset, Reported
+from mvae_tf.presets.preset import Preset, Reported
 
 __all__ = ["presets"]
 

@@ -20,7 +20,7 @@ IWAE code, which `mvae_tf.data` does not read; that of TFDS has other pixels.
 import dataclasses
 
 from mvae_tf.config import Training
-from mvae_tf.presets.base import Preset, Reported
+from mvae_tf.presets.preset import Preset, Reported
 
 __all__ = ["presets"]
 

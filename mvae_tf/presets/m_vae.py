@@ -14,7 +14,7 @@ gradient, and a mistake that gives image 4 the mixing weight of image 3. SVHN an
 
 import dataclasses
 
-from mvae_tf.presets.base import Preset
+from mvae_tf.presets.preset import Preset
 from mvae_tf.presets.reported import REPORTED
 from mvae_tf.presets.settings import SETTINGS
 

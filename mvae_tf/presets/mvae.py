@@ -30,7 +30,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from mvae_tf.presets.base import Preset
+from mvae_tf.presets.preset import Preset
 from mvae_tf.presets.reported import REPORTED
 from mvae_tf.presets.settings import CONV_64, SETTINGS
 

@@ -8,7 +8,7 @@ trained without a mask; they are listed for both.
 
 import dataclasses
 
-from mvae_tf.presets.base import Reported
+from mvae_tf.presets.preset import Reported
 
 __all__ = ["REPORTED", "accuracy", "colour"]
 

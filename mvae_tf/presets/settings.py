@@ -1,7 +1,7 @@
 """Settings on each data set that the models of the MVAE and M-VAE papers share."""
 
 from mvae_tf.config import Training
-from mvae_tf.presets.base import Setting
+from mvae_tf.presets.preset import Setting
 
 __all__ = ["CONV_64", "SETTINGS"]
 

@@ -7,7 +7,7 @@ measures, draws and writes them.
 
 from mvae_tf.parts.part import choice
 from mvae_tf.reproduce import cgm, cp_vae, gmmp_vae, m_vae, mvae
-from mvae_tf.reproduce.base import SCALES, Figure, Paper, Run, Table, Trained
+from mvae_tf.reproduce.experiment import SCALES, Figure, Paper, Run, Table, Trained
 from mvae_tf.reproduce.runner import Incomplete, reproduce
 
 __all__ = [

@@ -9,7 +9,7 @@ import numpy as np
 
 from mvae_tf import figures
 from mvae_tf.reproduce import drawings
-from mvae_tf.reproduce.base import Figure, Paper, Run, Table
+from mvae_tf.reproduce.experiment import Figure, Paper, Run, Table
 
 __all__ = ["PAPER"]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from mvae_tf import figures
 from mvae_tf.data import toy
-from mvae_tf.reproduce.base import Figure, Paper, Run, Table
+from mvae_tf.reproduce.experiment import Figure, Paper, Run, Table
 
 __all__ = ["PAPER"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mvae_tf import figures
-from mvae_tf.reproduce.base import Trained
+from mvae_tf.reproduce.experiment import Trained
 
 if TYPE_CHECKING:
     # Matplotlib takes a while to import.

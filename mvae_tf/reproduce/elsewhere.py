@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mvae_tf import models, storage
 from mvae_tf.config import RunConfig
-from mvae_tf.reproduce.base import Run
+from mvae_tf.reproduce.experiment import Run
 from mvae_tf.reproduce.records import file_name
 from mvae_tf.runs import training
 from mvae_tf.runs.checkpoints import Checkpoints

@@ -6,7 +6,7 @@ Ye and Bors, "Mixtures of Variational Autoencoders" (IPTA 2020): Tables I-III an
 
 from mvae_tf import figures
 from mvae_tf.reproduce import drawings
-from mvae_tf.reproduce.base import Figure, Paper, Run, Table
+from mvae_tf.reproduce.experiment import Figure, Paper, Run, Table
 from mvae_tf.reproduce.mvae import COLOUR_32, FULL_GREY, GREY, LEARNT
 
 __all__ = ["PAPER"]

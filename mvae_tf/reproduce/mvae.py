@@ -7,7 +7,7 @@ Figs 2-17; Fig 1 is a diagram. Rows that the paper quotes from others are left o
 from typing import Any
 
 from mvae_tf.reproduce import drawings
-from mvae_tf.reproduce.base import Figure, Paper, Run, Table
+from mvae_tf.reproduce.experiment import Figure, Paper, Run, Table
 
 __all__ = ["COLOUR_32", "FULL_GREY", "GREY", "LEARNT", "PAPER"]
 

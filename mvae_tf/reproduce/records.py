@@ -9,7 +9,7 @@ from typing import Any
 
 from mvae_tf import presets, storage
 from mvae_tf.evaluation import meaning
-from mvae_tf.reproduce.base import Figure, Paper, Table, Trained
+from mvae_tf.reproduce.experiment import Figure, Paper, Table, Trained
 
 __all__ = [
     "circumstances",

@@ -10,8 +10,8 @@ import keras
 
 from mvae_tf import evaluation, figures, storage
 from mvae_tf.evaluation.latents import has_components
-from mvae_tf.reproduce.base import Figure, Paper, Table, Trained
 from mvae_tf.reproduce.elsewhere import Elsewhere, NoRun, copy
+from mvae_tf.reproduce.experiment import Figure, Paper, Table, Trained
 from mvae_tf.reproduce.records import circumstances, pictured, records, write_markdown
 from mvae_tf.runs import training
 

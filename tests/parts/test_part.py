@@ -13,8 +13,8 @@ from mvae_tf.models.hooks import Posterior
 from mvae_tf.noise import BatchNoise
 from mvae_tf.parts import gaussian, independence, likelihoods, networks
 from mvae_tf.parts import part as parts
-from mvae_tf.parts.networks.base import gaussian_head, layer_seed, stateless_dropout
 from mvae_tf.parts.networks.branches import BatchNormalization
+from mvae_tf.parts.networks.network import gaussian_head, layer_seed, stateless_dropout
 
 
 def new_noise():

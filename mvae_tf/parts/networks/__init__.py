@@ -18,13 +18,13 @@ Layers are called as `layer(inputs, labels=None, noise=None, training=False)`; l
 are one-hot rows. Dropout draws from the `noise` of the step, never from a random state.
 """
 
-from mvae_tf.parts.networks.base import Network, NetworkSpec, get, names, register
 from mvae_tf.parts.networks.conv import Conv
 from mvae_tf.parts.networks.dcgan import DCGAN
 from mvae_tf.parts.networks.from_keras import FromKeras
 from mvae_tf.parts.networks.gated import GatedMLP
 from mvae_tf.parts.networks.gated_conv import GatedConv
 from mvae_tf.parts.networks.mlp import MLP
+from mvae_tf.parts.networks.network import Network, NetworkSpec, get, names, register
 from mvae_tf.parts.networks.pixel import Pixel
 
 __all__ = [

@@ -7,7 +7,7 @@ convolution (`scripts/benchmark.py` measures it).
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import (
+from mvae_tf.parts.networks.network import (
     ComponentNetwork,
     Network,
     append_labels,

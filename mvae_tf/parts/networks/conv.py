@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import NetworkSpec, layer_seed, register
 from mvae_tf.parts.networks.branches import (
     BatchNormalization,
     ConvEncoder,
@@ -16,6 +15,7 @@ from mvae_tf.parts.networks.branches import (
     ConvSubDecoder,
     leaky_relu,
 )
+from mvae_tf.parts.networks.network import NetworkSpec, layer_seed, register
 
 __all__ = ["Conv"]
 

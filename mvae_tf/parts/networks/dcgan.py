@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import NetworkSpec, layer_seed, register
 from mvae_tf.parts.networks.branches import (
     BatchNormalization,
     Branch,
@@ -20,6 +19,7 @@ from mvae_tf.parts.networks.branches import (
     ConvSubDecoder,
     leaky_relu,
 )
+from mvae_tf.parts.networks.network import NetworkSpec, layer_seed, register
 
 __all__ = ["DCGAN"]
 

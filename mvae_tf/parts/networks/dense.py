@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from mvae_tf.parts.memory import check_memory
-from mvae_tf.parts.networks.base import (
+from mvae_tf.parts.networks.network import (
     ComponentNetwork,
     NetworkSpec,
     append_labels,

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import (
+from mvae_tf.parts.networks.network import (
     ComponentNetwork,
     Network,
     NetworkSpec,

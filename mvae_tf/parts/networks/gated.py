@@ -12,12 +12,6 @@ import math
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import (
-    Network,
-    NetworkSpec,
-    layer_seed,
-    register,
-)
 from mvae_tf.parts.networks.dense import (
     ComponentAffine,
     DenseStack,
@@ -25,6 +19,12 @@ from mvae_tf.parts.networks.dense import (
     MixDecoder,
     SubDecoder,
     Trunk,
+)
+from mvae_tf.parts.networks.network import (
+    Network,
+    NetworkSpec,
+    layer_seed,
+    register,
 )
 from mvae_tf.parts.part import check_count, choice
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import NetworkSpec, layer_seed, register
 from mvae_tf.parts.networks.branches import ConvEncoder, ConvMixDecoder, ConvNetwork
 from mvae_tf.parts.networks.gated import (
     INITIALIZERS,
@@ -20,6 +19,7 @@ from mvae_tf.parts.networks.gated import (
     GatedSubDecoder,
     clipped_head,
 )
+from mvae_tf.parts.networks.network import NetworkSpec, layer_seed, register
 from mvae_tf.parts.part import choice
 
 __all__ = ["ENCODER_LAYERS", "GatedConv", "GatedConv2D", "GatedEncoderNetwork"]

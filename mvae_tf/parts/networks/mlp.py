@@ -10,14 +10,6 @@ import math
 import keras
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import (
-    Network,
-    NetworkSpec,
-    gaussian_head,
-    layer_seed,
-    register,
-    stateless_dropout,
-)
 from mvae_tf.parts.networks.dense import (
     ComponentAffine,
     DenseStack,
@@ -25,6 +17,14 @@ from mvae_tf.parts.networks.dense import (
     MixDecoder,
     SubDecoder,
     Trunk,
+)
+from mvae_tf.parts.networks.network import (
+    Network,
+    NetworkSpec,
+    gaussian_head,
+    layer_seed,
+    register,
+    stateless_dropout,
 )
 from mvae_tf.parts.part import check_count
 

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mvae_tf.parts.networks.base import NetworkSpec, layer_seed, register
 from mvae_tf.parts.networks.branches import BatchNormalization, ConvMixDecoder
 from mvae_tf.parts.networks.gated import INITIALIZERS, GatedSubDecoder
 from mvae_tf.parts.networks.gated_conv import ENCODER_LAYERS, GatedEncoderNetwork
+from mvae_tf.parts.networks.network import NetworkSpec, layer_seed, register
 
 __all__ = ["MaskedConv2D", "PartialImages", "Pixel", "in_raster_order"]
 
