@@ -21,10 +21,10 @@ def batched_product(
     Args:
         a: `[..., n, d]`, or `[..., d, n]` if it is to be transposed.
         b: `[..., d, m]`, or `[..., m, d]` if it is to be transposed.
-        small: whether the product takes less time than oneDNN takes to start. It should
-            not depend on the batch size, so that all batches are rounded alike.
-        transpose_a: whether to transpose `a`.
-        transpose_b: whether to transpose `b`.
+        small: bool, whether the product takes less time than oneDNN takes to start. It
+            should not depend on the batch size, so that all batches are rounded alike.
+        transpose_a: bool, whether to transpose `a`.
+        transpose_b: bool, whether to transpose `b`.
 
     Returns:
         `[..., n, m]`. Where `small` is true, automatic differentiation would compute

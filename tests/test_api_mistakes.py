@@ -552,12 +552,7 @@ CALLS += [
     mistake(ValueError, r"Expected num in .*, got True\.", "generate", True),
     mistake(MemoryError, r"2,000,000,000 images would take .*", "generate", 2 * 10**9),
     mistake(
-        TypeError,
-        r"Expected options of MVAE\.draw, .*",
-        "reconstruct",
-        X,
-        seed=1,
-        foo=1,
+        TypeError, r"Expected options of MVAE\.draw.*", "reconstruct", X, seed=1, foo=1
     ),
     mistake(
         ValueError,

@@ -169,9 +169,9 @@ def from_arrays(
             `(n, P)`; uint8, bool, or float in [0, 1]. With `value_range=None`, real
             numbers in any range.
         y: integer labels `(n,)`, counted from 0, or None.
-        x_val: images like x, for validation, or None.
+        x_val: array of images like x, for validation, or None.
         y_val: integer labels `(n,)` of x_val, or None.
-        x_test: images like x, for testing, or None.
+        x_test: array of images like x, for testing, or None.
         y_test: integer labels `(n,)` of x_test, or None.
         **as_load: further arguments of `load`, such as `batch_size` or `image_size`.
 

@@ -33,7 +33,7 @@ class CPVAE(CategoricalVAE):
 
     Args:
         *args, **kwargs: arguments of `CategoricalVAE` and `BaseVAE`.
-        z_condition: which c the posterior of z gets. "enumerate" gives it each one-hot
+        z_condition: str, which c the posterior of z gets. "enumerate" gives it each one-hot
             c in turn, which makes the objective exact; the activations `[B, K, hidden]`
             limit K to about 150. "sample" gives it the drawn c alone, so that `kl` is
             an unbiased but noisy estimate in training; evaluation enumerates. "pi"

@@ -143,7 +143,7 @@ def _strategy_of_workers(devices, gpus):
     except RuntimeError as error:
         raise ValueError(
             "Expected training by several workers to be the first thing that "
-            f"TensorFlow does in a process: {error}"
+            f"TensorFlow does in a process, got: {error}"
         ) from error
 
 

@@ -269,10 +269,7 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
             "argument --num: expected a whole number >= 1, got 0",
         ),
         (["generate", "RUN", "--num=1", "--component=9", "--to=a.npz"], "in 0..1, got"),
-        (
-            ["generate", "RUN", "--num=1", "--label=1", "--to=a.npz"],
-            "Expected no --label",
-        ),
+        (["generate", "RUN", "--num=1", "--label=1", "--to=a.npz"], "no --label"),
         (["reconstruct", "RUN", "--num=65", "--to=a.npz"], "in 0..63, got 64."),
         (
             ["reconstruct", "RUN", "--num=0", "--to=a.npz"],
