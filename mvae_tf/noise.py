@@ -185,9 +185,9 @@ class Noise:
         while graph is not self._graph and hasattr(graph, "outer_graph"):
             if "while_body" in graph.name:
                 raise ValueError(
-                    f"Expected {name!r} to be drawn outside of loops of TensorFlow, got "
-                    "a draw in one, each pass of which would have the same numbers: "
-                    "draw all of them before the loop."
+                    f"Expected {name!r} to be drawn outside of loops of TensorFlow, "
+                    "got a draw in one, each pass of which would have the same "
+                    "numbers: draw all of them before the loop."
                 )
             graph = graph.outer_graph
         if name in self._drawn:

@@ -33,12 +33,12 @@ class CPVAE(CategoricalVAE):
 
     Args:
         *args, **kwargs: arguments of `CategoricalVAE` and `BaseVAE`.
-        z_condition: str, which c the posterior of z gets. "enumerate" gives it each one-hot
-            c in turn, which makes the objective exact; the activations `[B, K, hidden]`
-            limit K to about 150. "sample" gives it the drawn c alone, so that `kl` is
-            an unbiased but noisy estimate in training; evaluation enumerates. "pi"
-            gives it the probabilities pi(x), as in the paper's text, so that z and c
-            are independent under q.
+        z_condition: str, which c the posterior of z gets. "enumerate" gives it each
+            one-hot c in turn, which makes the objective exact; the activations `[B, K,
+            hidden]` limit K to about 150. "sample" gives it the drawn c alone, so that
+            `kl` is an unbiased but noisy estimate in training; evaluation enumerates.
+            "pi" gives it the probabilities pi(x), as in the paper's text, so that z and
+            c are independent under q.
 
     Example:
         >>> import mvae_tf

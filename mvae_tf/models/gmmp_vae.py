@@ -74,9 +74,9 @@ class GMMpVAE(BaseVAE):
         num_pseudo_inputs: int, K, number of pseudo-inputs.
         latent_dim: int, Z, size of the latent.
         component_weights: M positive floats pi that sum to 1; None for 1/M each.
-        kl_form: str, name of a bound of `mvae_tf.divergences.mixture_kl_bound` for U (with
-            greedy matching, Eq 13), or "mc" for the unbiased estimate
-            sum_m pi_m (log q(z_m | x) - log p(z_m)).
+        kl_form: str, name of a bound of `mvae_tf.divergences.mixture_kl_bound` for U
+            (with greedy matching, Eq 13), or "mc" for the unbiased estimate sum_m pi_m
+            (log q(z_m | x) - log p(z_m)).
         prior: "vamp", or "standard" for p(z) = N(0, I). With the latter U is
             sum_m pi_m KL(q_m || p), whatever the bound; with M = 1 this is the VAE of
             Tables 2 to 4.
