@@ -222,7 +222,18 @@ def load(path: str | Path) -> keras.Model:
     if file.suffix != ".keras":
         raise ValueError(f"Expected a run folder or a .keras file, got {file}.")
     _check_archive(file)
-    return keras.saving.load_model(file)
+    try:
+        return keras.saving.load_model(file)
+    except (TypeError, ValueError) as error:
+        first, *others = str(error).strip().splitlines()
+        if not others:
+            raise
+        # Keras writes a page, with an error of `from_config` in its last line.
+        own = others[-1].split("Exception encountered: ")[1:]
+        reason = own[0] if own else first
+        raise storage.DamagedFile(
+            f"Expected a model as {file} describes it, got another one: {reason}"
+        ) from error
 
 
 def _check_archive(file):

@@ -126,6 +126,20 @@ def test_an_unknown_class_or_argument_in_a_file_is_refused(file):
         keras.saving.load_model(file)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"latent_dim": 3}, "got another one: .*could not be loaded"),
+        ({"frozen": 5}, "got another one: .*not iterable"),
+    ],
+)
+def test_a_file_that_is_not_as_it_says_is_refused_in_one_line(file, change, message):
+    rewrite(file, lambda config: config["config"].update(change))
+    with pytest.raises(ValueError, match=message) as caught:
+        mvae_tf.load(file)
+    assert "\n" not in str(caught.value)
+
+
 def test_weights_of_another_size_are_refused(tmp_path):
     case = harness.Case("vae", "vae")
     case.make().save_weights(tmp_path / "model.weights.h5")
