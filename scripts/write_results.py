@@ -208,7 +208,7 @@ Each table and figure has one verdict:
     + """.
 
 In the tables below, the paper's number stands in brackets behind ours. Epochs such as
-"21 of 100" are those of a run that was not complete. `@code` is a model as the
+"150 of 2000" are those of a run that was not complete. `@code` is a model as the
 authors' scripts have it; without it, a model follows the paper's equations. A cause is
 called measured where a run without it, or a computation, showed its effect."""
 )
