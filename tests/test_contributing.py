@@ -1,7 +1,10 @@
 """The examples in CONTRIBUTING.md work as the text says."""
 
 import importlib.util
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -132,6 +135,30 @@ def test_the_data_source_is_loaded_by_its_name(example):
     assert x.max() <= 1
     assert {*y} == {0, 1}
     assert "moons" in mvae_tf.data.sources()
+
+
+def test_a_file_in_its_folder_adds_a_model_and_a_data_source(tmp_path):
+    package = Path(mvae_tf.__file__).parent
+    ignored = shutil.ignore_patterns("__pycache__")
+    copy = shutil.copytree(package, tmp_path / "mvae_tf", ignore=ignored)
+    for folder, name in (("models", "free_bits_vae"), ("data/readers", "moons")):
+        (copy / folder / f"{name}.py").write_text(FILES[name])
+    code = (
+        "import mvae_tf\n"
+        "model = mvae_tf.create('free_bits_vae', (4, 4, 1), free_nats=3.0)\n"
+        "assert model.get_config()['free_nats'] == 3.0\n"
+        "assert 'free_bits_vae' in mvae_tf.names()\n"
+        "assert mvae_tf.data.load('moons').input_shape == (2,)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_example_is_tested():

@@ -1,7 +1,11 @@
 """Models, each a `keras.Model`: one paper or one baseline a file.
 
-A new model is one file in this folder with a registered class, and one line here.
+A new model is one file in this folder with a registered class. Every module of the
+folder is imported; the imports below show the classes to editors and type checkers.
 """
+
+import importlib
+import pkgutil
 
 from mvae_tf.models.base import BaseVAE
 from mvae_tf.models.beta_vae import BetaVAE
@@ -48,3 +52,6 @@ __all__ = [
     "names",
     "register",
 ]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
