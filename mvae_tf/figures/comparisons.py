@@ -18,6 +18,7 @@ from mvae_tf.figures.style import (
     PALE,
     SMALL_SIZE,
     TEXT_SIZE,
+    TITLE_SIZE,
     level_lines,
     name_panel,
     new_figure,
@@ -29,6 +30,8 @@ from mvae_tf.figures.style import (
 __all__ = ["column", "comparison", "histories"]
 
 _LINE, _PANEL, _GAP = 30, 250, 34
+# Width of the key of the dots, and of the space around it.
+_KEY = 240
 _SOURCES = {"paper": 0.0, "ours": 1.0}
 
 
@@ -69,7 +72,9 @@ def comparison(
     width = MARGIN + labels + MARGIN
     width += sum(_PANEL + 2 * columns[metric] + _GAP for metric in metrics)
     height = _LINE * len(names)
-    figure = new_figure(max(width, 760), height + 120, title, subtitle)
+    heading = MARGIN + text_width(title, TITLE_SIZE, "bold") + _KEY
+    width = max(width, 760, math.ceil(heading))
+    figure = new_figure(width, height + 120, title, subtitle)
     left = MARGIN + labels
     for metric in metrics:
         axes = place(figure, left, 50, _PANEL, height)

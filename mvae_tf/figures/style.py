@@ -214,9 +214,9 @@ def heat_map(
     axes.spines[:].set_visible(False)
 
 
-def text_width(text: str, size: float) -> float:
+def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Measure how many pixels a text of `size` points takes."""
-    font = FontProperties(size=size)
+    font = FontProperties(size=size, weight=weight)
     return RendererAgg(1, 1, DPI).get_text_width_height_descent(text, font, False)[0]
 
 

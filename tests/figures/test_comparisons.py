@@ -87,6 +87,15 @@ def test_no_text_of_a_comparison_lies_on_another(num_rows, num_metrics):
     assert not pairs.any(), [shown[i].get_text() for i in np.argwhere(pairs)[0]]
 
 
+def test_a_long_title_stands_beside_the_key():
+    figure = figures.comparison([row("A", ours=1.0)], "A title of many words " * 5)
+    canvas = figure.canvas.get_renderer()
+    title = figure.texts[0].get_window_extent(canvas)
+    (key,) = figure.legends
+    assert title.x1 < key.get_window_extent(canvas).x0
+    assert key.get_window_extent(canvas).x1 <= figure.bbox.x1
+
+
 def test_rows_of_one_name_are_told_apart_by_their_runs():
     rows = [row("CP", ours=1.0, run="a"), row("CP", ours=2.0, run="b")]
     (axes,) = figures.comparison([*rows, row("VAE", run="c")], "Table").axes
