@@ -1,6 +1,7 @@
 """Settings and fixtures that all tests share."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -8,6 +9,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("NO_GCE_CHECK", "true")
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_op_determinism_afterwards():
+    """Switch op determinism off, which a run leaves on and XLA cannot be used with."""
+    yield
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework import config
+
+        config.disable_op_determinism()
 
 
 @pytest.fixture(scope="session")

@@ -121,8 +121,6 @@ def test_gpu_check_without_a_gpu_says_so(benchmark, monkeypatch, capsys):
 
 
 @pytest.mark.extra
-# Under op determinism, which a test before may have left on, Keras does without XLA.
-@pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
 def test_gpu_check_prints_its_tables(benchmark, capsys):
     gpu_check = importlib.import_module("gpu_check")
     assert gpu_check.main(["--device", "CPU:0", "--quick"]) == 0

@@ -81,6 +81,11 @@ def create(config: RunConfig, splits: Splits) -> keras.Model:
         ),
         jit_compile=training.jit_compile,
     )
+    if model.jit_compile != training.jit_compile:
+        raise ValueError(
+            "Expected a network that XLA can compile, and a process without op "
+            "determinism (an earlier run switches it on), for training.jit_compile."
+        )
     model.optimizer.build(model.trainable_variables)
     return model
 

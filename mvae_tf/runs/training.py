@@ -75,7 +75,9 @@ def train(
 
     A run that was killed and resumed has the weights of one that was not, bit for bit,
     on the same machine and with the same versions. For this, TensorFlow's op
-    determinism is switched on, which lasts until the process ends.
+    determinism is switched on, which lasts until the process ends. Keras would do
+    without XLA then, so that it stays off in a run with `jit_compile`, whose steps are
+    equal bit for bit on a CPU without it.
 
     Where `TF_CONFIG` names several workers, each of them calls this function with the
     same arguments. Only the chief writes files; when the function returns in the chief,
@@ -150,7 +152,9 @@ def _train(config, stored, output, console, metrics, strategy, worker, signals):
         worker: `Worker`, this process among those that train together.
         signals: `Signals` that may ask the run to end.
     """
-    tf.config.experimental.enable_op_determinism()
+    if not config.training.jit_compile:
+        # With it Keras would do without XLA.
+        tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
     splits = load_data(config)
     with strategy.scope():

@@ -13,6 +13,7 @@ import killed_runs
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import config as framework_config
 
 import mvae_tf
 from mvae_tf import storage
@@ -55,6 +56,30 @@ def assert_dies(process):
 def assert_ends(process):
     process.join()
     assert process.exitcode == 0
+
+
+# === XLA ===
+
+
+def test_xla_compiles_a_run_that_asks_for_it(tmp_path):
+    whole = dataclasses.replace(SINGLE.training, jit_compile=True)
+    half = dataclasses.replace(whole, epochs=1)
+    for name, parts in (("whole", [whole]), ("resumed", [half, whole])):
+        for i, part in enumerate(parts):
+            config = dataclasses.replace(SINGLE, training=part)
+            model = training.train(config, tmp_path / name, resume=i > 0, verbose=0)
+            assert model.jit_compile
+    assert end_state(tmp_path / "whole") == end_state(tmp_path / "resumed")
+
+
+@pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
+def test_xla_is_refused_where_keras_would_do_without_it(tmp_path):
+    # The name in `tf.config` does nothing in this file.
+    framework_config.enable_op_determinism()
+    asked = dataclasses.replace(SINGLE.training, jit_compile=True)
+    config = dataclasses.replace(SINGLE, training=asked)
+    with pytest.raises(ValueError, match="^Expected a network that XLA can compile"):
+        training.train(config, tmp_path / "run", verbose=0)
 
 
 # === Killed runs ===
