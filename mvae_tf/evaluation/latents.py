@@ -3,32 +3,25 @@
 import math
 from typing import Any
 
-import keras
 import numpy as np
 
 from mvae_tf.evaluation.task import Task, latent_means
-from mvae_tf.models.mixture import MixtureVAE
 from mvae_tf.models.mvae import MVAE
 from mvae_tf.parts.masks import GaussianMask
 
-__all__ = ["components", "has_components", "lacks_components", "latents"]
+__all__ = ["components", "lacks_components", "latents"]
 
 _ACTIVE_VARIANCE = 0.01
 
 
 def lacks_components(task: Task) -> str | None:
     """Return why a model has no components to measure, or None if it has some."""
-    if has_components(task.model):
+    if task.model.has_components:
         return None
     return (
         "Expected an MVAE or M-VAE of 2 or more components for the group components, "
         f"got {type(task.model).__name__} with {task.model.num_components}."
     )
-
-
-def has_components(model: keras.Model) -> bool:
-    """Whether the use and dependence of the components of a model can be measured."""
-    return isinstance(model, MixtureVAE) and model.num_components > 1
 
 
 def components(task: Task) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from mvae_tf import storage
 from mvae_tf.data import Splits, leading
 from mvae_tf.figures import images, plots
 from mvae_tf.figures.style import save
-from mvae_tf.models.mixture import MixtureVAE
 from mvae_tf.parts.terms import kl_names
 
 __all__ = ["CAPTIONS", "DESCRIPTIONS", "draw_run"]
@@ -132,11 +131,10 @@ def _of_images(model, x, y):
     """Yield names of figures and functions that draw them."""
     if len(model.input_shape) != 3 or model.input_shape[-1] not in (1, 3):
         return
-    mixture = model.num_components > 1 and isinstance(model, MixtureVAE)
     few = _leading(x, y, _SHOWN)
     yield "reconstructions", partial(images.reconstructions, model, *few)
     yield "samples", partial(images.samples, model)
-    if mixture:
+    if model.has_components:
         yield "samples_by_component", partial(images.samples_by_component, model)
     elif model.num_components > 1:
         yield "samples_by_category", partial(images.samples_by_category, model)
@@ -145,9 +143,9 @@ def _of_images(model, x, y):
         pairs = x[first], x[last], None if y is None else y[first]
         draw = partial(images.interpolation, model, *pairs)
         yield "interpolation", draw
-        if mixture:
+        if model.has_components:
             yield "interpolation_mismatched", partial(draw, shift=1)
-    if mixture:
+    if model.has_components:
         # The errors need K x K decoded images per image, so that large images, which
         # take long, are fewer.
         num = max(_SHOWN, min(100, _MEASURED_PIXELS // math.prod(model.input_shape)))
@@ -157,14 +155,13 @@ def _of_images(model, x, y):
 
 def _of_numbers(model, x, y):
     """Yield, as `_of_images` does, the figures of latents and of dependence."""
-    mixture = model.num_components > 1 and isinstance(model, MixtureVAE)
     if model.latent_dim > 1 and len(x) > 2:
         yield "latents", partial(plots.latents, model, x, y)
-        if mixture:
+        if model.has_components:
             label = None if y is None else np.unique(y)[:2][-1]
             draw = partial(plots.latents_by_component, model, x, y, label)
             yield "latents_by_component", draw
-    if mixture and len(x) > 1:
+    if model.has_components and len(x) > 1:
         yield "dependence", lambda: plots.dependence(model.dependence_matrix(x, y))
 
 

@@ -73,6 +73,8 @@ class Hooks(keras.Model):
             that predict each pixel from those before it.
         has_categories: bool, whether the K axis counts categories that share one
             encoder and decoder, rather than components with networks of their own.
+        has_components: bool, whether the K axis counts 2 or more components that have
+            encoders, decoders and mixing weights of their own.
         relaxed: bool, whether the networks get relaxed categories in training, so that
             the objective is no bound; `elbo` takes one-hot categories all the same.
         prior: `Prior`, the density of the latents, in models whose prior is one object.
@@ -81,6 +83,7 @@ class Hooks(keras.Model):
     no_bound: str | None = None
     reads_pixels: bool = False
     has_categories: bool = False
+    has_components: bool = False
     relaxed: bool = False
     prior: Prior = Prior()
 

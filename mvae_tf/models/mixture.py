@@ -129,6 +129,7 @@ class MixtureVAE(BaseVAE):
         self.dirichlet_weight = dirichlet_weight
         self.independence_weight = independence_weight
         self.kl_reduction = choice(kl_reduction, ("mean", "sum"), "kl_reduction")
+        self.has_components = self.num_components > 1
         self.encoder = self.make_encoder(self.num_components, scores=True)
         self.sub_decoder = self.make_sub_decoder(self.num_components)
 

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 
 from mvae_tf import evaluation, figures, storage
-from mvae_tf.evaluation.latents import has_components
 from mvae_tf.reproduce.elsewhere import Elsewhere, NoRun, copy
 from mvae_tf.reproduce.experiment import Figure, Paper, Table, Trained
 from mvae_tf.reproduce.records import circumstances, pictured, records, write_markdown
@@ -142,7 +141,7 @@ def _unmeasured(experiment, trained, scale):
         return []
     # A table may also show models that have no categories, or no components.
     model = trained.model
-    has = {"categories": model.has_categories, "components": has_components(model)}
+    has = {"categories": model.has_categories, "components": model.has_components}
     return [group for group in experiment.groups if has.get(group, True)]
 
 
