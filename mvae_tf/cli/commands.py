@@ -100,11 +100,8 @@ def _print_checks(checks: dict[str, Any]) -> None:
 def audit(options: argparse.Namespace) -> None:
     """Check that the numbers of a run keep the order of valid bounds."""
     config, splits, model = open_run(options)
-    if model.no_bound:
-        raise ValueError(
-            f"Expected a model with an evidence lower bound, got {config.model}: "
-            f"{model.no_bound}."
-        )
+    if lacking := model.lacks_bound():
+        raise ValueError(lacking)
     x, y = _test_images(splits, range(min(options.num_images, splits.num_test)))
     checks = run_audit(model, x, y, options.num_samples, config.seed)
     records = {check.name: check.to_dict() for check in checks}

@@ -16,10 +16,7 @@ _AUDITED = 100
 
 def lacks_bound(task: Task) -> str | None:
     """Return why the model has no bound to measure, or None if it has one."""
-    name, why = type(task.model).__name__, task.model.no_bound
-    if not why:
-        return None
-    return f"Expected a model with an evidence lower bound, got {name}: {why}."
+    return task.model.lacks_bound()
 
 
 def elbo(task: Task) -> dict[str, float]:

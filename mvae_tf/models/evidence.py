@@ -59,6 +59,16 @@ class Evidence(Hooks):
         terms = self.elbo_terms(x, y, seed)
         return -(terms["reconstruction"] + terms["kl"])
 
+    def lacks_bound(self) -> str | None:
+        """Return the error of a model without a bound, or None if it has one."""
+        if not self.no_bound:
+            return None
+        name = type(self).__name__
+        return (
+            f"Expected a model with an evidence lower bound, got {name}: "
+            f"{self.no_bound}."
+        )
+
     def elbo_terms(
         self, x: ArrayLike, y: ArrayLike | None = None, seed: int | None = None
     ) -> dict[str, tf.Tensor]:
@@ -70,11 +80,8 @@ class Evidence(Hooks):
             Dict of `[B]` tensors in nats: "reconstruction", -log p(x | z), and "kl",
             the KL of all latents.
         """
-        if self.no_bound:
-            raise ValueError(
-                "Expected a model with an evidence lower bound, got "
-                f"{type(self).__name__}: {self.no_bound}."
-            )
+        if lacking := self.lacks_bound():
+            raise ValueError(lacking)
         x, y = self.input_checks.pair(x, y)
         return self._in_chunks(self._elbo_batch, x, y, self._row_seeds(len(x), seed))
 
