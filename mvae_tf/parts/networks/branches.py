@@ -11,6 +11,7 @@ from mvae_tf.parts.networks.network import (
     ComponentNetwork,
     Network,
     append_labels,
+    copy_each,
     gaussian_head,
 )
 
@@ -187,9 +188,7 @@ class Branches(ComponentNetwork):
         self.built = True
 
     def copy_components(self, source, kept):
-        super().copy_components(source, kept)
-        for branch, index in zip(self.branches, kept, strict=True):
-            branch.set_weights(source.branches[index].get_weights())
+        copy_each(self.branches, source.branches, kept)
 
 
 class ConvEncoder(Branches):
@@ -220,6 +219,10 @@ class ConvEncoder(Branches):
     def split_head(self, features):
         """Split the outputs `[B, K, ...]` of the heads into mean, stddev and scores."""
         return gaussian_head(features, self.spec.latent_dim, self.spec.deviations)
+
+    def copy_components(self, source, kept):
+        super().copy_components(source, kept)
+        copy_each(self.heads, source.heads, kept)
 
 
 class ConvSubDecoder(Branches):

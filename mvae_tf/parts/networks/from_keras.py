@@ -16,6 +16,7 @@ from mvae_tf.parts.networks.network import (
     Network,
     NetworkSpec,
     append_labels,
+    copy_each,
     flat,
     gaussian_head,
     layer_seed,
@@ -250,11 +251,9 @@ class _OfModels(ComponentNetwork):
         return tf.stack([_on_rows(model, x, training) for model, x in pairs])
 
     def copy_components(self, source, kept):
-        super().copy_components(source, kept)
         if len(source.models) == 1:
-            kept = [0] * len(self.models)
-        for model, index in zip(self.models, kept, strict=False):
-            model.set_weights(source.models[index].get_weights())
+            kept = [0]
+        copy_each(self.models, source.models, kept[: len(self.models)])
 
 
 class _Encoder(_OfModels):
@@ -286,6 +285,10 @@ class _Encoder(_OfModels):
         pairs = zip(self.heads, features, strict=True)
         outputs = tf.stack([head(f) for head, f in pairs], axis=1)
         return gaussian_head(outputs, self.spec.latent_dim, self.spec.deviations)
+
+    def copy_components(self, source, kept):
+        super().copy_components(source, kept)
+        copy_each(self.heads, source.heads, kept)
 
 
 class _Decoder(_OfModels):

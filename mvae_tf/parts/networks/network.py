@@ -16,6 +16,7 @@ __all__ = [
     "Network",
     "NetworkSpec",
     "append_labels",
+    "copy_each",
     "flat",
     "gaussian_head",
     "get",
@@ -261,13 +262,7 @@ class Network(Part):
 
 
 class ComponentNetwork(keras.layers.Layer):
-    """A layer with one set of weights for each component.
-
-    Attributes:
-        heads: list of the last layers of the components; empty if there are none.
-    """
-
-    heads: Any = ()
+    """A layer with one set of weights for each component."""
 
     def copy_components(self, source, kept):
         """Copy the weights of some components of another layer into this layer.
@@ -277,5 +272,10 @@ class ComponentNetwork(keras.layers.Layer):
             kept: list of K indices; component i of this layer becomes a copy of
                 component `kept[i]` of `source`.
         """
-        for head, index in zip(self.heads, kept, strict=False):
-            head.set_weights(source.heads[index].get_weights())
+        raise NotImplementedError
+
+
+def copy_each(layers, sources, kept):
+    """Copy the weights of the layer `kept[i]` of `sources` into layer i of `layers`."""
+    for layer, index in zip(layers, kept, strict=True):
+        layer.set_weights(sources[index].get_weights())
