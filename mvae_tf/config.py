@@ -215,12 +215,13 @@ class RunConfig:
                 if key in getattr(self, name):
                     raise ValueError(f"Expected {key} outside `{name}`, got it there.")
 
-        if self.devices * self.workers > 1 and self.training.steps_per_execution > 1:
-            # Keras' loop around several steps of several replicas fails in TensorFlow.
-            raise ValueError(
-                "Expected steps_per_execution = 1 with several devices, got "
-                f"{self.training.steps_per_execution}."
-            )
+        # Neither Keras' loop around several steps nor XLA works with several replicas.
+        for name, single in (("steps_per_execution", 1), ("jit_compile", False)):
+            found = getattr(self.training, name)
+            if self.devices * self.workers > 1 and found != single:
+                raise ValueError(
+                    f"Expected {name} = {single} with several devices, got {found}."
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Return a plain dict, of which `from_dict` makes an equal configuration."""

@@ -37,6 +37,10 @@ def test_training_settings_are_checked(values, message):
             {"model": "vae", "devices": 2, "training": {"steps_per_execution": 2}},
             "Expected steps_per_execution = 1 with several devices, got 2",
         ),
+        (
+            {"model": "vae", "devices": 2, "training": {"jit_compile": True}},
+            "Expected jit_compile = False with several devices, got True",
+        ),
     ],
 )
 def test_run_configuration_is_checked(values, message):

@@ -284,10 +284,10 @@ class BaseVAE(TrainingStep, Inference, Evidence, metaclass=_Constructed):
         if name in defaults:
             value = like_default(name, value, defaults[name])
         before = self.__dict__.get(name)
-        is_layer = isinstance(before, keras.layers.Layer)
-        is_layer |= name == "prior" and "_constructed" in self.__dict__
+        stays = isinstance(before, keras.layers.Layer)
+        stays |= name == "prior" and "_constructed" in self.__dict__
         if before is not None and before is not value:
-            if is_layer or (name in defaults and before != value):
+            if stays or (name in defaults and before != value):
                 raise AttributeError(
                     f"Expected {name} as {type(self).__name__} was constructed with "
                     "it, got another one: create a new model to change it."
