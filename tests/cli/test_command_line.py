@@ -29,14 +29,6 @@ TINY = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _nondeterministic():
-    """Op determinism would outlast these tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
-        yield
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Folder of a run that the command line has trained."""

@@ -174,11 +174,10 @@ def test_a_class_with_a_fixed_number_of_components_is_not_pruned(own_names):
         ThreeMVAE(**SMALL).prune(X)
 
 
-@pytest.mark.parametrize("name", mvae_tf.names())
-def test_a_subclass_of_every_model_adds_a_term(own_names, name):
-    parent = registry.get(name)
+def bright(parent):
+    """A registered subclass of a model with one more term."""
 
-    @register(f"bright_{name}")
+    @register(f"bright_{parent.registry_name}")
     class Bright(parent):
         def __init__(self, *args, weight=0.5, **kwargs):
             super().__init__(*args, terms={"brightness": Term(weight)}, **kwargs)
@@ -188,7 +187,13 @@ def test_a_subclass_of_every_model_adds_a_term(own_names, name):
             terms = super().loss_terms(x, y, noise, training)
             return terms | {"brightness": tf.reduce_sum(x, axis=[1, 2, 3])}
 
-    own = harness.Case(f"bright_{name}", f"bright_{name}").compiled()
+    return Bright
+
+
+@pytest.mark.parametrize("name", mvae_tf.names())
+def test_a_subclass_of_every_model_adds_a_term(own_names, name):
+    own_name = bright(registry.get(name)).registry_name
+    own = harness.Case(own_name, own_name).compiled()
     other = harness.Case(name, name).compiled()
     logs = own.test_on_batch(X, return_dict=True)
     expected = other.test_on_batch(X, return_dict=True)
@@ -200,17 +205,7 @@ def test_a_subclass_of_every_model_adds_a_term(own_names, name):
 
 
 def test_a_subclass_of_the_vae_adds_a_term(own_names, tmp_path):
-    @register("bright_vae")
-    class BrightVAE(VAE):
-        def __init__(self, *args, weight=0.5, **kwargs):
-            super().__init__(*args, terms={"brightness": Term(weight)}, **kwargs)
-            self.weight = weight
-
-        def loss_terms(self, x, y, noise, training):
-            terms = super().loss_terms(x, y, noise, training)
-            return terms | {"brightness": tf.reduce_sum(x, axis=[1, 2, 3])}
-
-    model = BrightVAE(**SMALL)
+    model = bright(VAE)(**SMALL)
     model.compile()
     logs = model.evaluate(np.ones((2, 4, 4, 1), "float32"), verbose=0, return_dict=True)
     assert logs["brightness"] == 16.0

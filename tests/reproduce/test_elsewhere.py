@@ -5,7 +5,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import mvae_tf
 from mvae_tf import models, reproduce, storage
@@ -127,7 +126,6 @@ def runs(tmp_path_factory):
 @pytest.fixture
 def table(monkeypatch):
     """Table VI with three rows, of three epochs."""
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
     paper, table = reproduce.get("mvae-table-6")
     rows = ("vae-mnist", "mvae-gs-k4-mnist", "mvae-fixed-mnist")
     table = dataclasses.replace(table, reduced=rows)

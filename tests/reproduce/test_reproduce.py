@@ -7,7 +7,6 @@ import types
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mvae_tf import evaluation, presets, reproduce
 from mvae_tf.cli import main
@@ -34,11 +33,7 @@ def sources(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def short_runs(monkeypatch):
-    """Runs without a report, which has tests of its own, and without op determinism.
-
-    The latter would outlast these tests.
-    """
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    """Runs without a report, which has tests of its own."""
 
     def write(output):
         (output / "report.html").touch()

@@ -5,7 +5,6 @@ import dataclasses
 import killed_runs
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,8 +132,7 @@ def test_run_killed_at_its_best_epoch_ends_the_same(stopped, tmp_path):
         np.testing.assert_array_equal(value, other)
 
 
-def test_finished_run_is_not_trained_again(stopped, capsys, monkeypatch):
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+def test_finished_run_is_not_trained_again(stopped, capsys):
     before = training.read_history(stopped)
     model = training.train(training.read_config(stopped), stopped, resume=True)
     assert "is finished" in capsys.readouterr().out
@@ -145,8 +143,7 @@ def test_finished_run_is_not_trained_again(stopped, capsys, monkeypatch):
         np.testing.assert_array_equal(value, other)
 
 
-def test_patience_needs_validation_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+def test_patience_needs_validation_images(tmp_path):
     path = tmp_path / "data.npz"
     x = np.zeros((20, 4, 4), np.uint8)
     np.savez(path, x_train=x, x_test=x)

@@ -13,7 +13,6 @@ import killed_runs
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.python.framework import config as framework_config
 
 import mvae_tf
 from mvae_tf import storage
@@ -74,8 +73,7 @@ def test_xla_compiles_a_run_that_asks_for_it(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
 def test_xla_is_refused_where_keras_would_do_without_it(tmp_path):
-    # The name in `tf.config` does nothing in this file.
-    framework_config.enable_op_determinism()
+    tf.config.experimental.enable_op_determinism()
     asked = dataclasses.replace(SINGLE.training, jit_compile=True)
     config = dataclasses.replace(SINGLE, training=asked)
     with pytest.raises(ValueError, match="^Expected a network that XLA can compile"):
@@ -144,9 +142,8 @@ def test_two_devices_resume_inside_an_epoch(tmp_path):
 
 @pytest.fixture(scope="module", autouse=True)
 def _alone():
-    """Runs of this process end with their training, and leave TensorFlow as it is."""
+    """Runs of this process end with their training."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
         for name in ("evaluate", "_write_report"):
             patch.setattr(training, name, getattr(training, name))
         patch.setattr(progress, "MixtureSummaries", progress.MixtureSummaries)
