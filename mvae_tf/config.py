@@ -80,7 +80,9 @@ class Training:
         checkpoint_every: int, steps between checkpoints inside an epoch; 0 for
             checkpoints at the end of each epoch alone.
         steps_per_execution: int, steps that one call of the compiled function runs. The
-            greatest divisor of the steps of an epoch up to this number is used.
+            greatest divisor of the steps of an epoch up to this number is used. None
+            stands for 10 on a single device with networks of dense layers, whose steps
+            are short, and for 1 otherwise, but for `checkpoint_every` if that is less.
         jit_compile: bool, whether XLA compiles the step.
     """
 
@@ -93,7 +95,7 @@ class Training:
     warmup_epochs: int = 0
     patience: int = 0
     checkpoint_every: int = 0
-    steps_per_execution: int = 1
+    steps_per_execution: int | None = None
     jit_compile: bool = False
 
     def __post_init__(self) -> None:
@@ -103,9 +105,10 @@ class Training:
             "warmup_epochs": 0,
             "patience": 0,
             "checkpoint_every": 0,
-            "steps_per_execution": 1,
         }.items():
             _check_integer(name, getattr(self, name), least)
+        if self.steps_per_execution is not None:
+            _check_integer("steps_per_execution", self.steps_per_execution, 1)
         if not isinstance(self.learning_rate, dict):
             _check_positive("learning_rate", self.learning_rate)
         else:
@@ -216,11 +219,16 @@ class RunConfig:
                     raise ValueError(f"Expected {key} outside `{name}`, got it there.")
 
         # Neither Keras' loop around several steps nor XLA works with several replicas.
-        for name, single in (("steps_per_execution", 1), ("jit_compile", False)):
-            found = getattr(self.training, name)
-            if self.devices * self.workers > 1 and found != single:
+        if self.devices * self.workers > 1:
+            steps = self.training.steps_per_execution
+            if steps not in (None, 1):
                 raise ValueError(
-                    f"Expected {name} = {single} with several devices, got {found}."
+                    "Expected steps_per_execution = 1 with several devices, got "
+                    f"{steps}."
+                )
+            if self.training.jit_compile:
+                raise ValueError(
+                    "Expected jit_compile = False with several devices, got True."
                 )
 
     def to_dict(self) -> dict[str, Any]:

@@ -74,10 +74,16 @@ def models(images):
 
 
 def operations(function):
-    """Count the operations of a traced function, those of its branches included."""
+    """Count the operations of a traced function, those of its branches included.
+
+    Returns:
+        The number of all, and of those that compute: neither constants nor inputs.
+    """
     graph = function.get_concrete_function().graph
-    branches = graph.as_graph_def().library.function
-    return len(graph.get_operations()) + sum(len(b.node_def) for b in branches)
+    kinds = [operation.type for operation in graph.get_operations()]
+    for branch in graph.as_graph_def().library.function:
+        kinds += [node.op for node in branch.node_def]
+    return len(kinds), sum(kind not in ("Const", "Placeholder") for kind in kinds)
 
 
 def print_steps(blocks, numbers):
@@ -85,20 +91,22 @@ def print_steps(blocks, numbers):
 
     Args:
         blocks: what `benchmark.measure` returns.
-        numbers: dict from a name to the number of operations of its step.
+        numbers: dict from a name to what `operations` returned for its step.
     """
     base = blocks[AUTOENCODER]
-    print(f"{'':<24}{'operations':>11}{'ms':>8}{'of a core':>10}  ratios of both")
+    print(f"{'':<22}{'operations':>11}{'compute':>9}", end="")
+    print(f"{'ms':>8}{'of a core':>10}  ratios of both")
     for name, values in blocks.items():
         wall, cores = values.T
-        columns = [f"{numbers[name]:>11}" if numbers else " " * 11]
+        found, computing = numbers.get(name, ("", ""))
+        columns = [f"{found:>11}{computing:>9}"]
         columns += [f"{1e3 * np.median(wall):>8.2f}"]
         columns += [f"{1e3 * np.median(wall * cores):>10.2f}"]
         ratios = (wall / base[:, 0], wall * cores / np.prod(base, axis=1))
         for found in ratios:
             low, middle, high = np.quantile(found, [0.25, 0.5, 0.75])
             columns += [f"  {middle:.2f} [{low:.2f} {high:.2f}]"]
-        print(f"{name:<24}{''.join(columns)}")
+        print(f"{name:<22}{''.join(columns)}")
 
 
 # === Starts ===

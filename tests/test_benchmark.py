@@ -93,16 +93,19 @@ def test_fixed_cost_counts_branches_and_relates_to_the_autoencoder(benchmark, ca
     def function():
         return tf.cond(tf.constant(1.0) > 0.5, lambda: 1.0, lambda: 2.0)
 
-    counted = fixed_cost.operations(tf.function(function, autograph=False))
+    counted, computing = fixed_cost.operations(tf.function(function, autograph=False))
     graph = tf.function(function, autograph=False).get_concrete_function().graph
     assert counted > len(graph.get_operations())
+    # Of the condition: its two constants do not compute, and each branch has one more.
+    assert 0 < computing <= counted - 4
     blocks = {
         fixed_cost.AUTOENCODER: np.array([[0.001, 2.0], [0.002, 1.0]]),
         "vae": np.array([[0.002, 2.0], [0.004, 1.0]]),
     }
-    fixed_cost.print_steps(blocks, {fixed_cost.AUTOENCODER: 12, "vae": 34})
+    numbers = {fixed_cost.AUTOENCODER: (12, 8), "vae": (34, 20)}
+    fixed_cost.print_steps(blocks, numbers)
     row = capsys.readouterr().out.splitlines()[2]
-    assert row.split()[:4] == ["vae", "34", "3.00", "4.00"]
+    assert row.split()[:5] == ["vae", "34", "20", "3.00", "4.00"]
     assert row.endswith("2.00 [2.00 2.00]  2.00 [2.00 2.00]")
 
 

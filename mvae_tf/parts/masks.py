@@ -122,7 +122,10 @@ class Mask(Part):
         if self.placement == "concentration":
             return tf.exp(log_weights)
         log_product = log_weights + log_mask
-        return tf.nn.softmax(log_product) if self.renormalize else tf.exp(log_product)
+        if self.renormalize:
+            # On a CPU, `tf.nn.softmax` itself takes 50 microseconds to start.
+            log_product = tf.nn.log_softmax(log_product)
+        return tf.exp(log_product)
 
     def mask_prior(self, theta: Any, weights: tf.Tensor, noise: Noise) -> tf.Tensor:
         """Mask weights `[B, K]` that were drawn from the prior."""

@@ -24,7 +24,7 @@ _FREE_DATA = {"data_dir": None, "download": False}
 _FREE_TRAINING = {
     "epochs": 1,
     "checkpoint_every": 0,
-    "steps_per_execution": 1,
+    "steps_per_execution": None,
     "jit_compile": False,
 }
 _ATTEMPTS = 3

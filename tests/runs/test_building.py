@@ -1,12 +1,31 @@
-"""The model of a run, as its configuration describes it."""
+"""The model of a run, made from its configuration."""
 
 import pytest
 
-from mvae_tf.runs import building
+from mvae_tf.config import RunConfig, Training
+from mvae_tf.runs.building import create, load_data
+
+DENSE = {"latent_dim": 2, "network": {"name": "mlp", "hidden": 8}}
 
 
 @pytest.mark.parametrize(
-    ("number", "most", "expected"), [(12, 5, 4), (11, 10, 1), (7, 7, 7), (3, 10**9, 3)]
+    ("settings", "images", "arguments", "expected"),
+    [
+        ({}, 180, DENSE, 9),
+        ({}, 110, DENSE, 1),
+        ({"steps_per_execution": 1}, 180, DENSE, 1),
+        ({"steps_per_execution": 10**9}, 180, DENSE, 18),
+        ({"steps_per_execution": 5}, 120, DENSE, 4),
+        ({"checkpoint_every": 4}, 180, DENSE, 3),
+        ({}, 180, DENSE | {"network": "conv"}, 1),
+    ],
 )
-def test_executions_fill_an_epoch(number, most, expected):
-    assert building._divisor(number, most) == expected
+def test_executions_fill_an_epoch(settings, images, arguments, expected):
+    config = RunConfig(
+        "vae",
+        arguments,
+        {"source": "digits", "limit": images},
+        Training(batch_size=10, **settings),
+    )
+    model = create(config, load_data(config))
+    assert model.steps_per_execution == expected
