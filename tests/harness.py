@@ -241,6 +241,12 @@ def check_answers(model, x, y):
     np.testing.assert_allclose(mixture, decoded, **same)
     predicted = model.predict(dataset(x, y), verbose=0)
     np.testing.assert_allclose(predicted, mixture, **same)
+    images = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        called = model(images, y)
+    np.testing.assert_allclose(called, mixture, **same)
+    assert np.any(tape.gradient(called, images) != 0)
 
     component = model.num_components - 1
     one_hot = tf.one_hot([component] * len(x), model.num_components)

@@ -326,7 +326,7 @@ def _chosen(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Choose `num` images and their labels at random; keep all if there are fewer."""
     check_model(model)
-    images = model.input_checks.images(x).numpy()
+    images = model.input_checks.images(x)
     if not len(images):
         raise ValueError("Expected at least one image, got none.")
     model.input_checks.one_hot(y, len(images))

@@ -232,7 +232,8 @@ class Hooks(keras.Model):
 
         Args:
             function: function, a method of the model that takes one batch.
-            *arrays: tensors, its arguments, whose first axis counts the rows, or None.
+            *arrays: arrays or tensors, its arguments, whose first axis counts the rows,
+                or None.
             rows: int, number of rows in a chunk.
             **static: keyword arguments of the function, which are no tensors.
 

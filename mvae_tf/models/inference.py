@@ -47,7 +47,10 @@ class Inference(Hooks):
             Dict of float32 tensors: "mean" and "stddev" `[B, K, Z]`, and "weights"
             `[B, K]`, the expected mixing weights, whose rows sum to 1.
         """
-        return self._in_chunks(self.encode_batch, *self.input_checks.pair(x, y))
+        x, y = self.input_checks.pair(x, y)
+        # Small images in larger products; features of large ones take much memory.
+        rows = 1024 if math.prod(self.input_shape) <= 1024 else 256
+        return self._in_chunks(self.encode_batch, x, y, rows=rows)
 
     def sample_posterior(
         self, x: ArrayLike, y: ArrayLike | None = None, seed: int | None = None
@@ -259,7 +262,9 @@ class Inference(Hooks):
         """Reconstruct images, after checking them unless they are symbolic tensors."""
         symbolic = tf.is_tensor(x) and not hasattr(x, "numpy")
         if not symbolic and not isinstance(x, keras.KerasTensor):
-            x, y = self.input_checks.pair(x, y)
+            checked, y = self.input_checks.pair(x, y)
+            # The gradient with respect to a tensor stays.
+            x = x if tf.is_tensor(x) else tf.constant(checked)
         return super().__call__(x, y=y, **kwargs)
 
     def call(self, x, y=None, training=False):

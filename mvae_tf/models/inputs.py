@@ -96,8 +96,10 @@ class Inputs:
             return y
         return np.asarray(y) if self.labels_for else None
 
-    def images(self, x: Any) -> tf.Tensor:
-        """Return images as a float32 tensor after checking them.
+    def images(self, x: Any) -> np.ndarray:
+        """Return images as a float32 array after checking them.
+
+        It is no tensor, because a device may lack the memory for all images at once.
 
         Args:
             x: `[B, ...]` images.
@@ -116,9 +118,9 @@ class Inputs:
         self._check_signature(x.shape, x.dtype)
         if len(x):
             self._check_range(x)
-        return tf.cast(x, tf.float32)
+        return x.astype(np.float32, copy=False)
 
-    def pair(self, x: Any, y: Any = None) -> tuple[tf.Tensor, tf.Tensor | None]:
+    def pair(self, x: Any, y: Any = None) -> tuple[np.ndarray, tf.Tensor | None]:
         """Return images as float32 and labels as one-hot rows after checking both.
 
         Args:
