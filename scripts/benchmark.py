@@ -383,6 +383,11 @@ class Benchmark:
 
     def roofline(self):
         """Measure the parts of a step beside what they would take at best."""
+        import resource  # Windows lacks it.
+
+        def page_faults():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
         for k in self.options.roofline_components:
             trained = self.stacked(k)
             found = roofline.parts(trained.model, self.digits[0])
@@ -394,6 +399,10 @@ class Benchmark:
             blocks = self.measure(title, contenders, self.options.steps)
             rate = roofline.bandwidth()
             roofline.print_roofline(found, blocks, self.peak, rate)
+            before = page_faults()
+            trained.run(self.options.steps)
+            faults = (page_faults() - before) / self.options.steps
+            print(f"Page faults: {faults:.1f} a step, in fit")
 
     def conv(self):
         """Step time of the convolutional networks for each K."""
