@@ -20,6 +20,8 @@ CLASSIFIER_EPOCHS = 20
 # At the scale full, the likelihood of every test image is estimated from as many draws
 # as in the VampPrior paper.
 LIKELIHOOD_DRAWS = 5000
+# Number of runs that an error names.
+_NAMED = 5
 
 _ERRORS = (ValueError, OSError, FloatingPointError)
 
@@ -113,10 +115,17 @@ def reproduce(
         keras.backend.clear_session()
     written = _write(paper, experiment, scale, output, found) if found else []
     if failures:
-        lines = (f"{', '.join(names)}: {text}" for text, names in failures.items())
+        lines = (f"{_first(names)}: {text}" for text, names in failures.items())
         state = "not complete" if found else "not computed"
         raise Incomplete(f"{experiment.name} is {state}; {'; '.join(lines)}")
     return written
+
+
+def _first(names):
+    """Return some names as a text, and the number of the others."""
+    more = len(names) - _NAMED
+    shown = ", ".join(names[:_NAMED])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _missing_data(paper, experiment, scale, sources):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -133,6 +134,15 @@ def table(monkeypatch):
     paper = dataclasses.replace(paper, reduced={"mnist": settings})
     monkeypatch.setitem(reproduce._FOUND, table.name, (paper, table))
     return table.name
+
+
+def test_many_missing_runs_are_counted(tmp_path, capsys):
+    command = ["reproduce", "cp-vae-table-3", "--scale", "full", "--runs"]
+    assert main([*command, str(tmp_path), "--output", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    names = r"not computed; cp-vae-k10-mnist(, [\w@-]+){4} and \d{2,} more"
+    assert re.search(f"{names}: no such run in", error)
+    assert len(error) < 400
 
 
 def test_runs_are_measured_in_copies(runs, table, tmp_path, capsys):
