@@ -81,8 +81,9 @@ class Training:
             checkpoints at the end of each epoch alone.
         steps_per_execution: int, steps that one call of the compiled function runs. The
             greatest divisor of the steps of an epoch up to this number is used. None
-            stands for 10 on a single device with networks of dense layers, whose steps
-            are short, and for 1 otherwise, but for `checkpoint_every` if that is less.
+            stands for 1, but on a single device with networks of dense layers for the
+            greatest common divisor of the steps of an epoch and of `checkpoint_every`
+            up to 20.
         jit_compile: bool, whether XLA compiles the step.
     """
 
@@ -108,7 +109,7 @@ class Training:
         }.items():
             _check_integer(name, getattr(self, name), least)
         if self.steps_per_execution is not None:
-            _check_integer("steps_per_execution", self.steps_per_execution, 1)
+            _check_integer("steps_per_execution (or null)", self.steps_per_execution, 1)
         if not isinstance(self.learning_rate, dict):
             _check_positive("learning_rate", self.learning_rate)
         else:

@@ -54,7 +54,6 @@ CONTEXT.set_forkserver_preload(["mvae_tf", "mvae_tf.cli", "sklearn.datasets"])
 
 MODEL = ["--model", "vae", "--set", "latent_dim=2"]
 MODEL += ["--set", "network.hidden=8", "--set", "checkpoint_every=3"]
-MODEL += ["--set", "steps_per_execution=1"]
 SIZE = ["--limit", "100", "--batch-size", "33", "--epochs", "3"]
 SETTINGS = {
     "plain": [],

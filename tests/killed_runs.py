@@ -18,19 +18,12 @@ from mvae_tf.runs import progress, training
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["mvae_tf.training", "sklearn.datasets"])
 
-# 100 images: 4 steps an epoch, the last of which is smaller. A call runs one step, so
-# that a process can die after each.
+# 100 images: 4 steps an epoch, the last of which is smaller.
 CONFIG = RunConfig(
     "mvae",
     {"latent_dim": 2, "num_components": 2, "network": {"name": "mlp", "hidden": 8}},
     {"source": "digits", "limit": 100},
-    Training(
-        epochs=3,
-        batch_size=32,
-        checkpoint_every=3,
-        warmup_epochs=3,
-        steps_per_execution=1,
-    ),
+    Training(epochs=3, batch_size=32, checkpoint_every=3, warmup_epochs=3),
     seed=3,
 )
 

@@ -128,11 +128,19 @@ class StepGuard:
             finite |= optimizer.dynamic_scale > 1.0
         return gradients, healthy & finite
 
-    def count(self, healthy: tf.Tensor) -> None:
-        """Count a step as skipped unless it is `healthy`, a bool scalar."""
-        skipped = tf.cast(~healthy, tf.int64)
-        self.skipped_steps.assign_add(skipped)
-        self.skipped_in_a_row.assign((self.skipped_in_a_row + 1) * skipped)
+    def count(self, healthy: tf.Tensor, allowed: int) -> None:
+        """Count a step as skipped unless it is healthy.
+
+        Args:
+            healthy: bool scalar, what `judge` returned.
+            allowed: int, number of skipped steps in a row that end a run.
+        """
+        self.skipped_steps.assign_add(tf.cast(~healthy, tf.int64))
+        in_a_row = tf.convert_to_tensor(self.skipped_in_a_row)
+        # A row that ends the run stays for the callback, which looks after the last
+        # step of a call.
+        left = tf.where(in_a_row < allowed, tf.zeros_like(in_a_row), in_a_row)
+        self.skipped_in_a_row.assign(tf.where(healthy, left, in_a_row + 1))
 
     # === Outside ===
 
@@ -200,7 +208,7 @@ class StopOnBadSteps(keras.callbacks.Callback):
         if in_a_row >= self.model.bad_steps_allowed:
             last = _number(self.model.step)
             raise FloatingPointError(
-                f"Skipped {in_a_row} steps in a row, up to "
+                f"Skipped {in_a_row} steps in a row by "
                 f"{self._name_of_batch(last - 1)}, because their pixels, loss or "
                 "gradients were not finite; no weight was changed by them."
             )
@@ -225,7 +233,7 @@ class StopOnBadSteps(keras.callbacks.Callback):
         """Refuse a batch that the guard found to be out of range."""
         step, message = self.model.guard.finding()
         if step is not None:
-            raise ValueError(message.format(f"evaluation batch {batch + 1}"))
+            raise ValueError(message.format(self._of_call("evaluation", batch)))
 
     def on_predict_batch_end(self, batch, logs=None):
         """Refuse a batch with images out of range, whose predictions are NaN."""
@@ -236,11 +244,18 @@ class StopOnBadSteps(keras.callbacks.Callback):
             )
             raise ValueError(
                 f"Expected finite {inputs.described_range}{labels}, got others in "
-                f"prediction batch {batch + 1}."
+                f"{self._of_call('prediction', batch)}."
             )
 
     def _name_of_batch(self, step):
         return f"batch {step - self._first_step + 1} of epoch {self._epoch}"
+
+    def _of_call(self, kind, batch):
+        """Name the batches of a call of Keras' function by the last of them."""
+        first = max(0, batch + 1 - self.model.steps_per_execution)
+        if first == batch:
+            return f"{kind} batch {batch + 1}"
+        return f"{kind} batches {first + 1} to {batch + 1}"
 
 
 def _number(variable):

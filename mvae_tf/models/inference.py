@@ -48,8 +48,9 @@ class Inference(Hooks):
             `[B, K]`, the expected mixing weights, whose rows sum to 1.
         """
         x, y = self.input_checks.pair(x, y)
-        # Small images in larger products; features of large ones take much memory.
-        rows = 1024 if math.prod(self.input_shape) <= 1024 else 256
+        # Larger products where they do not take much memory.
+        size = self.num_components * math.prod(self.input_shape)
+        rows = 1024 if self.network.dense and size <= 2**13 else 256
         return self._in_chunks(self.encode_batch, x, y, rows=rows)
 
     def sample_posterior(
@@ -263,7 +264,7 @@ class Inference(Hooks):
         symbolic = tf.is_tensor(x) and not hasattr(x, "numpy")
         if not symbolic and not isinstance(x, keras.KerasTensor):
             checked, y = self.input_checks.pair(x, y)
-            # The gradient with respect to a tensor stays.
+            # NumPy in between would cut the gradient with respect to x.
             x = x if tf.is_tensor(x) else tf.constant(checked)
         return super().__call__(x, y=y, **kwargs)
 

@@ -99,7 +99,8 @@ class Inputs:
     def images(self, x: Any) -> np.ndarray:
         """Return images as a float32 array after checking them.
 
-        It is no tensor, because a device may lack the memory for all images at once.
+        It is no tensor, because a device may lack the memory for all images at once. It
+        is `x` itself where that is a float32 array.
 
         Args:
             x: `[B, ...]` images.
@@ -118,7 +119,8 @@ class Inputs:
         self._check_signature(x.shape, x.dtype)
         if len(x):
             self._check_range(x)
-        return x.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):
+            return x.astype(np.float32, copy=False)
 
     def pair(self, x: Any, y: Any = None) -> tuple[np.ndarray, tf.Tensor | None]:
         """Return images as float32 and labels as one-hot rows after checking both.

@@ -290,7 +290,7 @@ class TrainingStep(Replicas, Hooks):
         for variable, value in zip(statistics, before, strict=True):
             variable.assign(tf.where(healthy, variable, value))
         self.step.assign_add(1)
-        self.guard.count(healthy)
+        self.guard.count(healthy, self.bad_steps_allowed)
         return self._logs(values, objective, healthy)
 
     def test_step(self, data):

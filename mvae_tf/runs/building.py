@@ -14,10 +14,6 @@ from mvae_tf.version import __version__
 
 __all__ = ["complete", "create", "load_data", "versions"]
 
-# Networks whose steps are short, and how many of these are run at once.
-_DENSE = ("mlp", "gated_mlp")
-_SHORT_STEPS = 10
-
 
 def load_data(config: RunConfig) -> Splits:
     """Load the data of a run.
@@ -80,7 +76,6 @@ def create(config: RunConfig, splits: Splits) -> keras.Model:
     training = config.training
     model.compile(
         optimizer=optimizers.from_settings(training),
-        steps_per_execution=_steps_per_execution(config, model, splits),
         jit_compile=training.jit_compile,
     )
     if model.jit_compile != training.jit_compile:
@@ -90,21 +85,6 @@ def create(config: RunConfig, splits: Splits) -> keras.Model:
         )
     model.optimizer.build(model.trainable_variables)
     return model
-
-
-def _steps_per_execution(config, model, splits):
-    """Return how many steps one call of the compiled function runs.
-
-    Keras would run past the end of an epoch whose number of steps is no multiple of it.
-    """
-    most = config.training.steps_per_execution
-    if most is None:
-        # Signals and checkpoints wait for the end of a call.
-        single = config.devices * config.workers == 1
-        most = _SHORT_STEPS if single and model.network.name in _DENSE else 1
-        most = min(most, config.training.checkpoint_every or most)
-    number = splits.steps_per_epoch
-    return max(i for i in range(1, min(number, most) + 1) if number % i == 0)
 
 
 def complete(config: RunConfig, model: keras.Model) -> RunConfig:

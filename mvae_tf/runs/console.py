@@ -102,7 +102,8 @@ class Console(keras.callbacks.Callback):
         now = time.monotonic()
         if not self._first_step_seen:
             self._first_step_seen = True
-            self.say(f"First step after {duration(now - self._started)}.")
+            first = "First step" if batch == 0 else f"First {batch + 1} steps"
+            self.say(f"{first} after {duration(now - self._started)}.")
         if self.counts_steps and now - self._last_refresh > _REFRESH:
             self._last_refresh = now
             steps = (self.params or {})["steps"]

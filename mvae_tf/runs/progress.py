@@ -5,6 +5,7 @@ callback that it gives to Keras, counts the steps and writes what a killed run n
 go on: the checkpoints and `history.csv`.
 """
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from mvae_tf.runs.console import Console
 from mvae_tf.runs.history import divergence, early_stopping, write_history
 from mvae_tf.runs.interruption import Signals
 
-__all__ = ["Progress", "fit"]
+__all__ = ["Progress", "fit", "steps_in_a_call"]
 
 # Number of images whose reconstructions and latents TensorBoard shows.
 _SHOWN = 256
+# Number of short steps that one call of the compiled function may run.
+_SHORT_STEPS = 20
 # Number of batches that a new model may look at before it is trained.
 _LOOKED_AT_BATCHES = 10
 
@@ -165,15 +168,16 @@ def fit(
         watching = [summaries, progress, RunTimes(output / "times.json"), console]
 
     def fit_epochs(steps, first, last, *callbacks):
-        model.fit(
-            splits.train_from(progress.step),
-            initial_epoch=first,
-            epochs=last,
-            steps_per_epoch=steps,
-            validation_data=splits.validation,
-            callbacks=[*callbacks, *watching],
-            verbose=0,
-        )
+        with _steps_in_a_call(model, steps_in_a_call(steps, config, model)):
+            model.fit(
+                splits.train_from(progress.step),
+                initial_epoch=first,
+                epochs=last,
+                steps_per_epoch=steps,
+                validation_data=splits.validation,
+                callbacks=[*callbacks, *watching],
+                verbose=0,
+            )
 
     # The weights of another run have what `before_training` finds for new weights.
     if progress.step == 0 and config.init_from is None:
@@ -189,3 +193,42 @@ def fit(
     if epoch < epochs and not stopped:
         warmup = config.training.warmup_epochs
         fit_epochs(steps, epoch, epochs, *([KLWarmup(warmup)] if warmup else []))
+
+
+def steps_in_a_call(steps: int, config: RunConfig, model: keras.Model) -> int:
+    """Choose how many steps one call of the compiled function runs.
+
+    Keras would run past the end of an epoch whose number of steps is no multiple of it.
+
+    Args:
+        steps: int, number of steps of an epoch, or those that are left of it.
+        config: `RunConfig`, configuration of the run.
+        model: the model of the run.
+    """
+    most = config.training.steps_per_execution
+    if most is None:
+        # A signal to stop waits for the end of a call, and so does a checkpoint.
+        single = config.devices * config.workers == 1
+        most = _SHORT_STEPS if single and model.network.dense else 1
+        steps = math.gcd(steps, config.training.checkpoint_every)
+    return max(i for i in range(1, min(steps, most) + 1) if steps % i == 0)
+
+
+@contextlib.contextmanager
+def _steps_in_a_call(model, number):
+    """Let Keras run several steps in a call.
+
+    They are not compiled into the model, whose file would keep them: somebody who loads
+    it may train it on a number of steps that is no multiple.
+    """
+
+    def choose(number):
+        model.steps_per_execution = number
+        model.make_train_function(force=True)
+        model.make_test_function(force=True)
+
+    choose(number)
+    try:
+        yield
+    finally:
+        choose(1)

@@ -235,13 +235,23 @@ def test_batches_that_never_train_end_the_run(steps_per_execution):
     assert model.fit(batches(x), verbose=0).history["skipped_steps"] == [2]
     x[20:] = np.nan
     weights = model.get_weights()[: len(model.trainable_variables)]
-    message = "Skipped 3 steps in a row, up to batch 8 of epoch 1, "
+    message = "Skipped 3 steps in a row by batch 8 of epoch 1, "
     with pytest.raises(FloatingPointError, match=message):
         model.fit(batches(x), epochs=2, verbose=0)
     assert all(np.all(np.isfinite(w)) for w in weights)
     assert all(np.all(np.isfinite(w)) for w in model.get_weights())
     # The model is as good as before: the next run starts to count anew.
     assert model.fit(batches(x[:20]), verbose=0).history["skipped_steps"] == [2]
+
+
+def test_bad_batches_that_end_within_a_call_end_the_run():
+    model = make("vae", compilation={"steps_per_execution": 10})
+    model.bad_steps_allowed = 3
+    x, _ = examples("vae", 40)
+    x[8:20] = np.nan
+    with pytest.raises(FloatingPointError, match="Skipped 3 steps in a row by batch"):
+        model.fit(batches(x), verbose=0)
+    assert int(model.skipped_steps.numpy()) == 3
 
 
 def test_runaway_weights_end_the_run():
@@ -272,10 +282,13 @@ def test_batch_out_of_range_ends_the_run_with_its_number(steps_per_execution):
         model.fit(batches(bad), verbose=0, callbacks=[Watch()])
     if steps_per_execution == 1:
         assert_same(learned(model), expected["frozen"])
-    with pytest.raises(ValueError, match="in evaluation batch"):
+    named = "batch 2" if steps_per_execution == 1 else "batches 1 to 4"
+    with pytest.raises(ValueError, match=f"in evaluation {named}: scale"):
         model.evaluate(batches(bad), verbose=0)
-    with pytest.raises(ValueError, match="in evaluation batch"):
+    with pytest.raises(ValueError, match=f"in evaluation {named}: scale"):
         model.fit(batches(x), validation_data=batches(bad), verbose=0)
+    with pytest.raises(ValueError, match=rf"got others in prediction {named}\."):
+        model.predict(batches(bad), verbose=0)
     assert math.isfinite(model.fit(batches(x), verbose=0).history["loss"][0])
 
 

@@ -219,6 +219,8 @@ class GatedMLP(Network):
         ValueError: on an argument out of its range.
     """
 
+    dense = True
+
     def __init__(self, hidden: int = 300, initializer: str = "glorot"):
         self.hidden = check_count("hidden", hidden)
         self.initializer = choice(initializer, INITIALIZERS, "initializer")

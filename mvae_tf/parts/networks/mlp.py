@@ -129,6 +129,8 @@ class MLP(Network):
         ValueError: on an argument out of its range.
     """
 
+    dense = True
+
     def __init__(self, hidden: int = 500, dropout: float = 0.0):
         if not 0 <= dropout < 1:
             raise ValueError(f"Expected dropout in [0, 1), got {dropout}.")

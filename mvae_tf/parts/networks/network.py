@@ -174,6 +174,8 @@ class Network(Part):
     Attributes:
         autoregressive: bool, whether the mix-decoder predicts each pixel from those
             before it; it is then called as `layer(features, x=x, ...)`.
+        dense: bool, whether all layers are fully connected, so that steps are short and
+            features of an image take little memory.
         initializer: str, how the layers that a model adds to a `trunk` start, a name in
             `gated.INITIALIZERS`.
         image_shape: tuple of ints, shape of the images that `for_images` fitted the
@@ -181,6 +183,7 @@ class Network(Part):
     """
 
     autoregressive = False
+    dense = False
     initializer = "he"
     image_shape: Any = None
 
