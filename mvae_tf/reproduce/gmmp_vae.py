@@ -217,9 +217,15 @@ PAPER = Paper(
         _comparison(
             4,
             "frey_faces",
-            None,
+            # There the Pixel network is the MLP, so that M = 3 has one row.
+            (
+                "vae-gated-frey_faces",
+                "gmmp-vae-pixel-m3-k500-frey_faces",
+                "gmmp-vae-mlp-m1-k500-frey_faces",
+                "gmmp-vae-mlp-m2-k500-frey_faces",
+            ),
             also=("elbo", "log_likelihood", "bits_per_dim"),
-            more=tuple(Run(f"gmmp-vae-mlp-m{m}-k500-frey_faces") for m in (1, 2)),
+            more=tuple(Run(f"gmmp-vae-mlp-m{m}-k500-frey_faces") for m in (1, 2, 3)),
         ),
         Figure(
             "gmmp-vae-figure-2",
