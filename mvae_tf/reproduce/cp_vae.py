@@ -273,7 +273,7 @@ PAPER = Paper(
             remark="The bound is -1 times the paper's number. The paper says neither "
             "how many runs are behind a number nor how they vary, nor a batch size, a "
             "patience or a temperature. On Fashion-MNIST its rows MG, and VP with K = "
-            "500, are far behind the VAE that they contain, so these runs failed and "
+            "500, are far behind the VAE, so these runs probably failed and "
             "their numbers are not used as targets. Scales below full train on "
             "Fashion-MNIST, with K = 10 (150 for VP and HVP). CP has two rows: in the "
             "first its encoder takes c, in the second q(c | x), as the paper's text "
