@@ -26,8 +26,8 @@ NO_TARGETS = (
     "With the decoder and the prior held fixed, a mixture of M posteriors gains at "
     "most log M, 0.69 and 1.10 nats, over the best of its components. The paper's rows "
     "for M = 2 and 3 lie 7 to 13 nats above M = 1, and on MNIST those for M = 3 above "
-    "every likelihood in its own Table 2. Models that are trained separately may differ "
-    "by more than log M, but the rows are not used as targets."
+    "every likelihood in its own Table 2. Models that are trained separately may "
+    "differ by more than log M, but the rows are not used as targets."
 )
 STAND_IN = "Scales below full use the gated MLP in place of the CNN and Pixel networks."
 WEIGHTS = {
