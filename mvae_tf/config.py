@@ -220,16 +220,11 @@ class RunConfig:
                     raise ValueError(f"Expected {key} outside `{name}`, got it there.")
 
         # Neither Keras' loop around several steps nor XLA works with several replicas.
-        if self.devices * self.workers > 1:
-            steps = self.training.steps_per_execution
-            if steps not in (None, 1):
+        for name, single in (("steps_per_execution", 1), ("jit_compile", False)):
+            found = getattr(self.training, name)
+            if self.devices * self.workers > 1 and found not in (None, single):
                 raise ValueError(
-                    "Expected steps_per_execution = 1 with several devices, got "
-                    f"{steps}."
-                )
-            if self.training.jit_compile:
-                raise ValueError(
-                    "Expected jit_compile = False with several devices, got True."
+                    f"Expected {name} = {single} with several devices, got {found}."
                 )
 
     def to_dict(self) -> dict[str, Any]:

@@ -168,7 +168,7 @@ def fit(
         watching = [summaries, progress, RunTimes(output / "times.json"), console]
 
     def fit_epochs(steps, first, last, *callbacks):
-        with _steps_in_a_call(model, steps_in_a_call(steps, config, model)):
+        with _calls_of(model, steps_in_a_call(steps, config, model)):
             model.fit(
                 splits.train_from(progress.step),
                 initial_epoch=first,
@@ -215,14 +215,16 @@ def steps_in_a_call(steps: int, config: RunConfig, model: keras.Model) -> int:
 
 
 @contextlib.contextmanager
-def _steps_in_a_call(model, number):
-    """Let Keras run several steps in a call.
+def _calls_of(model, number):
+    """Let Keras run a number of steps in each call.
 
-    They are not compiled into the model, whose file would keep them: somebody who loads
-    it may train it on a number of steps that is no multiple.
+    It is not compiled into the model, whose file would keep it: somebody who loads it
+    may train it on a number of steps that is no multiple.
     """
 
     def choose(number):
+        if number == model.steps_per_execution:
+            return  # Functions that Keras has compiled stay.
         model.steps_per_execution = number
         model.make_train_function(force=True)
         model.make_test_function(force=True)
